@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine boundary: C's only door to Wasmtime. The crate behind it is mechanism without policy: it runs guest code, and every
+ * effect a guest asks for is a call through `struct ambit_host_vtbl`, implemented in C. It opens no file, socket or clock and
+ * reads no environment variable of its own (Wasmtime itself creates memfds and opens /proc/self/pagemap when an engine is made).
+ *
+ * THE POLLING CONTRACT
+ *  1. C owns the loop. ambit_task_poll() runs the guest until it finishes, is parked on a host operation, or has used up its time
+ *     slice (one epoch). It never blocks.
+ *  2. A task belongs to one thread at a time; only ambit_task_wake(), ambit_operation_complete() and ambit_engine_tick() may be called
+ *     from elsewhere.
+ *  3. The waker passed at creation may fire inside ambit_task_poll(): it may only enqueue. Never poll or free a task from the waker
+ *     or from a vtbl function of the same task.
+ *  4. A host operation that must wait has an id (slot and generation in one u64), chosen by the engine and given to vtbl->wait().
+ *     C answers AMBIT_READY at once, or AMBIT_PENDING and later calls ambit_operation_complete(task, id) exactly once, or sees
+ *     vtbl->cancel(id), after which it must not complete it (a late completion is ignored: the generation differs).
+ *     Readiness is level-triggered: the engine asks wait() again for the same handle, and the answer must be of that moment.
+ *  5. Buffers are the host's. Pointers in vtbl calls are valid for the duration of that call; no guest pointer survives a park.
+ *     Bytes that C returns by pointer stay valid until the next vtbl call of that task.
+ *  6. ambit_task_free() at any time is cancellation: it resumes the fiber to unwind it, cancels operations and drops handles, all
+ *     through vtbl calls, so the host context outlives the task.
+ *  7. When vtbl->enter() or vtbl->slice() answers non-zero, or a limit is hit, the guest ends with a trap it cannot catch; the
+ *     result is AMBIT_OUTCOME_ENDED and the reason is what C stored.
+ *
+ * Signatures here are compared with the Rust side by a test (engine/tests/header.rs).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define AMBIT_ENGINE_ABI 1
+
+/* Text or bytes, not NUL-terminated. */
+struct ambit_bytes { const uint8_t *data; size_t size; };
+
+/* Growing output, filled by the engine through a C callback, so that each side frees what it allocated. */
+typedef void (*ambit_sink)(void *context, const uint8_t *bytes, size_t size);
+
+/* ---- compiling: called in the compiler room only ---------------------------------------------------------------------------- */
+
+enum ambit_kind {
+    AMBIT_KIND_UNKNOWN, AMBIT_KIND_COMPONENT, AMBIT_KIND_MODULE, AMBIT_KIND_WAT /* text of either */,
+    AMBIT_KIND_MACHINE_CODE /* a .cwasm */, AMBIT_KIND_ELF, AMBIT_KIND_SCRIPT /* starts with #! */,
+};
+/* By the first bytes only; the full parse happens in ambit_compile. Safe in any room: looks at no more than 4 KiB. */
+enum ambit_kind ambit_kind_of(const uint8_t *bytes, size_t size);
+
+enum ambit_compile_status {
+    AMBIT_COMPILE_OK = 0,
+    AMBIT_COMPILE_MALFORMED = 1,     /* not valid WebAssembly, or uses a proposal that is off; text says which and where */
+    AMBIT_COMPILE_UNSUPPORTED = 2,   /* valid, but something Ambit does not run: WASI 0.3, unknown WASI snapshot, no entry point … */
+    AMBIT_COMPILE_FAILED = 3,        /* the compiler gave up */
+};
+/* Text or binary, module or component → machine code and a description. A core module with WASI 0.1 imports is adapted (command
+ * adapter when it exports _start, reactor else). With `describe_only` no machine code is made.
+ * `description` receives one JSON object:
+ *   { "kind": "component"|"module", "adapted": bool, "wit": "<WIT text of the component's world>", "size": n,
+ *     "imports": [ {"name": "wasi:cli/environment@0.2.3", "functions": ["get-environment", …]} … ],
+ *     "exports": [ the same ], "command": bool /<exports wasi:cli/run, any 0.2.x>/ , "producers": {…},
+ *     "limits": {"memories": n, "memory_min": bytes, "tables": n, "core_instances": n} }
+ * `message` receives the reason, for a person, when the status is not 0. */
+enum ambit_compile_status ambit_compile(const uint8_t *bytes, size_t size, bool describe_only,
+                                        ambit_sink code, void *code_context,
+                                        ambit_sink description, void *description_context,
+                                        ambit_sink message, void *message_context);
+/* What machine code depends on: engine version, configuration, target and CPU features. 32 bytes that are part of a cache key.
+ * Cheap (no engine with a pool is made). */
+void ambit_compatibility(uint8_t ret_key[32]);
+/* "wasmtime 48.0.8" */
+const char *ambit_engine_version(void);
+
+/* ---- running ------------------------------------------------------------------------------------------------------------------- */
+
+struct ambit_engine;
+struct ambit_component;
+struct ambit_task;
+
+struct ambit_engine_config {
+    uint32_t instances;            /* component instances alive at once in this process */
+    uint64_t memory_max_bytes;     /* of one linear memory; at most 4 GiB */
+    uint32_t table_elements_max;
+    uint32_t core_instances_max;   /* per component instance */
+    bool ticker;                   /* start the one thread that advances epochs; tests call ambit_engine_tick() instead */
+    uint32_t epoch_us;             /* with ticker */
+};
+/* Must be called before the jail closes and before the process becomes non-dumpable. 0, or −1 and a message. */
+int ambit_engine_new(const struct ambit_engine_config *config, struct ambit_engine **ret, ambit_sink message, void *message_context);
+void ambit_engine_free(struct ambit_engine *e); /* after its components and tasks */
+void ambit_engine_tick(struct ambit_engine *e);
+uint64_t ambit_engine_epochs(const struct ambit_engine *e); /* ticks since the start */
+
+/* Maps machine code that our own compiler room made (unsafe for any other bytes: native code). `path` is opened once, e.g.
+ * /proc/self/fd/N. Then links it: baseline interfaces always; wasi:config, wasi:logging always too (each call asks C); anything else
+ * is refused here, at the start: −2 and the names of the missing imports, one per line. −1: other faults, −3: made by another
+ * version or for another CPU (recompile). */
+int ambit_component_load(struct ambit_engine *e, const char *path, struct ambit_component **ret, ambit_sink message, void *message_context);
+void ambit_component_free(struct ambit_component *c);
+
+enum ambit_wait { AMBIT_PENDING = 0, AMBIT_READY = 1 };
+/* What a stream call answers besides an enum fs error: */
+enum ambit_stream_status { AMBIT_STREAM_OK = 0, AMBIT_STREAM_CLOSED = 1, AMBIT_STREAM_FAILED = 2 /* the text comes from stream_error() */, AMBIT_STREAM_END = 3 /* end the guest */ };
+enum ambit_slice { AMBIT_SLICE_YIELD = 0, AMBIT_SLICE_END = 1 };
+enum ambit_limit { AMBIT_LIMIT_MEMORY = 1, AMBIT_LIMIT_HANDLES = 2, AMBIT_LIMIT_INSTANCES = 3, AMBIT_LIMIT_HOSTCALL_BYTES = 4 };
+
+/* One per WASI function, for counting and messages; ambit_call_name() gives "wasi:filesystem/types#[method]descriptor.open-at". */
+typedef uint32_t ambit_call;
+uint32_t ambit_call_count(void);
+const char *ambit_call_name(ambit_call call);
+
+struct ambit_fs_stat { uint32_t type; uint64_t links, size; int64_t accessed_ns, modified_ns, changed_ns; uint64_t identity[2]; };
+struct ambit_fs_times { uint32_t accessed, modified; /* 0 keep, 1 now, 2 set */ int64_t accessed_ns, modified_ns; };
+struct ambit_pair { struct ambit_bytes key, value; };
+
+/*
+ * Everything a guest can cause. `host` is the task's context. Handles are the host's own small integers; the engine keeps them inside
+ * its resource table, never shows them to the guest, and calls the matching drop exactly once.
+ * fs_* answer 0, a wasi:filesystem error-code + 1, or < 0 to end the guest.
+ */
+struct ambit_host_vtbl {
+    uint32_t size; /* sizeof(struct ambit_host_vtbl): checked at task creation */
+
+    /* Before every host call. 0: go on; else the guest ends. */
+    int (*enter)(void *host, ambit_call call);
+    /* At the end of a time slice (an epoch passed). */
+    enum ambit_slice (*slice)(void *host);
+    /* A limit of struct ambit_task_config was hit; the guest ends. `asked` is the total that would have been. */
+    void (*limit)(void *host, enum ambit_limit which, uint64_t asked);
+
+    /* operations */
+    enum ambit_wait (*wait)(void *host, uint32_t handle, bool for_write, uint64_t operation); /* a stream */
+    enum ambit_wait (*wait_until)(void *host, uint64_t monotonic_ns, uint64_t operation);     /* a timer, in the guest's monotonic clock */
+    void (*cancel)(void *host, uint64_t operation);
+
+    /* wasi:cli */
+    void (*environment)(void *host, const struct ambit_pair **ret, size_t *ret_count);
+    void (*arguments)(void *host, const struct ambit_bytes **ret, size_t *ret_count);
+    bool (*initial_cwd)(void *host, struct ambit_bytes *ret);
+    /* 0 stdin, 1 stdout, 2 stderr → a stream handle (a fresh one each call). */
+    uint32_t (*stdio)(void *host, uint32_t which);
+    bool (*stdio_is_terminal)(void *host, uint32_t which);
+
+    /* streams: stdio here; files through fs_stream_* below; bodies of HTTP later */
+    enum ambit_stream_status (*stream_read)(void *host, uint32_t stream, uint8_t *into, size_t size, size_t *ret_size); /* 0 bytes: nothing now */
+    enum ambit_stream_status (*stream_check_write)(void *host, uint32_t stream, size_t *ret_size);               /* 0: nothing now */
+    enum ambit_stream_status (*stream_write)(void *host, uint32_t stream, const uint8_t *bytes, size_t size);    /* all of it, within check_write's permit */
+    enum ambit_stream_status (*stream_flush)(void *host, uint32_t stream);
+    struct ambit_bytes (*stream_error)(void *host, uint32_t stream);
+    void (*stream_drop)(void *host, uint32_t stream);
+
+    /* wasi:clocks: the guest's clocks, real or fixed */
+    uint64_t (*monotonic_now)(void *host);
+    uint64_t (*monotonic_resolution)(void *host);
+    int64_t (*wall_now)(void *host); /* ns since 1970 */
+    uint64_t (*wall_resolution)(void *host);
+    /* wasi:random */
+    void (*random)(void *host, bool secure, uint8_t *into, size_t size);
+
+    /* wasi:filesystem; `descriptor` handles */
+    uint32_t (*fs_root)(void *host); /* a fresh handle of "/", the one preopen */
+    void (*fs_drop)(void *host, uint32_t descriptor);
+    uint32_t (*fs_type)(void *host, uint32_t descriptor);
+    uint32_t (*fs_flags)(void *host, uint32_t descriptor); /* wasi descriptor-flags bits */
+    int (*fs_open_at)(void *host, uint32_t at, bool follow, struct ambit_bytes path, uint32_t open_flags, uint32_t descriptor_flags, uint32_t *ret);
+    int (*fs_stat)(void *host, uint32_t descriptor, struct ambit_fs_stat *ret);
+    int (*fs_stat_at)(void *host, uint32_t at, bool follow, struct ambit_bytes path, struct ambit_fs_stat *ret);
+    int (*fs_set_times)(void *host, uint32_t descriptor, const struct ambit_fs_times *t);
+    int (*fs_set_times_at)(void *host, uint32_t at, bool follow, struct ambit_bytes path, const struct ambit_fs_times *t);
+    int (*fs_read)(void *host, uint32_t descriptor, uint64_t offset, uint8_t *into, size_t size, size_t *ret_size);
+    int (*fs_write)(void *host, uint32_t descriptor, uint64_t offset, const uint8_t *bytes, size_t size, size_t *ret_size);
+    int (*fs_append)(void *host, uint32_t descriptor, const uint8_t *bytes, size_t size, size_t *ret_size);
+    int (*fs_set_size)(void *host, uint32_t descriptor, uint64_t size);
+    int (*fs_sync)(void *host, uint32_t descriptor, bool data_only);
+    int (*fs_create_directory_at)(void *host, uint32_t at, struct ambit_bytes path);
+    int (*fs_remove_directory_at)(void *host, uint32_t at, struct ambit_bytes path);
+    int (*fs_unlink_file_at)(void *host, uint32_t at, struct ambit_bytes path);
+    int (*fs_rename_at)(void *host, uint32_t from_at, struct ambit_bytes from, uint32_t to_at, struct ambit_bytes to);
+    int (*fs_link_at)(void *host, uint32_t from_at, bool follow, struct ambit_bytes from, uint32_t to_at, struct ambit_bytes to);
+    int (*fs_symlink_at)(void *host, uint32_t at, struct ambit_bytes target, struct ambit_bytes path);
+    int (*fs_readlink_at)(void *host, uint32_t at, struct ambit_bytes path, struct ambit_bytes *ret_target);
+    int (*fs_list)(void *host, uint32_t descriptor, uint32_t *ret_listing);
+    int (*fs_listing_next)(void *host, uint32_t listing, uint32_t *ret_type, struct ambit_bytes *ret_name, bool *ret_end);
+    void (*fs_listing_drop)(void *host, uint32_t listing);
+    bool (*fs_same_object)(void *host, uint32_t a, uint32_t b);
+
+    /* wasi:config/store */
+    bool (*config_get)(void *host, struct ambit_bytes key, struct ambit_bytes *ret);
+    void (*config_all)(void *host, const struct ambit_pair **ret, size_t *ret_count);
+    /* wasi:logging */
+    void (*log)(void *host, uint32_t level, struct ambit_bytes context, struct ambit_bytes message);
+};
+
+struct ambit_task_config {
+    uint64_t memory_bytes;  /* summed over linear memories and tables (8 bytes an element) of all instances */
+    uint32_t handles;       /* component handles of all tables, and resources behind them */
+    uint64_t hostcall_bytes;/* copied into or out of the guest by one host call */
+    void (*waker)(void *waker_context);
+    void *waker_context;
+};
+
+enum ambit_poll { AMBIT_POLL_DONE = 0, AMBIT_POLL_PARKED = 1 /* wait for the waker */, AMBIT_POLL_SLICE = 2 /* poll again when it is its turn */ };
+enum ambit_outcome {
+    AMBIT_OUTCOME_EXIT = 0,   /* returned or called exit; `status` is its code */
+    AMBIT_OUTCOME_TRAP = 1,   /* `message` says which */
+    AMBIT_OUTCOME_ENDED = 2,  /* by enter, slice, limit or a negative fs answer */
+    AMBIT_OUTCOME_FAULT = 3,  /* could not be started: pool exhausted, no such export … `message` */
+};
+struct ambit_result {
+    enum ambit_outcome outcome;
+    int32_t status;
+    struct ambit_bytes message;       /* owned by the task */
+    struct ambit_bytes values;        /* of invoke: the results in WAVE text, owned by the task */
+    uint64_t memory_peak_bytes, slices;
+};
+
+/* A fresh instance that will run wasi:cli/run (`invoke` empty), or an exported function: "name" or "namespace:package/interface#name"
+ * with arguments in WAVE text ("[1, 2]", `"text"`, …). Nothing of the guest runs before the first poll. NULL only for lack of memory
+ * or a vtbl of the wrong size. */
+struct ambit_task *ambit_task_new(struct ambit_component *c, const struct ambit_task_config *config, const struct ambit_host_vtbl *vtbl, void *host,
+                                  struct ambit_bytes invoke, const struct ambit_bytes *invoke_args, size_t invoke_arg_count);
+enum ambit_poll ambit_task_poll(struct ambit_task *t);
+void ambit_task_wake(struct ambit_task *t);
+void ambit_operation_complete(struct ambit_task *t, uint64_t operation);
+void ambit_task_result(const struct ambit_task *t, struct ambit_result *ret); /* after DONE */
+uint64_t ambit_task_memory(const struct ambit_task *t); /* bytes now */
+void ambit_task_free(struct ambit_task *t);
+
+#ifdef __cplusplus
+}
+#endif
