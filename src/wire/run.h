@@ -33,11 +33,23 @@ struct run_start {
     char *cwd;              /* guest path */
     char **args;            /* argv[0] first */
     size_t arg_count;
+    uint32_t program_args;  /* how many of them come before what was typed after FILE: argv[0], a script (>= 1 when there are any) */
     char *invoke;           /* "" = wasi:cli/run */
     uint32_t terminal;      /* enum stdio_stream bits: these are terminals as far as the guest may know */
     uint32_t allow_missing; /* enum jail_layer bits */
-    uint32_t test_skip;     /* jail layers or defences left open by a test build's negative control, else 0 */
+    uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open, else 0 */
 };
+#ifdef AMBIT_TEST_HOOKS
+/* Single defences that a negative control can leave open. The low 16 bits are enum jail_layer. A release build has no name for
+ * any of it, and its worker refuses to start when test_skip is not 0. */
+enum run_test_skip {
+    RUN_SKIP_JAIL_MASK = 0xffff,
+    RUN_SKIP_MEMORY = 1 << 16, RUN_SKIP_CPU = 1 << 17, RUN_SKIP_WALL = 1 << 18, RUN_SKIP_HANDLES = 1 << 19, RUN_SKIP_OUTPUT = 1 << 20,
+    RUN_SKIP_HOSTCALLS = 1 << 21, RUN_SKIP_HOSTCALL_BYTES = 1 << 22, RUN_SKIP_EXPIRY = 1 << 23, RUN_SKIP_STOP = 1 << 24,
+    RUN_SKIP_FS_DECISION = 1 << 25, /* every verb and path inside a mount is allowed; the walk stays beneath it */
+    RUN_SKIP_STDIO_DECISION = 1 << 26, RUN_SKIP_LOG_BOUNDS = 1 << 27,
+};
+#endif
 int run_start_put(struct buf *out, const struct run_start *s) MUST_CHECK;
 int run_start_get(struct cursor *c, struct run_start *ret, struct error *e) MUST_CHECK; /* owned: run_start_done */
 void run_start_done(struct run_start *s);
