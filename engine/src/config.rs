@@ -36,17 +36,15 @@ pub fn shared(role: Role) -> Config {
     c.wasm_relaxed_simd(true);
     c.relaxed_simd_deterministic(true);
     c.wasm_bulk_memory(true);
-    c.wasm_reference_types(true);
     c.wasm_multi_value(true);
     c.wasm_multi_memory(true);
     c.wasm_tail_call(true);
     c.wasm_extended_const(true);
     c.wasm_component_model(true);
-    // Off: what nothing we run needs and what would widen the surface.
+    // Off: what nothing we run needs and what would widen the surface. (Garbage collection and exceptions are not compiled into this build.)
     c.wasm_threads(false);
     c.shared_memory(false);
     c.wasm_memory64(false);
-    c.wasm_function_references(false);
     c.wasm_custom_page_sizes(false);
     c.wasm_wide_arithmetic(false);
     // WASI 0.3 gets an engine of its own: with concurrency support on, a 0.2 call is 40 % slower (measured).
