@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes. `struct buf` builds them, with a maximum that it never passes; `struct cursor` reads them and
- * never past their end. All parsing of wire data in Ambit is done with a cursor.
+ * Bytes. `struct buf` builds them, with a maximum that it never passes; `struct cursor` reads them
+ * and never past their end. All parsing of wire data in Ambit is done with a cursor.
  *
- * A buf remembers its first failure (no memory, over the maximum): appending to a failed buf is a no-op,
- * so a builder appends freely and checks once with buf_status().
+ * A buf remembers its first failure (no memory, over the maximum): appending to a failed buf is a
+ * no-op, so a builder appends freely and checks once with buf_status().
  */
 #pragma once
 
@@ -16,8 +16,11 @@ struct buf {
     int failed; /* 0, -ENOMEM or -EMSGSIZE */
 };
 
-#define BUF_INIT(max_bytes) { .max = (max_bytes) }
-void buf_done(struct buf *b); /* frees; the buf is empty and usable again */
+#define BUF_INIT(max_bytes) \
+    {                       \
+        .max = (max_bytes)  \
+    }
+void buf_done(struct buf *b);  /* frees; the buf is empty and usable again */
 void buf_clear(struct buf *b); /* empties, keeps the memory, forgets a failure */
 void buf_append(struct buf *b, const void *bytes, size_t size);
 void buf_puts(struct buf *b, const char *text);
@@ -28,8 +31,8 @@ void buf_u16(struct buf *b, uint16_t v); /* all little-endian */
 void buf_u32(struct buf *b, uint32_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_bytes(struct buf *b, const void *bytes, size_t size); /* u32 length, then the bytes */
-void buf_string(struct buf *b, const char *text);              /* the same for a C string; NULL = "" */
-int buf_status(const struct buf *b) MUST_CHECK;                /* 0 or the first failure */
+void buf_string(struct buf *b, const char *text); /* the same for a C string; NULL = "" */
+int buf_status(const struct buf *b) MUST_CHECK;   /* 0 or the first failure */
 /* NUL-terminated contents, owned by the buf; "" when empty or failed. */
 const char *buf_cstr(struct buf *b);
 /* Moves the NUL-terminated contents out (free with mem_free); NULL when failed. */
@@ -47,9 +50,15 @@ uint32_t cursor_u32(struct cursor *c);
 uint64_t cursor_u64(struct cursor *c);
 /* u32 length, then that many bytes, borrowed from the input. */
 const uint8_t *cursor_bytes(struct cursor *c, size_t *ret_size);
-/* The same, copied to a NUL-terminated string (mem_free); NULL when bad, short of memory, or when the
- * bytes hold a NUL. */
+/* The same, copied to a NUL-terminated string (mem_free); NULL when bad, short of memory, or when
+ * the bytes hold a NUL. */
 char *cursor_string(struct cursor *c) MUST_CHECK;
-static inline size_t cursor_left(const struct cursor *c) { return (size_t)(c->end - c->at); }
+static inline size_t cursor_left(const struct cursor *c)
+{
+    return (size_t)(c->end - c->at);
+}
 /* True when nothing was bad and everything was consumed. */
-static inline bool cursor_finished(const struct cursor *c) { return !c->bad && c->at == c->end; }
+static inline bool cursor_finished(const struct cursor *c)
+{
+    return !c->bad && c->at == c->end;
+}

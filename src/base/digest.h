@@ -7,16 +7,22 @@
 #define DIGEST_SIZE 32
 #define DIGEST_TEXT_SIZE (7 + 64 + 1) /* "sha256:" + hex + NUL */
 
-struct digest { uint8_t bytes[DIGEST_SIZE]; };
+struct digest {
+    uint8_t bytes[DIGEST_SIZE];
+};
 
 int digest_bytes(const void *bytes, size_t size, struct digest *ret, struct error *e) MUST_CHECK;
 /* From the descriptor's start to its end with pread; the offset stays. Regular files and memfds. */
 int digest_fd(int fd, struct digest *ret, struct error *e) MUST_CHECK;
-int digest_hmac(const void *key, size_t key_size, const void *bytes, size_t size, struct digest *ret, struct error *e) MUST_CHECK;
+int digest_hmac(const void *key, size_t key_size, const void *bytes, size_t size,
+                struct digest *ret, struct error *e) MUST_CHECK;
 /* Incremental. _done also after a failure. */
-struct digest_stream { void *context; };
+struct digest_stream {
+    void *context;
+};
 int digest_begin(struct digest_stream *s, struct error *e) MUST_CHECK;
-int digest_update(struct digest_stream *s, const void *bytes, size_t size, struct error *e) MUST_CHECK;
+int digest_update(struct digest_stream *s, const void *bytes, size_t size,
+                  struct error *e) MUST_CHECK;
 int digest_finish(struct digest_stream *s, struct digest *ret, struct error *e) MUST_CHECK;
 void digest_done(struct digest_stream *s);
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Errors: a code and a text, owned by the caller, filled in where the failure happens and prefixed on
- * the way out.
+ * Errors: a code and a text, owned by the caller, filled in where the failure happens and prefixed
+ * on the way out.
  *
  * The regime, everywhere in Ambit:   0 ok;   < 0 a fault, forwarded unchanged (a negative errno);
- * > 0 an outcome that the callee documents and its caller handles on the spot. A denial is an outcome.
- * Library code never logs; it fills a struct error, and the room that speaks to somebody prints it.
+ * > 0 an outcome that the callee documents and its caller handles on the spot. A denial is an
+ * outcome. Library code never logs; it fills a struct error, and the room that speaks to somebody
+ * prints it.
  *
  * The text may hold bytes that came from hostile input. It is escaped where it is printed
  * (base/text.h), never here.
@@ -24,7 +25,8 @@
 #define ERROR_TEXT_MAX 1024
 
 /* `what` went wrong, `why`, and what to `hint` at: the three lines a person gets. All always
- * NUL-terminated; longer texts are cut. `line` and `column` are 1-based, 0 where they mean nothing. */
+ * NUL-terminated; longer texts are cut. `line` and `column` are 1-based, 0 where they mean nothing.
+ */
 struct error {
     int code; /* negative errno, or 0 while unset */
     unsigned line, column;
@@ -32,7 +34,10 @@ struct error {
     char hint[ERROR_TEXT_MAX];
 };
 
-#define ERROR_INIT { 0 }
+#define ERROR_INIT \
+    {              \
+        0          \
+    }
 
 /* Sets code and text unless one is set already; returns `code`, so that callers write
  * `return error_set(e, -EINVAL, "…");`. `e` may be NULL. `code` must be negative. */
@@ -46,8 +51,8 @@ void error_prefix(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
 void error_at(struct error *e, unsigned line, unsigned column);
 void error_clear(struct error *e);
 
-/* A bug of ours, never bad input: prints file, line and expression to stderr and aborts. Stays on in
- * every build. */
-#define ASSERT(expression) \
-    ((expression) ? (void)0 : assert_failed(__FILE__, __LINE__, #expression))
-__attribute__((noreturn, cold)) void assert_failed(const char *file, int line, const char *expression);
+/* A bug of ours, never bad input: prints file, line and expression to stderr and aborts. Stays on
+ * in every build. */
+#define ASSERT(expression) ((expression) ? (void)0 : assert_failed(__FILE__, __LINE__, #expression))
+__attribute__((noreturn, cold)) void assert_failed(const char *file, int line,
+                                                   const char *expression);
