@@ -1,28 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Closing the jail from inside a room, after it has opened what it needs (engine made, code mapped) and before any guest
- * byte is near. Afterwards: an empty root of its own, no capabilities, no new privileges, a Landlock ruleset with exactly the given
- * folders, rlimits, non-dumpable, and a seccomp allow-list that kills. What each layer stops stands in docs/SECURITY.md; tests
+ * Closing the jail from inside a room, after it has opened what it needs (engine made, code mapped)
+ * and before any guest byte is near. Afterwards: an empty root of its own, no capabilities, no new
+ * privileges, a Landlock ruleset with exactly the given folders, rlimits, non-dumpable, and a
+ * seccomp allow-list that kills. What each layer stops stands in docs/SECURITY.md; tests
  * (tests/hostile) have each layer's negative control.
  */
 #pragma once
 
 #include "room/spawn.h"
 
-struct jail_folder { int fd; bool write; }; /* a mount: opened folder; read-only or with everything but devices, sockets, FIFOs */
+struct jail_folder {
+    int fd;
+    bool write;
+}; /* a mount: opened folder; read-only or with everything but devices, sockets, FIFOs */
 
 struct jail_spec {
-    enum room_role role;               /* picks the seccomp list */
+    enum room_role role; /* picks the seccomp list */
     const struct jail_folder *folders;
     size_t folder_count;
-    uint64_t cpu_seconds;              /* RLIMIT_CPU, 0 = none */
-    uint64_t address_space_bytes;      /* RLIMIT_AS, 0 = none: never for a worker */
-    uint64_t file_size_bytes;          /* RLIMIT_FSIZE, 0 = none */
-    uint32_t descriptors;              /* RLIMIT_NOFILE */
-    uint32_t allow_missing, skip;      /* skip: layers left open on purpose, by tests' negative controls only (AMBIT_TEST_JAIL_SKIP in test builds) */
+    uint64_t cpu_seconds;         /* RLIMIT_CPU, 0 = none */
+    uint64_t address_space_bytes; /* RLIMIT_AS, 0 = none: never for a worker */
+    uint64_t file_size_bytes;     /* RLIMIT_FSIZE, 0 = none */
+    uint32_t descriptors;         /* RLIMIT_NOFILE */
+    uint32_t allow_missing, skip; /* skip: layers left open on purpose, by tests' negative controls
+                                     only (AMBIT_TEST_JAIL_SKIP in test builds) */
 };
 
-/* `ret_missing`: layers that are not there (allowed ones). A layer that fails and may not be missing is an error; the room then exits. */
+/* `ret_missing`: layers that are not there (allowed ones). A layer that fails and may not be
+ * missing is an error; the room then exits. */
 int jail_close(const struct jail_spec *spec, uint32_t *ret_missing, struct error *e) MUST_CHECK;
-/* What this machine offers, found out by trying in a child: for `ambit doctor`. Bits of enum jail_layer that work. */
+/* What this machine offers, found out by trying in a child: for `ambit doctor`. Bits of enum
+ * jail_layer that work. */
 int jail_probe(uint32_t *ret_works, int *ret_landlock_abi, struct error *e) MUST_CHECK;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting a room: the same binary again (/proc/self/exe) in namespaces of its own, with one end of a socket pair as
- * descriptor ROOM_CHANNEL_FD, /dev/null as 0 and 1, our stderr or /dev/null as 2, and nothing else open. The child's
- * main() sees argv[1] == "--room" and argv[2] == its role and hands over to room_main_table before anything else runs.
+ * Starting a room: the same binary again (/proc/self/exe) in namespaces of its own, with one end of
+ * a socket pair as descriptor ROOM_CHANNEL_FD, /dev/null as 0 and 1, our stderr or /dev/null as 2,
+ * and nothing else open. The child's main() sees argv[1] == "--room" and argv[2] == its role and
+ * hands over to room_main_table before anything else runs.
  */
 #pragma once
 
@@ -17,23 +18,34 @@ const char *room_role_name(enum room_role r);
 
 /* What keeps a room in; bits of "missing" and of --allow-missing-jail=LAYER. */
 enum jail_layer {
-    JAIL_USER_NAMESPACE = 1, JAIL_PID_NAMESPACE = 2, JAIL_NET_NAMESPACE = 4, JAIL_MOUNT_NAMESPACE = 8, JAIL_IPC_NAMESPACE = 16,
-    JAIL_LANDLOCK = 32, JAIL_SECCOMP = 64, JAIL_RLIMITS = 128, JAIL_NO_NEW_PRIVILEGES = 256,
+    JAIL_USER_NAMESPACE = 1,
+    JAIL_PID_NAMESPACE = 2,
+    JAIL_NET_NAMESPACE = 4,
+    JAIL_MOUNT_NAMESPACE = 8,
+    JAIL_IPC_NAMESPACE = 16,
+    JAIL_LANDLOCK = 32,
+    JAIL_SECCOMP = 64,
+    JAIL_RLIMITS = 128,
+    JAIL_NO_NEW_PRIVILEGES = 256,
 };
 #define JAIL_LAYER_COUNT 9
 const char *jail_layer_name(enum jail_layer one); /* "user-namespace", … */
-int jail_layer_parse(const char *name, uint32_t *ret_bits); /* a layer's name, or "namespaces" for the five */
+int jail_layer_parse(const char *name,
+                     uint32_t *ret_bits); /* a layer's name, or "namespaces" for the five */
 
 struct room {
     enum room_role role;
     pid_t pid;
     int pid_fd;
     struct channel *channel;
-    uint32_t missing; /* namespace layers that this kernel refused and the caller allowed to be missing */
+    uint32_t missing; /* namespace layers that this kernel refused and the caller allowed to be
+                         missing */
 };
 
-/* Starts it. A namespace that cannot be made is an error that names it, unless its bit is in `allow_missing`. */
-int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, struct error *e) MUST_CHECK;
+/* Starts it. A namespace that cannot be made is an error that names it, unless its bit is in
+ * `allow_missing`. */
+int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret,
+               struct error *e) MUST_CHECK;
 /* Waits (at most timeout_ms, −1 = for ever) and gives the wait status; 0 ok, 1 still running. */
 int room_wait(struct room *r, int timeout_ms, int *ret_status, struct error *e) MUST_CHECK;
 /* SIGKILL, reap, close. Fine on a zeroed or finished room. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What control and worker say to each other about one run. Payloads are built with struct buf and read with struct cursor, in the
- * order given here. Control trusts nothing a worker says beyond what it can check: texts are escaped when shown, counts are
- * bounded, and what a worker reports is labelled "observed by: worker" in the receipt.
+ * What control and worker say to each other about one run. Payloads are built with struct buf and
+ * read with struct cursor, in the order given here. Control trusts nothing a worker says beyond
+ * what it can check: texts are escaped when shown, counts are bounded, and what a worker reports is
+ * labelled "observed by: worker" in the receipt.
  */
 #pragma once
 
@@ -10,82 +11,120 @@
 
 enum run_frame {
     /* control → worker */
-    RUN_START = 1, /* once; fds: [0] machine code, [1..3] stdin, stdout, stderr of the guest, [4…] one per DIR mount, in mount order */
+    RUN_START = 1, /* once; fds: [0] machine code, [1..3] stdin, stdout, stderr of the guest, [4…]
+                      one per DIR mount, in mount order */
     RUN_STOP = 2,  /* u32 enum run_stop: end the guest at its next host call or slice */
     /* worker → control */
-    RUN_READY = 16,   /* once: u32 missing jail layers; the jail is closed and the component linked */
-    RUN_DENIAL = 17,  /* a distinct denial, see run_denial_put */
-    RUN_LOG = 18,     /* u32 level, bytes context, bytes message: one line of wasi:logging */
-    RUN_DONE = 19,    /* once: see struct run_done */
-    RUN_FAULT = 20,   /* once, instead of READY or DONE: u32 enum run_fault, string text, string hint; the worker exits after it */
-    /* compiler room: control → compiler COMPILE_START (fds: [0] input memfd, [1] output file), compiler → control COMPILE_DONE */
+    RUN_READY = 16, /* once: u32 missing jail layers; the jail is closed and the component linked */
+    RUN_DENIAL = 17, /* a distinct denial, see run_denial_put */
+    RUN_LOG = 18,    /* u32 level, bytes context, bytes message: one line of wasi:logging */
+    RUN_DONE = 19,   /* once: see struct run_done */
+    RUN_FAULT = 20, /* once, instead of READY or DONE: u32 enum run_fault, string text, string hint;
+                       the worker exits after it */
+    /* compiler room: control → compiler COMPILE_START (fds: [0] input memfd, [1] output file),
+       compiler → control COMPILE_DONE */
     COMPILE_START = 32, /* u32 describe_only */
     COMPILE_READY = 33, /* u32 missing jail layers */
-    COMPILE_DONE = 34,  /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
+    COMPILE_DONE =
+        34, /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
 };
 enum run_stop { RUN_STOP_INTERRUPT = 1, RUN_STOP_WALL = 2, RUN_STOP_REVOKED = 3 };
-enum run_fault { RUN_FAULT_INTERNAL = 1, RUN_FAULT_JAIL = 2, RUN_FAULT_IMPORTS = 3 /* text: missing imports, one per line */, RUN_FAULT_STALE_CODE = 4 };
+enum run_fault {
+    RUN_FAULT_INTERNAL = 1,
+    RUN_FAULT_JAIL = 2,
+    RUN_FAULT_IMPORTS = 3 /* text: missing imports, one per line */,
+    RUN_FAULT_STALE_CODE = 4
+};
 
 /* RUN_START payload. */
 struct run_start {
-    char *grants_json;      /* grant_set_to_json(): all grants, limits and expiry of the run, absolute */
-    char *work_host;        /* the host folder that /work means in proposals */
-    char *cwd;              /* guest path */
-    char **args;            /* argv[0] first */
+    char *grants_json; /* grant_set_to_json(): all grants, limits and expiry of the run, absolute */
+    char *work_host;   /* the host folder that /work means in proposals */
+    char *cwd;         /* guest path */
+    char **args;       /* argv[0] first */
     size_t arg_count;
-    uint32_t program_args;  /* how many of them come before what was typed after FILE: argv[0], a script (>= 1 when there are any) */
-    char *invoke;           /* "" = wasi:cli/run */
-    uint32_t terminal;      /* enum stdio_stream bits: these are terminals as far as the guest may know */
+    uint32_t program_args; /* how many of them come before what was typed after FILE: argv[0], a
+                              script (>= 1 when there are any) */
+    char *invoke;          /* "" = wasi:cli/run */
+    uint32_t
+        terminal; /* enum stdio_stream bits: these are terminals as far as the guest may know */
     uint32_t allow_missing; /* enum jail_layer bits */
-    uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open, else 0 */
+    uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open,
+                               else 0 */
 };
 #ifdef AMBIT_TEST_HOOKS
-/* Single defences that a negative control can leave open. The low 16 bits are enum jail_layer. A release build has no name for
- * any of it, and its worker refuses to start when test_skip is not 0. */
+/* Single defences that a negative control can leave open. The low 16 bits are enum jail_layer. A
+ * release build has no name for any of it, and its worker refuses to start when test_skip is not 0.
+ */
 enum run_test_skip {
     RUN_SKIP_JAIL_MASK = 0xffff,
-    RUN_SKIP_MEMORY = 1 << 16, RUN_SKIP_CPU = 1 << 17, RUN_SKIP_WALL = 1 << 18, RUN_SKIP_HANDLES = 1 << 19, RUN_SKIP_OUTPUT = 1 << 20,
-    RUN_SKIP_HOSTCALLS = 1 << 21, RUN_SKIP_HOSTCALL_BYTES = 1 << 22, RUN_SKIP_EXPIRY = 1 << 23, RUN_SKIP_STOP = 1 << 24,
-    RUN_SKIP_FS_DECISION = 1 << 25, /* every verb and path inside a mount is allowed; the walk stays beneath it */
-    RUN_SKIP_STDIO_DECISION = 1 << 26, RUN_SKIP_LOG_BOUNDS = 1 << 27,
+    RUN_SKIP_MEMORY = 1 << 16,
+    RUN_SKIP_CPU = 1 << 17,
+    RUN_SKIP_WALL = 1 << 18,
+    RUN_SKIP_HANDLES = 1 << 19,
+    RUN_SKIP_OUTPUT = 1 << 20,
+    RUN_SKIP_HOSTCALLS = 1 << 21,
+    RUN_SKIP_HOSTCALL_BYTES = 1 << 22,
+    RUN_SKIP_EXPIRY = 1 << 23,
+    RUN_SKIP_STOP = 1 << 24,
+    RUN_SKIP_FS_DECISION =
+        1 << 25, /* every verb and path inside a mount is allowed; the walk stays beneath it */
+    RUN_SKIP_STDIO_DECISION = 1 << 26,
+    RUN_SKIP_LOG_BOUNDS = 1 << 27,
 };
 #endif
 int run_start_put(struct buf *out, const struct run_start *s) MUST_CHECK;
-int run_start_get(struct cursor *c, struct run_start *ret, struct error *e) MUST_CHECK; /* owned: run_start_done */
+int run_start_get(struct cursor *c, struct run_start *ret,
+                  struct error *e) MUST_CHECK; /* owned: run_start_done */
 void run_start_done(struct run_start *s);
 
 /* A distinct denial; repeats only count (in RUN_DONE). */
 struct run_denial {
-    uint32_t class;      /* enum grant_class */
-    uint32_t reason;     /* enum grant_reason */
-    uint32_t rule;       /* nearest rule or GRANT_NO_RULE */
-    uint32_t verbs;      /* fs: missing verbs */
-    char *operation;     /* "open", "stat", "write stdout", … */
-    char *resource;      /* guest path, key, stream … */
-    char *grant_yaml;    /* the smallest grant */
+    uint32_t class;   /* enum grant_class */
+    uint32_t reason;  /* enum grant_reason */
+    uint32_t rule;    /* nearest rule or GRANT_NO_RULE */
+    uint32_t verbs;   /* fs: missing verbs */
+    char *operation;  /* "open", "stat", "write stdout", … */
+    char *resource;   /* guest path, key, stream … */
+    char *grant_yaml; /* the smallest grant */
 };
 int run_denial_put(struct buf *out, const struct run_denial *d) MUST_CHECK;
 int run_denial_get(struct cursor *c, struct run_denial *ret, struct error *e) MUST_CHECK;
 void run_denial_done(struct run_denial *d);
 
 enum run_end { RUN_END_EXIT, RUN_END_TRAP, RUN_END_LIMIT, RUN_END_STOPPED, RUN_END_FAULT };
-enum run_limit { RUN_LIMIT_NONE, RUN_LIMIT_MEMORY, RUN_LIMIT_CPU, RUN_LIMIT_WALL, RUN_LIMIT_HANDLES, RUN_LIMIT_OUTPUT, RUN_LIMIT_HOSTCALLS,
-                 RUN_LIMIT_INSTANCES, RUN_LIMIT_HOSTCALL_BYTES, RUN_LIMIT_COUNT };
+enum run_limit {
+    RUN_LIMIT_NONE,
+    RUN_LIMIT_MEMORY,
+    RUN_LIMIT_CPU,
+    RUN_LIMIT_WALL,
+    RUN_LIMIT_HANDLES,
+    RUN_LIMIT_OUTPUT,
+    RUN_LIMIT_HOSTCALLS,
+    RUN_LIMIT_INSTANCES,
+    RUN_LIMIT_HOSTCALL_BYTES,
+    RUN_LIMIT_COUNT
+};
 const char *run_limit_name(enum run_limit l);
 
-struct run_use { uint64_t count, bytes_read, bytes_written; uint32_t verbs; };
+struct run_use {
+    uint64_t count, bytes_read, bytes_written;
+    uint32_t verbs;
+};
 struct run_done {
     uint32_t end, limit;
     int32_t status;
     char *message, *values;
     uint64_t cpu_ns, wall_ns, memory_peak_bytes, output_bytes, hostcalls, slices, handles_peak;
     uint64_t denials, denials_dropped; /* all of them; those beyond the cap of distinct ones */
-    struct run_use *uses;       /* one per rule */
+    struct run_use *uses;              /* one per rule */
     size_t use_count;
-    uint64_t *denial_counts;    /* one per distinct denial, in the order sent */
+    uint64_t *denial_counts; /* one per distinct denial, in the order sent */
     size_t denial_count;
 };
-#define RUN_DENIALS_MAX 256
+#define RUN_DENIALS_MAX 256 /* distinct ones; run_done_get() refuses more counts */
+#define RUN_USES_MAX 4096
+#define RUN_ARGS_MAX 65536
 int run_done_put(struct buf *out, const struct run_done *d) MUST_CHECK;
 int run_done_get(struct cursor *c, struct run_done *ret, struct error *e) MUST_CHECK;
 void run_done_done(struct run_done *d);
