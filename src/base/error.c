@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Errors. The first failure wins: error_set() on an error that is set already keeps it, so a
+ * Errors. The first failure wins: error_record() on an error that is set already keeps it, so a
  * cleanup path that fails too cannot hide the cause. Texts are cut, never overrun; formatting never
  * allocates, because "no memory" must be sayable.
  */
@@ -16,7 +16,7 @@ static const char *errno_text(int errno_value, char *buffer, size_t size)
     return strerror_r(errno_value, buffer, size);
 }
 
-int error_set(struct error *e, int code, const char *format, ...)
+int error_record(struct error *e, int code, const char *format, ...)
 {
     ASSERT(code < 0);
     if (!e || e->code)
@@ -29,7 +29,7 @@ int error_set(struct error *e, int code, const char *format, ...)
     return code;
 }
 
-int error_set_errno(struct error *e, int errno_value, const char *format, ...)
+int error_record_errno(struct error *e, int errno_value, const char *format, ...)
 {
     ASSERT(errno_value > 0);
     if (!e || e->code)

@@ -39,11 +39,26 @@ struct error {
         0          \
     }
 
-/* Sets code and text unless one is set already; returns `code`, so that callers write
- * `return error_set(e, -EINVAL, "…");`. `e` may be NULL. `code` must be negative. */
-int error_set(struct error *e, int code, const char *format, ...) PRINTF_LIKE(3, 4);
-/* The same with ": strerror" appended; returns -errno_value. */
-int error_set_errno(struct error *e, int errno_value, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Sets code and text unless one is set already; gives `code`, so that callers write
+ * `return error_set(e, -EINVAL, "…");`. `e` may be NULL. `code` must be negative. Macros, so that
+ * the compiler sees that the result is negative and outputs need no pretended first value. */
+#define error_set(e, code, ...)                                       \
+    ({                                                                \
+        int code_ = error_record(e, code, __VA_ARGS__);               \
+        if (code_ >= 0)                                               \
+            __builtin_unreachable(); /* error_record() asserted it */ \
+        code_;                                                        \
+    })
+/* The same with ": strerror" appended; gives -errno_value. */
+#define error_set_errno(e, errno_value, ...)                         \
+    ({                                                               \
+        int code_ = error_record_errno(e, errno_value, __VA_ARGS__); \
+        if (code_ >= 0)                                              \
+            __builtin_unreachable();                                 \
+        code_;                                                       \
+    })
+int error_record(struct error *e, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+int error_record_errno(struct error *e, int errno_value, const char *format, ...) PRINTF_LIKE(3, 4);
 /* What the person can do about it. Replaces an earlier hint. */
 void error_hint(struct error *e, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Puts "prefix: " before the text. */

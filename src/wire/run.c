@@ -45,6 +45,7 @@ int run_start_put(struct buf *out, const struct run_start *s)
     buf_u32(out, (uint32_t)s->arg_count);
     for (size_t i = 0; i < s->arg_count; i++)
         buf_string(out, s->args[i]);
+    buf_u32(out, s->program_args);
     buf_string(out, s->invoke);
     buf_u32(out, s->terminal);
     buf_u32(out, s->allow_missing);
@@ -64,6 +65,9 @@ static int args_get(struct cursor *c, struct run_start *s, struct error *e)
     for (; s->arg_count < count; s->arg_count++)
         if ((result = string_get(c, &s->args[s->arg_count], e)) < 0)
             return result;
+    s->program_args = cursor_u32(c);
+    if (s->program_args > count || (count && s->program_args == 0))
+        return error_set(e, -EBADMSG, "more arguments of the program than arguments");
     return 0;
 }
 
