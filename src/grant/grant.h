@@ -22,8 +22,10 @@
  * readings are denials that are recorded.
  *
  * Path patterns are relative to the mount: `*` and `?` within a segment, `**` as a whole segment for any number of segments,
- * zero too (`src/**` covers `src` itself), `\` quotes the next character, `.` alone is the mount's own root.
- * A pattern with `..`, an empty segment, a leading `/` or a NUL is an error.
+ * zero too (after `src/` it covers `src` itself), `\` quotes the next character, `.` alone is the mount's own root.
+ * A pattern with `..`, an empty segment, a leading `/` or a NUL is an error; so is what other tools give a meaning and this
+ * one does not: `[`, `{` and a leading `!` must be quoted, `**` within a name. `?` is one code point. Names that start with
+ * a dot are names like any other.
  *
  * Verbs: each operation needs a fixed set, decided from its arguments alone, without looking:
  *   open for reading: read · for writing: write · O_CREAT: create (besides) · O_TRUNC: write · a folder: stat
@@ -102,8 +104,15 @@ void grant_done(struct grant *g);
 /* Adds all of `from` to `into` (copies); limits: the smaller of the two, unset ones give way. */
 int grant_set_merge(struct grant_set *into, const struct grant_set *from, struct error *e) MUST_CHECK;
 
-/* --read/--write PATH[:GUEST] as a grant: `work_host` is the folder that appears as /work (the command's own). */
-int grant_from_path_flag(const char *flag, const char *value, bool write, const char *work_host, struct grant *ret, struct error *e) MUST_CHECK;
+/* --read/--write PATH[:GUEST] as a grant: `work_host` is the folder that appears as /work (the command's own). A file
+ * (`is_folder` false: the caller looked, at what grant_path_flag_host gives) is its parent folder with its name as the only path. */
+int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder, const char *work_host, struct grant *ret, struct error *e) MUST_CHECK;
+/* The host path that such a flag names, absolute; the caller frees it. */
+int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret, struct error *e) MUST_CHECK;
+
+/* Can anything that the set allows reach into `host_folder` (absolute, normalised; Ambit's own state, say)? `ret` is the first
+ * grant that does. As text: the caller resolves links in both first. What cannot be proved to stay out counts as reaching in. */
+bool grant_set_touches(const struct grant_set *s, const char *host_folder, const struct grant **ret);
 
 /* The grammar's text again, every path absolute: parse(print(s)) has the same rules. JSON: the same data as one value. */
 int grant_set_print(const struct grant_set *s, struct buf *yaml, struct error *e) MUST_CHECK;

@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The grant file. base/json gives one tree for YAML and JSON, with a place for every node; this file gives it its meaning.
+ * Nothing is skipped: a key, word or type that is not in the grammar is an error at its own line and column, with a hint
+ * when there is a likely meaning. What the design's grammar has and this version has not is an error that says so.
+ *
+ * Error texts read "name:line:column: what", so that they stand alone when several files are given.
+ */
+#include "grant/internal.h"
+
+#include <limits.h>
+#include <string.h>
+
+struct reader {
+    const struct document *document;
+    const char *name, *base_dir;
+    struct grant_set *set;
+    struct error *error;
+};
+
+/* Places the error that was just set. */
+static int at_node(const struct reader *r, const json_t *node, int code)
+{
+    unsigned line = 0, column = 0;
+    document_place(r->document, node, &line, &column);
+    error_at(r->error, line, column);
+    return code;
+}
+
+static int at_key(const struct reader *r, const json_t *object, const char *key, int code)
+{
+    unsigned line = 0, column = 0;
+    document_place_of_key(r->document, object, key, &line, &column);
+    error_at(r->error, line, column);
+    return code;
+}
+
+static const char *type_name(const json_t *node)
+{
+    switch (json_typeof(node)) {
+    case JSON_OBJECT:
+        return "a mapping";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "true or false";
+    case JSON_NULL:
+        break;
+    }
+    return "empty";
+}
+
+static int fail_type(const struct reader *r, const json_t *node, const char *noun, const char *wanted)
+{
+    return at_node(r, node, error_set(r->error, -EINVAL, "%s must be %s, and it is %s", noun, wanted, type_name(node)));
+}
+
+/* `word` is none of the names. */
+static int fail_word(const struct reader *r, const char *noun, const char *word, const char *const *names, size_t count)
+{
+    CLEANUP(buf_done) struct buf all = BUF_INIT(ERROR_TEXT_MAX);
+    const char *near = name_nearest(word, names, count);
+    int result = error_set(r->error, -EINVAL, "unknown %s `%s`", noun, word);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
+    if (near)
+        error_hint(r->error, "did you mean `%s`?", near);
+    else if (buf_status(&all) == 0)
+        error_hint(r->error, "there are: %s", buf_cstr(&all));
+    return result;
+}
+
+/* A string without hidden surprises: numbers and booleans get the hint to quote them. */
+static int read_string(const struct reader *r, const json_t *node, const char *noun, const char **ret)
+{
+    if (!json_is_string(node)) {
+        int result = fail_type(r, node, noun, "a string");
+        if (json_is_number(node) || json_is_boolean(node))
+            error_hint(r->error, "quote it: \"…\"");
+        else if (json_is_null(node))
+            error_hint(r->error, "for an empty string write \"\"");
+        return result;
+    }
+    if (strlen(json_string_value(node)) != json_string_length(node))
+        return at_node(r, node, error_set(r->error, -EINVAL, "%s has a NUL character", noun));
+    *ret = json_string_value(node);
+    return 0;
+}
+
+static int read_string_copy(const struct reader *r, const json_t *node, const char *noun, char **ret)
+{
+    const char *text;
+    int result = read_string(r, node, noun, &text);
+    if (result < 0)
+        return result;
+    *ret = mem_strdup(text);
+    return *ret ? 0 : grant_no_memory(r->error);
+}
+
+/* ---- numbers ---- */
+
+enum unit { UNIT_SIZE, UNIT_DURATION, UNIT_COUNT };
+
+static int read_whole(const struct reader *r, const json_t *node, const char *key, uint64_t *ret)
+{
+    if (json_is_string(node)) {
+        int result = at_node(r, node, error_set(r->error, -EINVAL, "`%s` is a count, and `%s` is a string", key, json_string_value(node)));
+        error_hint(r->error, "write a whole number, without unit and quotes");
+        return result;
+    }
+    if (!json_is_integer(node)) {
+        char noun[64];
+        (void)snprintf(noun, sizeof(noun), "`%s`", key);
+        return fail_type(r, node, noun, "a whole number");
+    }
+    json_int_t value = json_integer_value(node);
+    if (value < 0)
+        return at_node(r, node, error_set(r->error, -EINVAL, "`%s` is negative", key));
+    *ret = (uint64_t)value;
+    return 0;
+}
+
+static int read_amount(const struct reader *r, const json_t *node, const char *key, enum unit unit, uint64_t *ret)
+{
+    uint64_t value = 0;
+    int result;
+    if (unit == UNIT_COUNT || (unit == UNIT_SIZE && json_is_integer(node))) {
+        result = read_whole(r, node, key, &value);
+    } else if (!json_is_string(node)) {
+        result = at_node(r, node, error_set(r->error, -EINVAL, "`%s` must be %s with a unit, and it is %s", key,
+                                            unit == UNIT_SIZE ? "a size" : "a duration", type_name(node)));
+        error_hint(r->error, unit == UNIT_SIZE ? "for example 64MiB" : "for example 250ms, 2s, 15m, 1h");
+    } else {
+        result = unit == UNIT_SIZE ? text_parse_size(json_string_value(node), &value, r->error)
+                                   : text_parse_duration(json_string_value(node), &value, r->error);
+        if (result < 0) {
+            error_prefix(r->error, "`%s`", key);
+            (void)at_node(r, node, result);
+        }
+    }
+    if (result < 0)
+        return result;
+    if (value > GRANT_NUMBER_MAX)
+        return at_node(r, node, error_set(r->error, -EINVAL, "`%s` is too large", key));
+    *ret = value;
+    return 0;
+}
+
+/* ---- lists of words: verbs, streams, levels ---- */
+
+static int read_word_bits(const struct reader *r, const json_t *list, const char *noun, const char *const *names, size_t count, uint32_t *ret)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *node = json_array_get(list, i);
+        const char *word;
+        int result = read_string(r, node, noun, &word);
+        if (result < 0)
+            return result;
+        size_t found = 0;
+        while (found < count && strcmp(names[found], word) != 0)
+            found++;
+        if (found == count)
+            return at_node(r, node, fail_word(r, noun, word, names, count));
+        if (bits >> found & 1)
+            return at_node(r, node, error_set(r->error, -EINVAL, "%s `%s` is named twice", noun, word));
+        bits |= 1u << found;
+    }
+    *ret = bits;
+    return 0;
+}
+
+static int read_word_list(const struct reader *r, const json_t *node, const char *key, const char *noun,
+                          const char *const *names, size_t count, uint32_t *ret)
+{
+    if (!json_is_array(node)) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "`%s`", key);
+        int result = fail_type(r, node, text, "a list");
+        if (json_is_string(node))
+            error_hint(r->error, "write `%s: [%.40s]`", key, json_string_value(node));
+        return result;
+    }
+    if (json_array_size(node) == 0)
+        return at_node(r, node, error_set(r->error, -EINVAL, "`%s` is empty: it grants nothing", key));
+    return read_word_bits(r, node, noun, names, count, ret);
+}
+
+/* ---- fs ---- */
+
+static int read_allow(const struct reader *r, const json_t *node, uint32_t *ret)
+{
+    static const char *const short_names[] = { "ro", "rw" };
+    if (json_is_string(node)) {
+        const char *word = json_string_value(node);
+        if (strcmp(word, "ro") == 0 || strcmp(word, "rw") == 0) {
+            *ret = word[1] == 'o' ? FS_RO : FS_RW;
+            return 0;
+        }
+        int result = at_node(r, node, fail_word(r, "value of `allow`", word, short_names, ARRAY_SIZE(short_names)));
+        error_hint(r->error, "write ro, rw, or a list such as [read, list]");
+        return result;
+    }
+    return read_word_list(r, node, "allow", "verb", fs_verb_names, FS_VERB_COUNT, ret);
+}
+
+static int read_host(const struct reader *r, const json_t *node, char **ret)
+{
+    const char *path;
+    int result = read_string(r, node, "`dir`", &path);
+    if (result < 0)
+        return result;
+    if (path[0] == '~' || path[0] == '$') {
+        result = at_node(r, node, error_set(r->error, -EINVAL, "host path `%s`: `%c` is not expanded", path, path[0]));
+        error_hint(r->error, "write the path in full, or `./%s` for a folder of that name", path);
+        return result;
+    }
+    result = host_path_resolve(r->base_dir, path, ret, r->error);
+    return result < 0 ? at_node(r, node, result) : 0;
+}
+
+static int fail_backing(const struct reader *r, const json_t *from, const char *key)
+{
+    static const char *const names[] = { "dir", "memory" };
+    if (grant_backing_is_planned(key)) {
+        int result = at_key(r, from, key, error_set(r->error, -EINVAL, "the backing `%s` is not available in this version", key));
+        error_hint(r->error, "available: { dir: PATH }, memory");
+        return result;
+    }
+    int result = at_key(r, from, key, fail_word(r, "backing", key, names, ARRAY_SIZE(names)));
+    if (strcmp(key, "memory") == 0)
+        error_hint(r->error, "write `from: memory`");
+    return result;
+}
+
+static int read_from(const struct reader *r, const json_t *node, struct grant *g)
+{
+    if (json_is_string(node)) {
+        const char *word = json_string_value(node);
+        if (strcmp(word, "memory") == 0) {
+            g->fs.backing = GRANT_BACKING_MEMORY;
+            return 0;
+        }
+        int result = at_node(r, node, error_set(r->error, -EINVAL, "unknown value `%s` of `from`", word));
+        error_hint(r->error, "a folder of the host is `from: { dir: %.200s }`; a scratch space is `from: memory`", word);
+        return result;
+    }
+    if (!json_is_object(node))
+        return fail_type(r, node, "`from`", "{ dir: PATH } or memory");
+    if (json_object_size(node) == 0)
+        return at_node(r, node, error_set(r->error, -EINVAL, "`from` names no backing"));
+    bool found = false;
+    for (void *at = json_object_iter((json_t *)node); at; at = json_object_iter_next((json_t *)node, at)) {
+        const char *key = json_object_iter_key(at);
+        if (strcmp(key, "dir") != 0)
+            return fail_backing(r, node, key);
+        int result = read_host(r, json_object_iter_value(at), &g->fs.host);
+        if (result < 0)
+            return result;
+        found = true;
+    }
+    ASSERT(found);
+    g->fs.backing = GRANT_BACKING_DIR;
+    return 0;
+}
+
+static int read_paths(const struct reader *r, const json_t *node, struct grant *g)
+{
+    if (!json_is_array(node)) {
+        int result = fail_type(r, node, "`paths`", "a list");
+        if (json_is_string(node))
+            error_hint(r->error, "write `paths: [\"%.200s\"]`", json_string_value(node));
+        return result;
+    }
+    size_t count = json_array_size(node);
+    if (count == 0) {
+        int result = at_node(r, node, error_set(r->error, -EINVAL, "`paths` is empty: it grants nothing"));
+        error_hint(r->error, "leave it out for everything in the mount");
+        return result;
+    }
+    if (count > GRANT_PATTERNS_MAX)
+        return at_node(r, node, error_set(r->error, -EINVAL, "more than %d patterns in one grant", GRANT_PATTERNS_MAX));
+    g->fs.paths = mem_array(count, sizeof(*g->fs.paths));
+    if (g->fs.paths == NULL)
+        return grant_no_memory(r->error);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(node, i);
+        const char *pattern;
+        int result = read_string(r, item, "a pattern", &pattern);
+        if (result < 0)
+            return result;
+        result = glob_check(pattern, r->error);
+        if (result < 0)
+            return at_node(r, item, result);
+        g->fs.paths[i] = mem_strdup(pattern);
+        if (g->fs.paths[i] == NULL)
+            return grant_no_memory(r->error);
+        g->fs.path_count++;
+    }
+    return 0;
+}
+
+static int read_all_paths(const struct reader *r, struct grant *g)
+{
+    g->fs.paths = mem_array(1, sizeof(*g->fs.paths));
+    if (g->fs.paths == NULL)
+        return grant_no_memory(r->error);
+    g->fs.paths[0] = mem_strdup("**");
+    if (g->fs.paths[0] == NULL)
+        return grant_no_memory(r->error);
+    g->fs.path_count = 1;
+    return 0;
+}
+
+static int fail_missing(const struct reader *r, const json_t *item, const char *key, const char *hint)
+{
+    int result = at_node(r, item, error_set(r->error, -EINVAL, "a grant of fs needs `%s`", key));
+    error_hint(r->error, "%s", hint);
+    return result;
+}
+
+/* The keys of an fs item but `fs` itself. */
+static int read_fs_key(const struct reader *r, const json_t *item, const char *key, const json_t *value, struct grant *g)
+{
+    static const char *const keys[] = { "fs", "from", "allow", "paths", "max_bytes", "max_files" };
+    if (strcmp(key, "from") == 0)
+        return read_from(r, value, g);
+    if (strcmp(key, "allow") == 0)
+        return read_allow(r, value, &g->fs.verbs);
+    if (strcmp(key, "paths") == 0)
+        return read_paths(r, value, g);
+    if (strcmp(key, "max_bytes") == 0)
+        return read_amount(r, value, key, UNIT_SIZE, &g->fs.max_bytes);
+    if (strcmp(key, "max_files") == 0)
+        return read_amount(r, value, key, UNIT_COUNT, &g->fs.max_files);
+    return at_key(r, item, key, fail_word(r, "key of a grant of fs,", key, keys, ARRAY_SIZE(keys)));
+}
+
+static int read_fs(const struct reader *r, const json_t *item, const json_t *value, struct grant *g)
+{
+    g->fs.max_bytes = g->fs.max_files = GRANT_UNSET;
+    int result = read_string_copy(r, value, "`fs`", &g->fs.guest);
+    if (result < 0)
+        return result;
+    result = guest_path_check(g->fs.guest, r->error);
+    if (result < 0)
+        return at_node(r, value, result);
+    for (void *at = json_object_iter((json_t *)item); at; at = json_object_iter_next((json_t *)item, at)) {
+        const char *key = json_object_iter_key(at);
+        if (strcmp(key, "fs") == 0)
+            continue;
+        result = read_fs_key(r, item, key, json_object_iter_value(at), g);
+        if (result < 0)
+            return result;
+    }
+    if (json_object_get(item, "from") == NULL)
+        return fail_missing(r, item, "from", "write `from: { dir: PATH }` or `from: memory`");
+    if (json_object_get(item, "allow") == NULL)
+        return fail_missing(r, item, "allow", "write `allow: ro`, `allow: rw` or a list such as [read, list]");
+    return g->fs.paths ? 0 : read_all_paths(r, g);
+}
+
+/* ---- the other classes ---- */
+
+static int read_pairs(const struct reader *r, const json_t *node, struct grant *g)
+{
+    const char *class = grant_class_name(g->class);
+    char noun[64];
+    (void)snprintf(noun, sizeof(noun), "`%s`", class);
+    if (!json_is_object(node)) {
+        int result = fail_type(r, node, noun, "a mapping");
+        error_hint(r->error, "write `%s: { NAME: value }`", class);
+        return result;
+    }
+    size_t count = json_object_size(node);
+    if (count == 0)
+        return at_node(r, node, error_set(r->error, -EINVAL, "`%s` is empty: it grants nothing", class));
+    g->pairs = mem_array(count, sizeof(*g->pairs));
+    if (g->pairs == NULL)
+        return grant_no_memory(r->error);
+    for (void *at = json_object_iter((json_t *)node); at; at = json_object_iter_next((json_t *)node, at)) {
+        const char *key = json_object_iter_key(at);
+        struct grant_pair *pair = &g->pairs[g->pair_count++];
+        struct grant one = { .class = g->class, .pairs = pair, .pair_count = 1 };
+        pair->key = mem_strdup(key);
+        if (pair->key == NULL)
+            return grant_no_memory(r->error);
+        int result = read_string_copy(r, json_object_iter_value(at), "a value", &pair->value);
+        if (result < 0) {
+            error_prefix(r->error, "%s `%s`", class, key);
+            return result;
+        }
+        result = grant_check(&one, r->error);
+        if (result < 0)
+            return at_key(r, node, key, result);
+    }
+    return 0;
+}
+
+static int read_args(const struct reader *r, const json_t *node, struct grant *g)
+{
+    if (json_is_string(node) && strcmp(json_string_value(node), "given") == 0) {
+        g->args_given = true;
+        return 0;
+    }
+    if (!json_is_array(node)) {
+        int result = fail_type(r, node, "`args`", "`given` or a list of strings");
+        if (json_is_string(node))
+            error_hint(r->error, "`args: given` passes the arguments typed after FILE; a list is `args: [a, b]`");
+        return result;
+    }
+    g->args = mem_array(json_array_size(node) + 1, sizeof(*g->args));
+    if (g->args == NULL)
+        return grant_no_memory(r->error);
+    for (size_t i = 0; i < json_array_size(node); i++) {
+        int result = read_string_copy(r, json_array_get(node, i), "an argument", &g->args[i]);
+        if (result < 0)
+            return result;
+        g->arg_count++;
+    }
+    return 0;
+}
+
+static int read_clock(const struct reader *r, const json_t *node, struct grant *g)
+{
+    const char *text;
+    int result = read_string(r, node, "`clock`", &text);
+    if (result < 0) {
+        error_hint(r->error, "write `clock: real` or a time such as 2026-01-01T00:00:00Z");
+        return result;
+    }
+    if (strcmp(text, "real") == 0) {
+        g->real = true;
+        return 0;
+    }
+    result = text_parse_timestamp(text, &g->clock_ns, r->error);
+    if (result < 0) {
+        error_prefix(r->error, "`clock`");
+        error_hint(r->error, "write `clock: real` or a time such as 2026-01-01T00:00:00Z");
+        return at_node(r, node, result);
+    }
+    return 0;
+}
+
+static int read_random(const struct reader *r, const json_t *node, struct grant *g)
+{
+    const char *text;
+    int result = read_string(r, node, "`random`", &text);
+    if (result < 0)
+        return result;
+    if (strcmp(text, "real") == 0) {
+        g->real = true;
+        return 0;
+    }
+    g->seed = mem_strdup(text);
+    return g->seed ? 0 : grant_no_memory(r->error);
+}
+
+static int read_class(const struct reader *r, const json_t *item, const json_t *value, struct grant *g)
+{
+    switch (g->class) {
+    case GRANT_FS:
+        return read_fs(r, item, value, g);
+    case GRANT_ENV:
+    case GRANT_CONFIG:
+        return read_pairs(r, value, g);
+    case GRANT_ARGS:
+        return read_args(r, value, g);
+    case GRANT_STDIO:
+        return read_word_list(r, value, "stdio", "stream", stdio_stream_names, STDIO_STREAM_COUNT, &g->streams);
+    case GRANT_LOG:
+        return read_word_list(r, value, "log", "level", log_level_names, LOG_LEVEL_COUNT, &g->levels);
+    case GRANT_CLOCK:
+        return read_clock(r, value, g);
+    case GRANT_RANDOM:
+        return read_random(r, value, g);
+    case GRANT_CLASS_COUNT:
+        break;
+    }
+    ASSERT(!"a class without a reader");
+    return -EINVAL;
+}
+
+/* ---- items ---- */
+
+static int fail_no_class(const struct reader *r, const json_t *item)
+{
+    static const char *const names[] = { "fs", "env", "args", "stdio", "config", "clock", "random", "log" };
+    void *first = json_object_iter((json_t *)item);
+    if (first == NULL)
+        return at_node(r, item, error_set(r->error, -EINVAL, "a grant that names no class"));
+    const char *key = json_object_iter_key(first);
+    return at_key(r, item, key, fail_word(r, "class of grant", key, names, ARRAY_SIZE(names)));
+}
+
+/* Exactly one key of an item is a class. */
+static int find_class(const struct reader *r, const json_t *item, enum grant_class *ret)
+{
+    int class = -1;
+    for (void *at = json_object_iter((json_t *)item); at; at = json_object_iter_next((json_t *)item, at)) {
+        const char *key = json_object_iter_key(at);
+        if (grant_class_is_planned(key)) {
+            int result = at_key(r, item, key, error_set(r->error, -EINVAL, "the class `%s` is not available in this version", key));
+            error_hint(r->error, "available: fs, env, args, stdio, config, clock, random, log");
+            return result;
+        }
+        int found = grant_class_by_name(key);
+        if (found < 0)
+            continue;
+        if (class >= 0) {
+            int result = at_key(r, item, key, error_set(r->error, -EINVAL, "`%s` and `%s` in one grant", grant_class_name((enum grant_class)class), key));
+            error_hint(r->error, "each is a list item of its own: start a line with `- %s:`", key);
+            return result;
+        }
+        class = found;
+    }
+    if (class < 0)
+        return fail_no_class(r, item);
+    *ret = (enum grant_class)class;
+    return 0;
+}
+
+static int check_lone_key(const struct reader *r, const json_t *item, const char *class)
+{
+    for (void *at = json_object_iter((json_t *)item); at; at = json_object_iter_next((json_t *)item, at)) {
+        const char *key = json_object_iter_key(at);
+        if (strcmp(key, class) != 0)
+            return at_key(r, item, key, error_set(r->error, -EINVAL, "unknown key `%s`: a grant of %s has no further keys", key, class));
+    }
+    return 0;
+}
+
+static int read_item(const struct reader *r, const json_t *item)
+{
+    CLEANUP(grant_done) struct grant g = { 0 };
+    unsigned line = 0, column = 0;
+    if (!json_is_object(item)) {
+        int result = fail_type(r, item, "a grant", "a mapping such as `env: { NAME: value }`");
+        return result;
+    }
+    int result = find_class(r, item, &g.class);
+    if (result < 0)
+        return result;
+    const char *class = grant_class_name(g.class);
+    if (g.class != GRANT_FS) {
+        result = check_lone_key(r, item, class);
+        if (result < 0)
+            return result;
+    }
+    result = read_class(r, item, json_object_get(item, class), &g);
+    if (result < 0)
+        return result;
+    document_place(r->document, item, &line, &column);
+    g.origin = mem_printf("%s:%u", r->name, line);
+    if (g.origin == NULL)
+        return grant_no_memory(r->error);
+    const json_t *value = json_object_get(item, class);
+    result = grant_set_add(r->set, &g, r->error);
+    return result < 0 ? at_node(r, value, result) : 0;
+}
+
+/* ---- the document ---- */
+
+static int read_limits(const struct reader *r, const json_t *node)
+{
+    static const char *const names[] = { "memory", "cpu", "wall", "handles", "output", "hostcalls" };
+    static const enum unit units[] = { UNIT_SIZE, UNIT_DURATION, UNIT_DURATION, UNIT_COUNT, UNIT_SIZE, UNIT_COUNT };
+    struct grant_limits *l = &r->set->limits;
+    uint64_t *const fields[] = { &l->memory_bytes, &l->cpu_ns, &l->wall_ns, &l->handles, &l->output_bytes, &l->hostcalls };
+    if (!json_is_object(node)) {
+        int result = fail_type(r, node, "`limits`", "a mapping");
+        error_hint(r->error, "for example `limits: { memory: 64MiB, wall: 30s }`");
+        return result;
+    }
+    for (void *at = json_object_iter((json_t *)node); at; at = json_object_iter_next((json_t *)node, at)) {
+        const char *key = json_object_iter_key(at);
+        const json_t *value = json_object_iter_value(at);
+        size_t i = 0;
+        while (i < ARRAY_SIZE(names) && strcmp(names[i], key) != 0)
+            i++;
+        if (i == ARRAY_SIZE(names))
+            return at_key(r, node, key, fail_word(r, "limit", key, names, ARRAY_SIZE(names)));
+        int result = read_amount(r, value, key, units[i], fields[i]);
+        if (result < 0)
+            return result;
+        if (*fields[i] == 0)
+            return at_node(r, value, error_set(r->error, -EINVAL, "`%s` is zero: nothing could run", key));
+    }
+    return 0;
+}
+
+static int read_grants(const struct reader *r, const json_t *node)
+{
+    if (!json_is_array(node)) {
+        int result = fail_type(r, node, "`grants`", "a list");
+        error_hint(r->error, json_is_null(node) ? "for no grants write `grants: []`" : "each grant starts with `- `");
+        return result;
+    }
+    for (size_t i = 0; i < json_array_size(node); i++) {
+        int result = read_item(r, json_array_get(node, i));
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int read_version(const struct reader *r, const json_t *root)
+{
+    const json_t *version = json_object_get(root, "version");
+    if (version == NULL) {
+        int result = at_node(r, root, error_set(r->error, -EINVAL, "`version` is missing"));
+        error_hint(r->error, "start the file with `version: 1`");
+        return result;
+    }
+    if (!json_is_integer(version) || json_integer_value(version) != 1) {
+        int result = at_node(r, version, error_set(r->error, -EINVAL, "`version` is not 1, the only one there is"));
+        error_hint(r->error, "write `version: 1`");
+        return result;
+    }
+    return 0;
+}
+
+static int read_root_key(const struct reader *r, const json_t *root, const char *key, const json_t *value)
+{
+    static const char *const keys[] = { "version", "limits", "grants", "expires" };
+    if (strcmp(key, "version") == 0)
+        return 0; /* read_version */
+    if (strcmp(key, "limits") == 0)
+        return read_limits(r, value);
+    if (strcmp(key, "grants") == 0)
+        return read_grants(r, value);
+    if (strcmp(key, "expires") != 0) {
+        int result = at_key(r, root, key, fail_word(r, "key", key, keys, ARRAY_SIZE(keys)));
+        if (grant_class_by_name(key) >= 0)
+            error_hint(r->error, "grants are list items under `grants:`");
+        return result;
+    }
+    int result = read_amount(r, value, key, UNIT_DURATION, &r->set->expires_ns);
+    if (result == 0 && r->set->expires_ns == 0)
+        result = at_node(r, value, error_set(r->error, -EINVAL, "`expires` is zero: nothing could run"));
+    return result;
+}
+
+static int read_root(const struct reader *r)
+{
+    const json_t *root = document_root(r->document);
+    if (!json_is_object(root)) {
+        int result = fail_type(r, root, "a grant file", "a mapping");
+        error_hint(r->error, "start it with `version: 1`");
+        return result;
+    }
+    int result = read_version(r, root);
+    for (void *at = json_object_iter((json_t *)root); at && result == 0; at = json_object_iter_next((json_t *)root, at))
+        result = read_root_key(r, root, json_object_iter_key(at), json_object_iter_value(at));
+    return result;
+}
+
+int grant_set_parse(const char *name, const char *base_dir, const char *text, size_t size, struct grant_set **ret, struct error *e)
+{
+    CLEANUP(document_freep) struct document *document = NULL;
+    CLEANUP(grant_set_freep) struct grant_set *set = NULL;
+    struct error local = ERROR_INIT;
+    if (e == NULL)
+        e = &local;
+    int result = document_parse(name, text, size, &document, e);
+    if (result < 0)
+        return result;
+    result = grant_set_new(&set, e);
+    if (result < 0)
+        return result;
+    struct reader r = { document, name, base_dir, set, e };
+    result = read_root(&r);
+    if (result < 0) {
+        if (e->line > 0)
+            error_prefix(e, "%s:%u:%u", name, e->line, e->column);
+        else
+            error_prefix(e, "%s", name);
+        return result;
+    }
+    *ret = TAKE(set);
+    return 0;
+}
