@@ -19,40 +19,18 @@
 /* The next symbol of a text: a code point, or 0x110000 + the byte where the text is not UTF-8. */
 static uint32_t symbol_next(const char **at, const char *end)
 {
-    const uint8_t *p = (const uint8_t *)*at;
-    size_t left = (size_t)(end - *at), size = 0;
-    uint32_t c = p[0], least = 0;
-    if (c < 0x80) {
+    uint32_t symbol = (uint8_t)**at;
+    if (symbol < 0x80) {
         *at += 1;
-        return c;
+        return symbol;
     }
-    if (c >= 0xc2 && c < 0xe0) {
-        size = 2;
-        c &= 0x1f;
-        least = 0x80;
-    } else if (c >= 0xe0 && c < 0xf0) {
-        size = 3;
-        c &= 0x0f;
-        least = 0x800;
-    } else if (c >= 0xf0 && c < 0xf5) {
-        size = 4;
-        c &= 0x07;
-        least = 0x10000;
+    size_t size = text_decode((const uint8_t *)*at, (size_t)(end - *at), &symbol);
+    if (size == 0) {
+        symbol = 0x110000u + (uint8_t)**at;
+        size = 1;
     }
-    if (size == 0 || size > left)
-        goto invalid;
-    for (size_t i = 1; i < size; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            goto invalid;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    if (c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-        goto invalid;
     *at += size;
-    return c;
-invalid:
-    *at += 1;
-    return 0x110000u + p[0];
+    return symbol;
 }
 
 /* The next literal symbol of a pattern, its quote removed. */

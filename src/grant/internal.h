@@ -9,6 +9,7 @@
 #define GRANT_PATH_MAX 4096          /* bytes of a guest or host path */
 #define GRANT_PATTERN_MAX 8192       /* bytes of a pattern: a path with every character quoted */
 #define GRANT_PAIRS_MAX 4096         /* variables, or config keys, of a whole set */
+#define GRANT_NAME_MAX 256           /* of a variable or key; YAML ends a key on one line at 1,024 characters */
 #define GRANT_NUMBER_MAX INT64_MAX   /* of a limit or quota: what a document can hold */
 
 /* ---- names.c ---- */

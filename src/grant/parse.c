@@ -16,23 +16,47 @@ struct reader {
     const char *name, *base_dir;
     struct grant_set *set;
     struct error *error;
+    const json_t *object; /* the member being read: its key is the place of values that have none, */
+    const char *key;      /* which true, false and null are */
 };
 
-/* Places the error that was just set. */
-static int at_node(const struct reader *r, const json_t *node, int code)
-{
-    unsigned line = 0, column = 0;
-    document_place(r->document, node, &line, &column);
-    error_at(r->error, line, column);
-    return code;
-}
-
-static int at_key(const struct reader *r, const json_t *object, const char *key, int code)
+static int at_key(struct reader *r, const json_t *object, const char *key, int code)
 {
     unsigned line = 0, column = 0;
     document_place_of_key(r->document, object, key, &line, &column);
     error_at(r->error, line, column);
     return code;
+}
+
+/* Places the error that was just set. */
+static int at_node(struct reader *r, const json_t *node, int code)
+{
+    unsigned line = 0, column = 0;
+    document_place(r->document, node, &line, &column);
+    if (line == 0 && r->object)
+        return at_key(r, r->object, r->key, code);
+    error_at(r->error, line, column);
+    return code;
+}
+
+struct member {
+    void *at;
+    const char *key;
+    const json_t *value;
+};
+
+/* The next member of a mapping, from a zeroed one on; remembers for at_node() which it is. */
+static bool member_next(struct reader *r, const json_t *object, struct member *m)
+{
+    json_t *walked = (json_t *)object; /* iterating changes nothing */
+    m->at = m->at ? json_object_iter_next(walked, m->at) : json_object_iter(walked);
+    if (m->at == NULL)
+        return false;
+    m->key = json_object_iter_key(m->at);
+    m->value = json_object_iter_value(m->at);
+    r->object = object;
+    r->key = m->key;
+    return true;
 }
 
 static const char *type_name(const json_t *node)
@@ -56,13 +80,13 @@ static const char *type_name(const json_t *node)
     return "empty";
 }
 
-static int fail_type(const struct reader *r, const json_t *node, const char *noun, const char *wanted)
+static int fail_type(struct reader *r, const json_t *node, const char *noun, const char *wanted)
 {
     return at_node(r, node, error_set(r->error, -EINVAL, "%s must be %s, and it is %s", noun, wanted, type_name(node)));
 }
 
 /* `word` is none of the names. */
-static int fail_word(const struct reader *r, const char *noun, const char *word, const char *const *names, size_t count)
+static int fail_word(struct reader *r, const char *noun, const char *word, const char *const *names, size_t count)
 {
     CLEANUP(buf_done) struct buf all = BUF_INIT(ERROR_TEXT_MAX);
     const char *near = name_nearest(word, names, count);
@@ -77,7 +101,7 @@ static int fail_word(const struct reader *r, const char *noun, const char *word,
 }
 
 /* A string without hidden surprises: numbers and booleans get the hint to quote them. */
-static int read_string(const struct reader *r, const json_t *node, const char *noun, const char **ret)
+static int read_string(struct reader *r, const json_t *node, const char *noun, const char **ret)
 {
     if (!json_is_string(node)) {
         int result = fail_type(r, node, noun, "a string");
@@ -93,7 +117,7 @@ static int read_string(const struct reader *r, const json_t *node, const char *n
     return 0;
 }
 
-static int read_string_copy(const struct reader *r, const json_t *node, const char *noun, char **ret)
+static int read_string_copy(struct reader *r, const json_t *node, const char *noun, char **ret)
 {
     const char *text;
     int result = read_string(r, node, noun, &text);
@@ -107,7 +131,7 @@ static int read_string_copy(const struct reader *r, const json_t *node, const ch
 
 enum unit { UNIT_SIZE, UNIT_DURATION, UNIT_COUNT };
 
-static int read_whole(const struct reader *r, const json_t *node, const char *key, uint64_t *ret)
+static int read_whole(struct reader *r, const json_t *node, const char *key, uint64_t *ret)
 {
     if (json_is_string(node)) {
         int result = at_node(r, node, error_set(r->error, -EINVAL, "`%s` is a count, and `%s` is a string", key, json_string_value(node)));
@@ -126,7 +150,7 @@ static int read_whole(const struct reader *r, const json_t *node, const char *ke
     return 0;
 }
 
-static int read_amount(const struct reader *r, const json_t *node, const char *key, enum unit unit, uint64_t *ret)
+static int read_amount(struct reader *r, const json_t *node, const char *key, enum unit unit, uint64_t *ret)
 {
     uint64_t value = 0;
     int result;
@@ -154,7 +178,7 @@ static int read_amount(const struct reader *r, const json_t *node, const char *k
 
 /* ---- lists of words: verbs, streams, levels ---- */
 
-static int read_word_bits(const struct reader *r, const json_t *list, const char *noun, const char *const *names, size_t count, uint32_t *ret)
+static int read_word_bits(struct reader *r, const json_t *list, const char *noun, const char *const *names, size_t count, uint32_t *ret)
 {
     uint32_t bits = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -176,7 +200,7 @@ static int read_word_bits(const struct reader *r, const json_t *list, const char
     return 0;
 }
 
-static int read_word_list(const struct reader *r, const json_t *node, const char *key, const char *noun,
+static int read_word_list(struct reader *r, const json_t *node, const char *key, const char *noun,
                           const char *const *names, size_t count, uint32_t *ret)
 {
     if (!json_is_array(node)) {
@@ -194,7 +218,7 @@ static int read_word_list(const struct reader *r, const json_t *node, const char
 
 /* ---- fs ---- */
 
-static int read_allow(const struct reader *r, const json_t *node, uint32_t *ret)
+static int read_allow(struct reader *r, const json_t *node, uint32_t *ret)
 {
     static const char *const short_names[] = { "ro", "rw" };
     if (json_is_string(node)) {
@@ -210,7 +234,7 @@ static int read_allow(const struct reader *r, const json_t *node, uint32_t *ret)
     return read_word_list(r, node, "allow", "verb", fs_verb_names, FS_VERB_COUNT, ret);
 }
 
-static int read_host(const struct reader *r, const json_t *node, char **ret)
+static int read_host(struct reader *r, const json_t *node, char **ret)
 {
     const char *path;
     int result = read_string(r, node, "`dir`", &path);
@@ -225,7 +249,7 @@ static int read_host(const struct reader *r, const json_t *node, char **ret)
     return result < 0 ? at_node(r, node, result) : 0;
 }
 
-static int fail_backing(const struct reader *r, const json_t *from, const char *key)
+static int fail_backing(struct reader *r, const json_t *from, const char *key)
 {
     static const char *const names[] = { "dir", "memory" };
     if (grant_backing_is_planned(key)) {
@@ -239,7 +263,7 @@ static int fail_backing(const struct reader *r, const json_t *from, const char *
     return result;
 }
 
-static int read_from(const struct reader *r, const json_t *node, struct grant *g)
+static int read_from(struct reader *r, const json_t *node, struct grant *g)
 {
     if (json_is_string(node)) {
         const char *word = json_string_value(node);
@@ -256,11 +280,10 @@ static int read_from(const struct reader *r, const json_t *node, struct grant *g
     if (json_object_size(node) == 0)
         return at_node(r, node, error_set(r->error, -EINVAL, "`from` names no backing"));
     bool found = false;
-    for (void *at = json_object_iter((json_t *)node); at; at = json_object_iter_next((json_t *)node, at)) {
-        const char *key = json_object_iter_key(at);
-        if (strcmp(key, "dir") != 0)
-            return fail_backing(r, node, key);
-        int result = read_host(r, json_object_iter_value(at), &g->fs.host);
+    for (struct member m = { 0 }; member_next(r, node, &m);) {
+        if (strcmp(m.key, "dir") != 0)
+            return fail_backing(r, node, m.key);
+        int result = read_host(r, m.value, &g->fs.host);
         if (result < 0)
             return result;
         found = true;
@@ -270,7 +293,7 @@ static int read_from(const struct reader *r, const json_t *node, struct grant *g
     return 0;
 }
 
-static int read_paths(const struct reader *r, const json_t *node, struct grant *g)
+static int read_paths(struct reader *r, const json_t *node, struct grant *g)
 {
     if (!json_is_array(node)) {
         int result = fail_type(r, node, "`paths`", "a list");
@@ -306,7 +329,7 @@ static int read_paths(const struct reader *r, const json_t *node, struct grant *
     return 0;
 }
 
-static int read_all_paths(const struct reader *r, struct grant *g)
+static int read_all_paths(struct reader *r, struct grant *g)
 {
     g->fs.paths = mem_array(1, sizeof(*g->fs.paths));
     if (g->fs.paths == NULL)
@@ -318,7 +341,7 @@ static int read_all_paths(const struct reader *r, struct grant *g)
     return 0;
 }
 
-static int fail_missing(const struct reader *r, const json_t *item, const char *key, const char *hint)
+static int fail_missing(struct reader *r, const json_t *item, const char *key, const char *hint)
 {
     int result = at_node(r, item, error_set(r->error, -EINVAL, "a grant of fs needs `%s`", key));
     error_hint(r->error, "%s", hint);
@@ -326,7 +349,7 @@ static int fail_missing(const struct reader *r, const json_t *item, const char *
 }
 
 /* The keys of an fs item but `fs` itself. */
-static int read_fs_key(const struct reader *r, const json_t *item, const char *key, const json_t *value, struct grant *g)
+static int read_fs_key(struct reader *r, const json_t *item, const char *key, const json_t *value, struct grant *g)
 {
     static const char *const keys[] = { "fs", "from", "allow", "paths", "max_bytes", "max_files" };
     if (strcmp(key, "from") == 0)
@@ -342,7 +365,7 @@ static int read_fs_key(const struct reader *r, const json_t *item, const char *k
     return at_key(r, item, key, fail_word(r, "key of a grant of fs,", key, keys, ARRAY_SIZE(keys)));
 }
 
-static int read_fs(const struct reader *r, const json_t *item, const json_t *value, struct grant *g)
+static int read_fs(struct reader *r, const json_t *item, const json_t *value, struct grant *g)
 {
     g->fs.max_bytes = g->fs.max_files = GRANT_UNSET;
     int result = read_string_copy(r, value, "`fs`", &g->fs.guest);
@@ -351,11 +374,10 @@ static int read_fs(const struct reader *r, const json_t *item, const json_t *val
     result = guest_path_check(g->fs.guest, r->error);
     if (result < 0)
         return at_node(r, value, result);
-    for (void *at = json_object_iter((json_t *)item); at; at = json_object_iter_next((json_t *)item, at)) {
-        const char *key = json_object_iter_key(at);
-        if (strcmp(key, "fs") == 0)
+    for (struct member m = { 0 }; member_next(r, item, &m);) {
+        if (strcmp(m.key, "fs") == 0)
             continue;
-        result = read_fs_key(r, item, key, json_object_iter_value(at), g);
+        result = read_fs_key(r, item, m.key, m.value, g);
         if (result < 0)
             return result;
     }
@@ -368,7 +390,7 @@ static int read_fs(const struct reader *r, const json_t *item, const json_t *val
 
 /* ---- the other classes ---- */
 
-static int read_pairs(const struct reader *r, const json_t *node, struct grant *g)
+static int read_pairs(struct reader *r, const json_t *node, struct grant *g)
 {
     const char *class = grant_class_name(g->class);
     char noun[64];
@@ -384,26 +406,25 @@ static int read_pairs(const struct reader *r, const json_t *node, struct grant *
     g->pairs = mem_array(count, sizeof(*g->pairs));
     if (g->pairs == NULL)
         return grant_no_memory(r->error);
-    for (void *at = json_object_iter((json_t *)node); at; at = json_object_iter_next((json_t *)node, at)) {
-        const char *key = json_object_iter_key(at);
+    for (struct member m = { 0 }; member_next(r, node, &m);) {
         struct grant_pair *pair = &g->pairs[g->pair_count++];
         struct grant one = { .class = g->class, .pairs = pair, .pair_count = 1 };
-        pair->key = mem_strdup(key);
+        pair->key = mem_strdup(m.key);
         if (pair->key == NULL)
             return grant_no_memory(r->error);
-        int result = read_string_copy(r, json_object_iter_value(at), "a value", &pair->value);
+        int result = read_string_copy(r, m.value, "a value", &pair->value);
         if (result < 0) {
-            error_prefix(r->error, "%s `%s`", class, key);
+            error_prefix(r->error, "%s `%s`", class, m.key);
             return result;
         }
         result = grant_check(&one, r->error);
         if (result < 0)
-            return at_key(r, node, key, result);
+            return at_key(r, node, m.key, result);
     }
     return 0;
 }
 
-static int read_args(const struct reader *r, const json_t *node, struct grant *g)
+static int read_args(struct reader *r, const json_t *node, struct grant *g)
 {
     if (json_is_string(node) && strcmp(json_string_value(node), "given") == 0) {
         g->args_given = true;
@@ -427,7 +448,7 @@ static int read_args(const struct reader *r, const json_t *node, struct grant *g
     return 0;
 }
 
-static int read_clock(const struct reader *r, const json_t *node, struct grant *g)
+static int read_clock(struct reader *r, const json_t *node, struct grant *g)
 {
     const char *text;
     int result = read_string(r, node, "`clock`", &text);
@@ -448,7 +469,7 @@ static int read_clock(const struct reader *r, const json_t *node, struct grant *
     return 0;
 }
 
-static int read_random(const struct reader *r, const json_t *node, struct grant *g)
+static int read_random(struct reader *r, const json_t *node, struct grant *g)
 {
     const char *text;
     int result = read_string(r, node, "`random`", &text);
@@ -462,7 +483,7 @@ static int read_random(const struct reader *r, const json_t *node, struct grant 
     return g->seed ? 0 : grant_no_memory(r->error);
 }
 
-static int read_class(const struct reader *r, const json_t *item, const json_t *value, struct grant *g)
+static int read_class(struct reader *r, const json_t *item, const json_t *value, struct grant *g)
 {
     switch (g->class) {
     case GRANT_FS:
@@ -489,33 +510,31 @@ static int read_class(const struct reader *r, const json_t *item, const json_t *
 
 /* ---- items ---- */
 
-static int fail_no_class(const struct reader *r, const json_t *item)
+static int fail_no_class(struct reader *r, const json_t *item)
 {
     static const char *const names[] = { "fs", "env", "args", "stdio", "config", "clock", "random", "log" };
-    void *first = json_object_iter((json_t *)item);
-    if (first == NULL)
+    struct member first = { 0 };
+    if (!member_next(r, item, &first))
         return at_node(r, item, error_set(r->error, -EINVAL, "a grant that names no class"));
-    const char *key = json_object_iter_key(first);
-    return at_key(r, item, key, fail_word(r, "class of grant", key, names, ARRAY_SIZE(names)));
+    return at_key(r, item, first.key, fail_word(r, "class of grant", first.key, names, ARRAY_SIZE(names)));
 }
 
 /* Exactly one key of an item is a class. */
-static int find_class(const struct reader *r, const json_t *item, enum grant_class *ret)
+static int find_class(struct reader *r, const json_t *item, enum grant_class *ret)
 {
     int class = -1;
-    for (void *at = json_object_iter((json_t *)item); at; at = json_object_iter_next((json_t *)item, at)) {
-        const char *key = json_object_iter_key(at);
-        if (grant_class_is_planned(key)) {
-            int result = at_key(r, item, key, error_set(r->error, -EINVAL, "the class `%s` is not available in this version", key));
+    for (struct member m = { 0 }; member_next(r, item, &m);) {
+        if (grant_class_is_planned(m.key)) {
+            int result = at_key(r, item, m.key, error_set(r->error, -EINVAL, "the class `%s` is not available in this version", m.key));
             error_hint(r->error, "available: fs, env, args, stdio, config, clock, random, log");
             return result;
         }
-        int found = grant_class_by_name(key);
+        int found = grant_class_by_name(m.key);
         if (found < 0)
             continue;
         if (class >= 0) {
-            int result = at_key(r, item, key, error_set(r->error, -EINVAL, "`%s` and `%s` in one grant", grant_class_name((enum grant_class)class), key));
-            error_hint(r->error, "each is a list item of its own: start a line with `- %s:`", key);
+            int result = at_key(r, item, m.key, error_set(r->error, -EINVAL, "`%s` and `%s` in one grant", grant_class_name((enum grant_class)class), m.key));
+            error_hint(r->error, "each is a list item of its own: start a line with `- %s:`", m.key);
             return result;
         }
         class = found;
@@ -526,17 +545,16 @@ static int find_class(const struct reader *r, const json_t *item, enum grant_cla
     return 0;
 }
 
-static int check_lone_key(const struct reader *r, const json_t *item, const char *class)
+static int check_lone_key(struct reader *r, const json_t *item, const char *class)
 {
-    for (void *at = json_object_iter((json_t *)item); at; at = json_object_iter_next((json_t *)item, at)) {
-        const char *key = json_object_iter_key(at);
-        if (strcmp(key, class) != 0)
-            return at_key(r, item, key, error_set(r->error, -EINVAL, "unknown key `%s`: a grant of %s has no further keys", key, class));
+    for (struct member m = { 0 }; member_next(r, item, &m);) {
+        if (strcmp(m.key, class) != 0)
+            return at_key(r, item, m.key, error_set(r->error, -EINVAL, "unknown key `%s`: a grant of %s has no further keys", m.key, class));
     }
     return 0;
 }
 
-static int read_item(const struct reader *r, const json_t *item)
+static int read_item(struct reader *r, const json_t *item)
 {
     CLEANUP(grant_done) struct grant g = { 0 };
     unsigned line = 0, column = 0;
@@ -553,21 +571,23 @@ static int read_item(const struct reader *r, const json_t *item)
         if (result < 0)
             return result;
     }
-    result = read_class(r, item, json_object_get(item, class), &g);
+    const json_t *value = json_object_get(item, class);
+    r->object = item;
+    r->key = class;
+    result = read_class(r, item, value, &g);
     if (result < 0)
         return result;
     document_place(r->document, item, &line, &column);
     g.origin = mem_printf("%s:%u", r->name, line);
     if (g.origin == NULL)
         return grant_no_memory(r->error);
-    const json_t *value = json_object_get(item, class);
     result = grant_set_add(r->set, &g, r->error);
     return result < 0 ? at_node(r, value, result) : 0;
 }
 
 /* ---- the document ---- */
 
-static int read_limits(const struct reader *r, const json_t *node)
+static int read_limits(struct reader *r, const json_t *node)
 {
     static const char *const names[] = { "memory", "cpu", "wall", "handles", "output", "hostcalls" };
     static const enum unit units[] = { UNIT_SIZE, UNIT_DURATION, UNIT_DURATION, UNIT_COUNT, UNIT_SIZE, UNIT_COUNT };
@@ -578,24 +598,22 @@ static int read_limits(const struct reader *r, const json_t *node)
         error_hint(r->error, "for example `limits: { memory: 64MiB, wall: 30s }`");
         return result;
     }
-    for (void *at = json_object_iter((json_t *)node); at; at = json_object_iter_next((json_t *)node, at)) {
-        const char *key = json_object_iter_key(at);
-        const json_t *value = json_object_iter_value(at);
+    for (struct member m = { 0 }; member_next(r, node, &m);) {
         size_t i = 0;
-        while (i < ARRAY_SIZE(names) && strcmp(names[i], key) != 0)
+        while (i < ARRAY_SIZE(names) && strcmp(names[i], m.key) != 0)
             i++;
         if (i == ARRAY_SIZE(names))
-            return at_key(r, node, key, fail_word(r, "limit", key, names, ARRAY_SIZE(names)));
-        int result = read_amount(r, value, key, units[i], fields[i]);
+            return at_key(r, node, m.key, fail_word(r, "limit", m.key, names, ARRAY_SIZE(names)));
+        int result = read_amount(r, m.value, m.key, units[i], fields[i]);
         if (result < 0)
             return result;
         if (*fields[i] == 0)
-            return at_node(r, value, error_set(r->error, -EINVAL, "`%s` is zero: nothing could run", key));
+            return at_node(r, m.value, error_set(r->error, -EINVAL, "`%s` is zero: nothing could run", m.key));
     }
     return 0;
 }
 
-static int read_grants(const struct reader *r, const json_t *node)
+static int read_grants(struct reader *r, const json_t *node)
 {
     if (!json_is_array(node)) {
         int result = fail_type(r, node, "`grants`", "a list");
@@ -603,6 +621,8 @@ static int read_grants(const struct reader *r, const json_t *node)
         return result;
     }
     for (size_t i = 0; i < json_array_size(node); i++) {
+        r->object = document_root(r->document);
+        r->key = "grants";
         int result = read_item(r, json_array_get(node, i));
         if (result < 0)
             return result;
@@ -610,7 +630,7 @@ static int read_grants(const struct reader *r, const json_t *node)
     return 0;
 }
 
-static int read_version(const struct reader *r, const json_t *root)
+static int read_version(struct reader *r, const json_t *root)
 {
     const json_t *version = json_object_get(root, "version");
     if (version == NULL) {
@@ -618,6 +638,8 @@ static int read_version(const struct reader *r, const json_t *root)
         error_hint(r->error, "start the file with `version: 1`");
         return result;
     }
+    r->object = root;
+    r->key = "version";
     if (!json_is_integer(version) || json_integer_value(version) != 1) {
         int result = at_node(r, version, error_set(r->error, -EINVAL, "`version` is not 1, the only one there is"));
         error_hint(r->error, "write `version: 1`");
@@ -626,7 +648,7 @@ static int read_version(const struct reader *r, const json_t *root)
     return 0;
 }
 
-static int read_root_key(const struct reader *r, const json_t *root, const char *key, const json_t *value)
+static int read_root_key(struct reader *r, const json_t *root, const char *key, const json_t *value)
 {
     static const char *const keys[] = { "version", "limits", "grants", "expires" };
     if (strcmp(key, "version") == 0)
@@ -647,7 +669,7 @@ static int read_root_key(const struct reader *r, const json_t *root, const char 
     return result;
 }
 
-static int read_root(const struct reader *r)
+static int read_root(struct reader *r)
 {
     const json_t *root = document_root(r->document);
     if (!json_is_object(root)) {
@@ -656,8 +678,8 @@ static int read_root(const struct reader *r)
         return result;
     }
     int result = read_version(r, root);
-    for (void *at = json_object_iter((json_t *)root); at && result == 0; at = json_object_iter_next((json_t *)root, at))
-        result = read_root_key(r, root, json_object_iter_key(at), json_object_iter_value(at));
+    for (struct member m = { 0 }; result == 0 && member_next(r, root, &m);)
+        result = read_root_key(r, root, m.key, m.value);
     return result;
 }
 
@@ -674,7 +696,7 @@ int grant_set_parse(const char *name, const char *base_dir, const char *text, si
     result = grant_set_new(&set, e);
     if (result < 0)
         return result;
-    struct reader r = { document, name, base_dir, set, e };
+    struct reader r = { document, name, base_dir, set, e, NULL, NULL };
     result = read_root(&r);
     if (result < 0) {
         if (e->line > 0)

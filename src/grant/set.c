@@ -121,6 +121,8 @@ static int pairs_check(const struct grant *g, const char *noun, struct error *e)
             return error_set(e, -EINVAL, "a %s without a value", noun);
         if (key[0] == '\0')
             return error_set(e, -EINVAL, "a %s without a name", noun);
+        if (strlen(key) > GRANT_NAME_MAX)
+            return error_set(e, -EINVAL, "the name of a %s is longer than %d bytes", noun, GRANT_NAME_MAX);
         if (has_control(key) || (g->class == GRANT_ENV && strchr(key, '=') != NULL))
             return error_set(e, -EINVAL, "`%s` cannot be the name of a %s", key, noun);
         if (!text_is_utf8(key, strlen(key)) || !text_is_utf8(value, strlen(value)))
