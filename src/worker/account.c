@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest's accounts: its limits, why it ended, what it used, what it was refused.
+ *
+ *   limit            counted                                                      ends the guest
+ *   hostcalls        each call, in enter()                                        before the call that is one too many
+ *   cpu              thread CPU time around turns                                 at the slice that finds it passed
+ *   wall             host's monotonic clock, from guest_start                     a timer when parked, else at the slice
+ *   memory, handles, hostcall bytes, instances: by the engine, which calls limit(); handles also by the table of handles
+ *   output           stdio.c
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "worker/host/host.h"
+
+#define MESSAGE_MAX 8192
+
+/* ---- ends ----------------------------------------------------------------------------------------------------- */
+
+void guest_end(struct guest *g, enum run_end end, enum run_limit limit, const char *format, ...)
+{
+    if (g->ended || g->finished)
+        return;
+    g->ended = true;
+    g->done.end = end;
+    g->done.limit = limit;
+    struct buf text = BUF_INIT(MESSAGE_MAX);
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    buf_append(&text, line, size < 0 ? 0 : MIN((size_t)size, sizeof(line) - 1));
+    g->message = buf_take(&text); /* NULL without memory: the end and the limit say enough */
+    buf_done(&text);
+    if (g->in_turn)
+        return; /* enter() or slice() will say so */
+    operations_complete_all(g->loop, g);
+    loop_enqueue(g->loop, g);
+}
+
+int guest_fault(struct guest *g, int code, const char *doing)
+{
+    ASSERT(code < 0);
+    char text[96];
+    guest_end(g, RUN_END_FAULT, RUN_LIMIT_NONE, "%s: %s", doing, strerror_r(-code, text, sizeof(text)));
+    return code;
+}
+
+void guest_revoke(struct guest *g, enum grant_reason reason)
+{
+    if (g->gate != GRANT_ALLOWED)
+        return;
+    g->gate = reason;
+    host_clock_freeze(g);
+    vfs_revoke(g->vfs, reason);
+    g->recheck = true;
+    if (!g->in_turn) {
+        g->recheck = false;
+        operations_complete_all(g->loop, g);
+    }
+}
+
+void guest_stop(struct guest *g, enum run_stop why)
+{
+    if (guest_skips(g, STOP))
+        return;
+    switch (why) {
+    case RUN_STOP_INTERRUPT:
+        guest_end(g, RUN_END_STOPPED, RUN_LIMIT_NONE, "interrupted");
+        break;
+    case RUN_STOP_WALL:
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_WALL, "its time was up");
+        break;
+    case RUN_STOP_REVOKED:
+        guest_revoke(g, GRANT_REVOKED);
+        guest_end(g, RUN_END_STOPPED, RUN_LIMIT_NONE, "its grants were revoked");
+        break;
+    }
+    g->draining = false; /* a guest that only waits for somebody to read its last bytes waits no longer */
+    loop_enqueue(g->loop, g);
+}
+
+/* ---- limits ------------------------------------------------------------------------------------------------------ */
+
+static void check_expiry(struct guest *g)
+{
+    if (g->expires_ns != UINT64_MAX && g->gate == GRANT_ALLOWED && clock_monotonic_ns() >= g->expires_ns)
+        guest_revoke(g, GRANT_EXPIRED);
+}
+
+int host_enter(void *host, ambit_call call)
+{
+    struct guest *g = host;
+    if (g->ended)
+        return -ECANCELED;
+    if (g->done.hostcalls >= g->limits.hostcalls && !guest_skips(g, HOSTCALLS)) {
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HOSTCALLS, "more than %llu host calls, at %s",
+                  (unsigned long long)g->limits.hostcalls, ambit_call_name(call));
+        return -ECANCELED;
+    }
+    g->done.hostcalls++;
+    check_expiry(g);
+    return 0;
+}
+
+enum ambit_slice host_slice(void *host)
+{
+    struct guest *g = host;
+    if (g->ended)
+        return AMBIT_SLICE_END;
+    uint64_t cpu = g->done.cpu_ns + (clock_thread_cpu_ns() - g->turn_cpu_ns);
+    uint64_t wall = clock_monotonic_ns() - g->started_ns;
+    if (cpu > g->limits.cpu_ns && !guest_skips(g, CPU))
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_CPU, "more than %llu ms of CPU time", (unsigned long long)(g->limits.cpu_ns / NS_PER_MS));
+    else if (wall > g->limits.wall_ns && !guest_skips(g, WALL))
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_WALL, "more than %llu ms", (unsigned long long)(g->limits.wall_ns / NS_PER_MS));
+    check_expiry(g);
+    return g->ended ? AMBIT_SLICE_END : AMBIT_SLICE_YIELD;
+}
+
+void host_limit(void *host, enum ambit_limit which, uint64_t asked)
+{
+    struct guest *g = host;
+    unsigned long long total = asked;
+    switch (which) {
+    case AMBIT_LIMIT_MEMORY:
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_MEMORY, "asked for %llu bytes of memory in all, of %llu", total,
+                  (unsigned long long)g->limits.memory_bytes);
+        return;
+    case AMBIT_LIMIT_HANDLES:
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HANDLES, "more than %llu handles", (unsigned long long)g->limits.handles);
+        return;
+    case AMBIT_LIMIT_INSTANCES:
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_INSTANCES, "asked for %llu instances in all", total);
+        return;
+    case AMBIT_LIMIT_HOSTCALL_BYTES:
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HOSTCALL_BYTES, "%llu bytes in one host call", total);
+        return;
+    }
+    guest_fault(g, -EPROTO, "a limit that does not exist");
+}
+
+/* ---- uses and denials -------------------------------------------------------------------------------------------- */
+
+struct grant_decision guest_gated(const struct guest *g, struct grant_decision d)
+{
+    if (d.reason == GRANT_ALLOWED && g->gate != GRANT_ALLOWED)
+        d.reason = g->gate;
+    return d;
+}
+
+void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read, uint64_t bytes_written)
+{
+    if (rule >= g->done.use_count)
+        return;
+    struct run_use *use = &g->uses[rule];
+    use->count++;
+    use->verbs |= verbs;
+    use->bytes_read += bytes_read;
+    use->bytes_written += bytes_written;
+}
+
+static uint32_t stream_bit(const char *name)
+{
+    return !strcmp(name, "stdin") ? STDIO_IN : !strcmp(name, "stdout") ? STDIO_OUT : STDIO_ERR;
+}
+
+static enum log_level level_of(const char *name)
+{
+    static const char *const names[] = { "trace", "debug", "info", "warn", "error" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (!strcmp(name, names[i]))
+            return (enum log_level)i;
+    }
+    return LOG_CRITICAL;
+}
+
+/* The smallest grant as text. Only where a grant would help: none brings back an expired run, opens a device or a full quota. */
+static int propose(const struct guest *g, enum grant_class class, const char *resource, uint32_t verbs, enum grant_reason reason,
+                   struct buf *yaml)
+{
+    struct grant grant = { 0 };
+    int status;
+    if (reason != GRANT_NO_GRANT && reason != GRANT_NO_PATH && reason != GRANT_NO_VERB)
+        return 0;
+    switch (class) {
+    case GRANT_FS:
+        status = grant_propose_fs(g->rules, resource, verbs, &grant, NULL);
+        break;
+    case GRANT_STDIO:
+        status = grant_propose_stdio(stream_bit(resource), &grant, NULL);
+        break;
+    case GRANT_CONFIG:
+        status = grant_propose_config(resource, &grant, NULL);
+        break;
+    case GRANT_LOG:
+        status = grant_propose_log(level_of(resource), &grant, NULL);
+        break;
+    default:
+        status = grant_propose_class(class, &grant, NULL);
+        break;
+    }
+    if (status == 0)
+        status = grant_print(&grant, yaml, NULL);
+    grant_done(&grant);
+    return status;
+}
+
+void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource, uint32_t verbs, struct grant_decision d)
+{
+    int status = denials_record(&g->denials, c, operation, resource, verbs, d.reason);
+    if (status == 0)
+        return;
+    struct buf yaml = BUF_INIT(64u << 10);
+    if (status > 0) {
+        const struct denial *kept = &g->denials.items[g->denials.count - 1];
+        status = propose(g, c, kept->resource, verbs, d.reason, &yaml);
+        if (status != -ENOMEM) {
+            /* A resource that the grammar cannot write down (a NUL, say) is denied without a proposal. */
+            if (status != 0)
+                buf_clear(&yaml);
+            struct run_denial told = {
+                .class = c, .reason = d.reason, .rule = d.rule, .verbs = verbs, .operation = kept->operation,
+                .resource = kept->resource, .grant_yaml = (char *)buf_cstr(&yaml),
+            };
+            status = g->report.denial(g->report.context, &told);
+        }
+    }
+    buf_done(&yaml);
+    if (status < 0) /* a refusal that cannot be recorded: no further effects (P4) */
+        guest_fault(g, status, "recording a denial");
+}

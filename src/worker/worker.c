@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker room's main, from its birth to RUN_DONE:
+ *
+ *   engine made          at once, before control has said anything: rooms start in parallel and this is the slow part
+ *   RUN_START received   the one frame of phase WAITING, with every descriptor the run will ever have
+ *   prepared             rules compiled, machine code mapped, streams and folders taken, loop made
+ *   jail closed          nothing is opened by name after this; no guest byte was near before it
+ *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP only
+ *   RUN_DONE sent        what it did; or RUN_FAULT, once, from any point before
+ *
+ * A frame out of phase or malformed ends the process without an answer: control sees a dead room. When control dies, so does
+ * the guest.
+ */
+#include "worker/worker.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "room/jail.h"
+#include "worker/guest.h"
+
+#define EPOCH_US 10000
+/* What the largest component that ships with Ambit (Python) needs, and room above it. Reserved address space only. */
+#define CORE_INSTANCES_MAX 512
+#define TABLE_ELEMENTS_MAX (1u << 18)
+#define FDS_FIRST_MOUNT 4    /* of RUN_START: code, three streams, then one per folder */
+#define DESCRIPTORS_OWN 64   /* the room's own, beside the guest's handles */
+#define CPU_BACKSTOP_S 2     /* RLIMIT_CPU kills a worker whose slices no longer come */
+
+enum phase { PHASE_WAITING, PHASE_RUNNING };
+
+struct worker {
+    struct channel *control;
+    struct frame_gate gate;
+    struct ambit_engine *engine;
+    struct run_start start;
+    bool started;
+    int code_fd, stdio[STREAM_COUNT];
+    int folders[CHANNEL_FDS_MAX]; /* as they came, in mount order */
+    size_t folder_count;
+    uint64_t expires_ns;
+    struct grant_rules *rules;
+    struct ambit_component *component;
+    struct loop loop;
+    struct guest *guest;
+    enum run_stop stop; /* asked for before the guest started; 0 = none */
+    bool gone;          /* control is */
+};
+
+/* ---- frames from control ------------------------------------------------------------------------------------------ */
+
+static int take_fd(int fd, int *ret, struct error *e)
+{
+    *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
+}
+
+static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+{
+    struct worker *w = context;
+    int status = run_start_get(payload, &w->start, e);
+    if (status < 0)
+        return status;
+    if (fd_count < FDS_FIRST_MOUNT)
+        return error_set(e, -EBADMSG, "a start with %zu descriptors", fd_count);
+    status = take_fd(fds[0], &w->code_fd, e);
+    for (size_t i = 0; status == 0 && i < STREAM_COUNT; i++)
+        status = take_fd(fds[1 + i], &w->stdio[i], e);
+    for (size_t i = FDS_FIRST_MOUNT; status == 0 && i < fd_count; i++)
+        status = take_fd(fds[i], &w->folders[w->folder_count++], e);
+    w->started = true;
+    w->gate.phase = PHASE_RUNNING;
+    return status;
+}
+
+static int on_stop(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+{
+    struct worker *w = context;
+    uint32_t why = cursor_u32(payload);
+    if (why < RUN_STOP_INTERRUPT || why > RUN_STOP_REVOKED)
+        return error_set(e, -EBADMSG, "a stop for no known reason");
+    if (w->guest && w->guest->task)
+        guest_stop(w->guest, (enum run_stop)why);
+    else
+        w->stop = (enum run_stop)why;
+    return 0;
+}
+
+static const struct frame_rule rules_of_frames[] = {
+    { RUN_START, "start", 1u << PHASE_WAITING, true, CHANNEL_FDS_MAX, FRAME_MAX, on_start },
+    { RUN_STOP, "stop", 1u << PHASE_RUNNING, false, 0, sizeof(uint32_t), on_stop },
+};
+
+/* The loop found the channel readable or writable. */
+static int on_control(void *context, struct error *e)
+{
+    struct worker *w = context;
+    int status = channel_dispatch(w->control, &w->gate, w, false, e);
+    if (status < 0)
+        return status;
+    if (status > 0) {
+        w->gone = true;
+        if (w->guest)
+            guest_stop(w->guest, RUN_STOP_INTERRUPT);
+        return 1;
+    }
+    status = channel_flush(w->control, e);
+    return status < 0 ? status : loop_control_writes(&w->loop, status > 0, e);
+}
+
+/* ---- frames to control -------------------------------------------------------------------------------------------- */
+
+static int queue_frame(struct worker *w, uint16_t kind, const struct buf *payload)
+{
+    int status = buf_status(payload);
+    if (status == 0)
+        status = channel_queue(w->control, kind, payload->data, payload->size, NULL);
+    if (status == 0)
+        status = channel_flush(w->control, NULL);
+    return status < 0 ? status : loop_control_writes(&w->loop, status > 0, NULL);
+}
+
+static int report_denial(void *context, const struct run_denial *d)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    int status = run_denial_put(&payload, d);
+    return status < 0 ? status : queue_frame(context, RUN_DENIAL, &payload);
+}
+
+/* 1: the line was dropped, control is too slow for it. */
+static int report_log(void *context, uint32_t level, struct ambit_bytes topic, struct ambit_bytes message)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    buf_u32(&payload, level);
+    buf_bytes(&payload, topic.data, topic.size);
+    buf_bytes(&payload, message.data, message.size);
+    int status = queue_frame(context, RUN_LOG, &payload);
+    return status == -ENOBUFS ? 1 : status;
+}
+
+/* Everything queued, then this one. */
+static int send_last(struct worker *w, uint16_t kind, const struct buf *payload, struct error *e)
+{
+    int status = buf_status(payload);
+    if (status < 0)
+        return error_set(e, status, "building the last frame");
+    while ((status = channel_flush(w->control, e)) > 0) {
+        struct pollfd p = { .fd = channel_fd(w->control), .events = POLLOUT };
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            return error_set_errno(e, errno, "waiting for control");
+    }
+    return status < 0 ? status : channel_send(w->control, kind, payload->data, payload->size, NULL, 0, e);
+}
+
+/* The three lines of an error, to whom it may concern. Always 1: the room's exit status. */
+static int report_fault(struct worker *w, enum run_fault fault, const struct error *why)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    buf_u32(&payload, fault);
+    buf_string(&payload, why->what);
+    buf_string(&payload, why->hint);
+    if (!w->gone)
+        (void)!send_last(w, RUN_FAULT, &payload, NULL); /* control is gone or not: the exit status says the rest */
+    return 1;
+}
+
+static void into_buf(void *context, const uint8_t *bytes, size_t size)
+{
+    buf_append(context, bytes, size);
+}
+
+/* ---- preparing ---------------------------------------------------------------------------------------------------- */
+
+static int make_engine(struct worker *w, struct error *e)
+{
+    CLEANUP(buf_done) struct buf message = BUF_INIT(ERROR_TEXT_MAX);
+    struct ambit_engine_config config = {
+        .instances = 1, .memory_max_bytes = UINT64_C(4) << 30, .table_elements_max = TABLE_ELEMENTS_MAX,
+        .core_instances_max = CORE_INSTANCES_MAX, .ticker = true, .epoch_us = EPOCH_US,
+    };
+    if (ambit_engine_new(&config, &w->engine, into_buf, &message) == 0)
+        return 0;
+    return error_set(e, -EIO, "the engine cannot be made: %s", buf_cstr(&message));
+}
+
+static int load_component(struct worker *w, enum run_fault *ret_fault, struct error *e)
+{
+    CLEANUP(buf_done) struct buf message = BUF_INIT(ERROR_TEXT_MAX);
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", w->code_fd);
+    int status = ambit_component_load(w->engine, path, &w->component, into_buf, &message);
+    fd_closep(&w->code_fd); /* the mapping holds it */
+    if (status == 0)
+        return 0;
+    if (status == -2) {
+        *ret_fault = RUN_FAULT_IMPORTS;
+        return error_set(e, -ENOENT, "%s", buf_cstr(&message));
+    }
+    *ret_fault = status == -3 ? RUN_FAULT_STALE_CODE : RUN_FAULT_INTERNAL;
+    return error_set(e, -ENOEXEC, "the machine code cannot be loaded: %s", buf_cstr(&message));
+}
+
+#ifdef AMBIT_TEST_HOOKS
+/* Negative control: every verb and path of every mount. */
+static int open_fs_grants(struct grant_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct grant *g = &set->grants[i];
+        if (g->class != GRANT_FS)
+            continue;
+        char *all = mem_strdup("**");
+        if (!all)
+            return -ENOMEM;
+        for (size_t p = 0; p < g->fs.path_count; p++)
+            mem_free(g->fs.paths[p]);
+        g->fs.paths[0] = all;
+        g->fs.path_count = 1;
+        g->fs.verbs = FS_RW;
+    }
+    return 0;
+}
+#endif
+
+static int test_hooks(struct worker *w, struct grant_set *set, struct error *e)
+{
+#ifdef AMBIT_TEST_HOOKS
+    if (w->start.test_skip & RUN_SKIP_FS_DECISION)
+        return open_fs_grants(set);
+    return 0;
+#else
+    return w->start.test_skip ? error_set(e, -EPERM, "this build leaves no defence open") : 0;
+#endif
+}
+
+static int compile_rules(struct worker *w, struct error *e)
+{
+    CLEANUP(grant_set_freep) struct grant_set *set = NULL;
+    int status = grant_set_parse("grants", "/", w->start.grants_json, strlen(w->start.grants_json), &set, e);
+    if (status == 0)
+        status = test_hooks(w, set, e);
+    if (status == 0)
+        status = grant_rules_new(set, w->start.work_host, &w->rules, e);
+    if (status == 0)
+        w->expires_ns = set->expires_ns;
+    return status;
+}
+
+/* Which folder belongs to which mount: ret_fds[i] is mount i's, or -1. The descriptors move there. */
+static int place_folders(struct worker *w, int *ret_fds, struct error *e)
+{
+    size_t next = 0, mounts = grant_rules_mount_count(w->rules);
+    for (size_t i = 0; i < mounts; i++) {
+        ret_fds[i] = -1;
+        if (grant_rules_mount(w->rules, i)->backing == GRANT_BACKING_DIR)
+            ret_fds[i] = next < w->folder_count ? fd_take(&w->folders[next]) : -1, next++;
+    }
+    if (next == w->folder_count)
+        return 0;
+    for (size_t i = 0; i < mounts; i++)
+        fd_closep(&ret_fds[i]);
+    return error_set(e, -EBADMSG, "%zu folders for %zu mounts", w->folder_count, next);
+}
+
+static void close_folders(struct jail_folder *folders, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fd_closep(&folders[i].fd);
+}
+
+/* Folders as the jail wants them: descriptors of its own, writable when some rule of the mount writes. */
+static int jail_folders(struct worker *w, const int *mount_fds, struct jail_folder *ret, size_t *ret_count, struct error *e)
+{
+    *ret_count = 0;
+    for (size_t i = 0; i < grant_rules_mount_count(w->rules); i++) {
+        if (mount_fds[i] < 0)
+            continue;
+        struct jail_folder *folder = &ret[*ret_count];
+        folder->write = grant_rules_mount(w->rules, i)->verbs & ~(uint32_t)FS_RO;
+        int status = take_fd(mount_fds[i], &folder->fd, e);
+        if (status < 0)
+            return status;
+        (*ret_count)++;
+    }
+    return 0;
+}
+
+static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count, uint32_t *ret_missing, struct error *e)
+{
+    const struct grant_limits *limits = grant_rules_limits(w->rules);
+    struct rlimit now = { .rlim_max = RLIM_INFINITY };
+    if (getrlimit(RLIMIT_NOFILE, &now) < 0)
+        return error_set_errno(e, errno, "asking for the limit of descriptors");
+    uint64_t descriptors = MIN(limits->handles, (uint64_t)UINT32_MAX / 2) + DESCRIPTORS_OWN;
+    struct jail_spec spec = {
+        .role = ROOM_WORKER, .folders = folders, .folder_count = count,
+        .cpu_seconds = limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
+        .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
+        .allow_missing = w->start.allow_missing,
+    };
+#ifdef AMBIT_TEST_HOOKS
+    spec.skip = w->start.test_skip & RUN_SKIP_JAIL_MASK;
+    if (w->start.test_skip & RUN_SKIP_CPU)
+        spec.cpu_seconds = 0;
+#endif
+    return jail_close(&spec, ret_missing, e);
+}
+
+/* Everything that needs a name or a descriptor of the outside, then the jail. */
+static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_fault, struct error *e)
+{
+    int mount_fds[CHANNEL_FDS_MAX];
+    struct jail_folder folders[CHANNEL_FDS_MAX];
+    size_t folder_count = 0;
+    if (grant_rules_mount_count(w->rules) > CHANNEL_FDS_MAX)
+        return error_set(e, -E2BIG, "more than %d mounts", CHANNEL_FDS_MAX);
+    int status = place_folders(w, mount_fds, e);
+    if (status < 0)
+        return status;
+    status = jail_folders(w, mount_fds, folders, &folder_count, e);
+    struct guest_config config = {
+        .rules = w->rules, .start = &w->start, .stdio = { w->stdio[0], w->stdio[1], w->stdio[2] }, .mount_fds = mount_fds,
+        .report = { .context = w, .denial = report_denial, .log = report_log },
+    };
+    if (status == 0) {
+        w->stdio[0] = w->stdio[1] = w->stdio[2] = -1;
+        status = guest_new(&w->loop, &config, &w->guest, e);
+    } else {
+        for (size_t i = 0; i < grant_rules_mount_count(w->rules); i++)
+            fd_closep(&mount_fds[i]);
+    }
+    if (status == 0) {
+        status = close_jail(w, folders, folder_count, ret_missing, e);
+        if (status < 0)
+            *ret_fault = RUN_FAULT_JAIL;
+    }
+    close_folders(folders, folder_count);
+    return status;
+}
+
+static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_fault, struct error *e)
+{
+    *ret_fault = RUN_FAULT_INTERNAL;
+    int status = compile_rules(w, e);
+    if (status == 0)
+        status = load_component(w, ret_fault, e);
+    if (status == 0)
+        status = enter_jail(w, ret_missing, ret_fault, e);
+    return status;
+}
+
+/* ---- main ---------------------------------------------------------------------------------------------------------- */
+
+static int run(struct worker *w, uint32_t missing, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    buf_u32(&payload, missing);
+    int status = send_last(w, RUN_READY, &payload, e);
+    if (status == 0)
+        status = guest_start(w->guest, w->component, w->expires_ns, e);
+    if (status == 0 && w->stop)
+        guest_stop(w->guest, w->stop);
+    if (status == 0)
+        status = loop_run(&w->loop, e);
+    if (status < 0 || w->gone)
+        return status;
+    buf_clear(&payload);
+    status = run_done_put(&payload, &w->guest->done);
+    if (status < 0)
+        return error_set(e, status, "building the report of the run");
+    return send_last(w, RUN_DONE, &payload, e);
+}
+
+static void worker_done(struct worker *w)
+{
+    guest_free(w->guest);
+    loop_done(&w->loop);
+    ambit_component_free(w->component);
+    ambit_engine_free(w->engine);
+    grant_rules_free(w->rules);
+    run_start_done(&w->start);
+    fd_close(w->code_fd);
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        fd_close(w->stdio[i]);
+    for (size_t i = 0; i < w->folder_count; i++)
+        fd_close(w->folders[i]);
+}
+
+static int worker_main(struct worker *w)
+{
+    struct error e = ERROR_INIT;
+    enum run_fault fault;
+    uint32_t missing = 0;
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || make_engine(w, &e) < 0)
+        return report_fault(w, RUN_FAULT_INTERNAL, &e);
+    while (!w->started) {
+        int status = channel_dispatch(w->control, &w->gate, w, true, &e);
+        if (status < 0)
+            return report_fault(w, RUN_FAULT_INTERNAL, &e);
+        if (status > 0)
+            return 0; /* control changed its mind */
+    }
+    if (prepare(w, &missing, &fault, &e) < 0)
+        return report_fault(w, fault, &e);
+    if (run(w, missing, &e) < 0)
+        return report_fault(w, RUN_FAULT_INTERNAL, &e);
+    return 0;
+}
+
+int worker_room_main(struct channel *control)
+{
+    struct worker w = {
+        .control = control,
+        .gate = { .rules = rules_of_frames, .rule_count = ARRAY_SIZE(rules_of_frames) },
+        .code_fd = -1, .stdio = { -1, -1, -1 }, .loop = { .epoll = -1, .timer_fd = -1 },
+    };
+    struct error e = ERROR_INIT;
+    int status;
+    if (loop_init(&w.loop, channel_fd(control), on_control, &w, &e) < 0)
+        status = report_fault(&w, RUN_FAULT_INTERNAL, &e);
+    else
+        status = worker_main(&w);
+    worker_done(&w);
+    return status;
+}
