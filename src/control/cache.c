@@ -453,18 +453,18 @@ static int code_finish(int fd, const struct cache_made *made, struct cache_recor
     return digest_fd(fd, &record->code, e);
 }
 
-/* Opens what is to become the code file again, read-only: the worker gets no descriptor that could write. */
-static int reopen(struct cache *c, const char *key, const struct cache_record *record, int *ret_fd, struct error *e)
+/* The same file again, read-only: the worker gets no descriptor that could write. Before it gets its name, since from then on
+ * another process may clean it away. */
+static int reopen(struct cache *c, const char *temporary, int out, int *ret_fd, struct error *e)
 {
-    int fd = -1;
-    int r = code_open(c, key, record, false, &fd, e);
-    if (r > 0) {
-        fd_close(fd);
-        return e->code < 0 ? e->code : error_set(e, -EAGAIN, "the cache entry was changed just now");
-    }
-    if (r == 0)
-        *ret_fd = fd;
-    return r;
+    struct stat written, opened;
+    CLEANUP(fd_closep) int fd = openat(c->config.dir_fd, temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &opened) < 0 || fstat(out, &written) < 0)
+        return error_set_errno(e, errno, "cannot open fresh machine code");
+    if (written.st_dev != opened.st_dev || written.st_ino != opened.st_ino)
+        return error_set(e, -ESTALE, "somebody exchanged a file in the code cache");
+    *ret_fd = fd_take(&fd);
+    return 0;
 }
 
 static int compile(struct cache *c, const struct source *s, bool describe_only, cache_progress progress,
@@ -491,10 +491,10 @@ static int compile(struct cache *c, const struct source *s, bool describe_only, 
         record.description = made.description;
         r = describe_only ? 0 : code_finish(out, &made, &record, e);
     }
+    if (r == 0 && !describe_only)
+        r = reopen(c, temporary, out, &ret->code_fd, e);
     if (r == 0)
         r = install(c, key, temporary, out, &record, e);
-    if (r == 0 && !describe_only)
-        r = reopen(c, key, &record, &ret->code_fd, e);
     if (out >= 0)
         (void)unlinkat(c->config.dir_fd, temporary, 0); /* gone already when it was installed */
     if (r != 0)
