@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a set to the tables that decide. The rules own a copy of the set, so that they stay when it goes; a rule's number is
- * its grant's place in the set, which is what receipts count.
+ * From a set to the tables that decide. The rules own a copy of the set, so that they stay when it
+ * goes; a rule's number is its grant's place in the set, which is what receipts count.
  */
 #include "grant/rules.h"
 
@@ -33,7 +33,7 @@ void grant_rules_free(struct grant_rules *r)
 
 static int fs_rule_init(struct fs_rule *ret, const struct grant *g, uint32_t rule, struct error *e)
 {
-    *ret = (struct fs_rule) { .rule = rule, .verbs = g->fs.verbs | FS_STAT };
+    *ret = (struct fs_rule){ .rule = rule, .verbs = g->fs.verbs | FS_STAT };
     ret->globs = mem_array(g->fs.path_count, sizeof(*ret->globs));
     if (ret->globs == NULL)
         return grant_no_memory(e);
@@ -45,8 +45,8 @@ static int fs_rule_init(struct fs_rule *ret, const struct grant *g, uint32_t rul
     return 0;
 }
 
-/* Longest guest path first, so that the first mount that holds a path is the right one; then by text, so that grants of one
- * mount come together; then in the order of the set. */
+/* Longest guest path first, so that the first mount that holds a path is the right one; then by
+ * text, so that grants of one mount come together; then in the order of the set. */
 static int fs_order(const void *a, const void *b)
 {
     const struct grant *x = *(const struct grant *const *)a, *y = *(const struct grant *const *)b;
@@ -57,18 +57,22 @@ static int fs_order(const void *a, const void *b)
     return order != 0 ? order : (x > y) - (x < y);
 }
 
-static int mount_add(struct grant_rules *r, const struct grant *const *grants, size_t count, struct error *e)
+static int mount_add(struct grant_rules *r, const struct grant *const *grants, size_t count,
+                     struct error *e)
 {
     const struct grant *first = grants[0];
     struct rule_mount *m = &r->mounts[r->mount_count++];
-    m->mount = (struct grant_mount) { .guest = first->fs.guest, .guest_size = strlen(first->fs.guest),
-                                      .backing = first->fs.backing, .host = first->fs.host };
+    m->mount = (struct grant_mount){ .guest = first->fs.guest,
+                                     .guest_size = strlen(first->fs.guest),
+                                     .backing = first->fs.backing,
+                                     .host = first->fs.host };
     m->rules = mem_array(count, sizeof(*m->rules));
     if (m->rules == NULL)
         return grant_no_memory(e);
     for (size_t i = 0; i < count; i++) {
         m->rule_count++;
-        int result = fs_rule_init(&m->rules[i], grants[i], (uint32_t)(grants[i] - r->set->grants), e);
+        int result =
+            fs_rule_init(&m->rules[i], grants[i], (uint32_t)(grants[i] - r->set->grants), e);
         if (result < 0)
             return result;
         m->mount.verbs |= m->rules[i].verbs;
@@ -89,7 +93,8 @@ static int compile_fs(struct grant_rules *r, struct error *e)
     }
     qsort(order, count, sizeof(*order), fs_order);
     for (size_t i = 0, next; i < count; i = next) {
-        for (next = i + 1; next < count && strcmp(order[i]->fs.guest, order[next]->fs.guest) == 0; next++)
+        for (next = i + 1; next < count && strcmp(order[i]->fs.guest, order[next]->fs.guest) == 0;
+             next++)
             ;
         int result = mount_add(r, order + i, next - i, e);
         if (result < 0)
@@ -118,9 +123,9 @@ static int compile_config(struct grant_rules *r, struct error *e)
     for (size_t i = 0; i < r->set->count; i++) {
         const struct grant *g = &r->set->grants[i];
         for (size_t j = 0; g->class == GRANT_CONFIG && j < g->pair_count; j++)
-            r->config[r->config_count++] = (struct config_entry) {
-                g->pairs[j].key, g->pairs[j].value, strlen(g->pairs[j].key), (uint32_t)i
-            };
+            r->config[r->config_count++] =
+                (struct config_entry){ g->pairs[j].key, g->pairs[j].value, strlen(g->pairs[j].key),
+                                       (uint32_t)i };
     }
     qsort(r->config, count, sizeof(*r->config), config_order);
     return 0;
@@ -159,7 +164,8 @@ void grant_limits_fill(struct grant_limits *limits)
 #undef FILL
 }
 
-int grant_rules_new(const struct grant_set *s, const char *work_host, struct grant_rules **ret, struct error *e)
+int grant_rules_new(const struct grant_set *s, const char *work_host, struct grant_rules **ret,
+                    struct error *e)
 {
     CLEANUP(grant_rules_freep) struct grant_rules *r = mem_zalloc(sizeof(*r));
     if (r == NULL)

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-int grant_mount_of(const struct grant_rules *r, const char *guest, size_t size, size_t *ret_mount, const char **ret_rest)
+int grant_mount_of(const struct grant_rules *r, const char *guest, size_t size, size_t *ret_mount,
+                   const char **ret_rest)
 {
     for (size_t i = 0; i < r->mount_count; i++) {
         const struct grant_mount *m = &r->mounts[i].mount;
@@ -37,8 +38,10 @@ static bool rule_matches(const struct fs_rule *rule, const char *rest, size_t si
     return false;
 }
 
-/* Why not: the matching rule that lacks least, else the first rule that has the verbs, else the first. */
-static struct grant_decision fs_denial(const struct rule_mount *m, const char *rest, size_t size, uint32_t need)
+/* Why not: the matching rule that lacks least, else the first rule that has the verbs, else the
+ * first. */
+static struct grant_decision fs_denial(const struct rule_mount *m, const char *rest, size_t size,
+                                       uint32_t need)
 {
     struct grant_decision d = { GRANT_NO_PATH, m->rules[0].rule, need };
     uint32_t got = 0;
@@ -63,10 +66,11 @@ static struct grant_decision fs_denial(const struct rule_mount *m, const char *r
     return d;
 }
 
-struct grant_decision grant_decide_fs(const struct grant_rules *r, size_t mount, const char *rest, size_t rest_size, uint32_t verbs)
+struct grant_decision grant_decide_fs(const struct grant_rules *r, size_t mount, const char *rest,
+                                      size_t rest_size, uint32_t verbs)
 {
     if (mount >= r->mount_count)
-        return (struct grant_decision) { GRANT_NO_GRANT, GRANT_NO_RULE, verbs };
+        return (struct grant_decision){ GRANT_NO_GRANT, GRANT_NO_RULE, verbs };
     const struct rule_mount *m = &r->mounts[mount];
     /* Every other verb on a path includes its stat. */
     uint32_t need = (verbs & ~(uint32_t)FS_STAT) != 0 ? verbs & ~(uint32_t)FS_STAT : verbs;
@@ -79,14 +83,15 @@ struct grant_decision grant_decide_fs(const struct grant_rules *r, size_t mount,
             continue;
         left &= ~rule->verbs;
         if (left == 0 || (rule->verbs & need) == need)
-            return (struct grant_decision) { GRANT_ALLOWED, rule->rule, 0 };
+            return (struct grant_decision){ GRANT_ALLOWED, rule->rule, 0 };
     }
     return fs_denial(m, rest, rest_size, need);
 }
 
 static struct grant_decision decision_by_rule(uint32_t rule)
 {
-    return (struct grant_decision) { rule == GRANT_NO_RULE ? GRANT_NO_GRANT : GRANT_ALLOWED, rule, 0 };
+    return (struct grant_decision){ rule == GRANT_NO_RULE ? GRANT_NO_GRANT : GRANT_ALLOWED, rule,
+                                    0 };
 }
 
 struct grant_decision grant_decide_stdio(const struct grant_rules *r, uint32_t stream)
@@ -105,7 +110,8 @@ static int key_order(const struct config_entry *entry, const char *key, size_t s
     return order != 0 ? order : (entry->key_size > size) - (entry->key_size < size);
 }
 
-struct grant_decision grant_decide_config(const struct grant_rules *r, const char *key, size_t size, const char **ret_value)
+struct grant_decision grant_decide_config(const struct grant_rules *r, const char *key, size_t size,
+                                          const char **ret_value)
 {
     size_t low = 0, high = r->config_count;
     while (low < high) {
@@ -120,7 +126,7 @@ struct grant_decision grant_decide_config(const struct grant_rules *r, const cha
         else
             high = middle;
     }
-    return (struct grant_decision) { GRANT_NO_GRANT, r->class_rules[GRANT_CONFIG], 0 };
+    return (struct grant_decision){ GRANT_NO_GRANT, r->class_rules[GRANT_CONFIG], 0 };
 }
 
 struct grant_decision grant_decide_log(const struct grant_rules *r, enum log_level level)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * --read and --write as grants. A relative PATH appears at the same place below /work, an absolute one at the same absolute
- * place, PATH:GUEST elsewhere. The colon that separates is the last one before a `/`, so a PATH with colons of its own is
- * written with an explicit GUEST.
+ * --read and --write as grants. A relative PATH appears at the same place below /work, an absolute
+ * one at the same absolute place, PATH:GUEST elsewhere. The colon that separates is the last one
+ * before a `/`, so a PATH with colons of its own is written with an explicit GUEST.
  */
 #include "grant/internal.h"
 
@@ -21,14 +21,16 @@ static void path_flag_done(struct path_flag *f)
     mem_free(f->guest);
 }
 
-static int path_flag_split(const char *flag, const char *value, struct path_flag *ret, struct error *e)
+static int path_flag_split(const char *flag, const char *value, struct path_flag *ret,
+                           struct error *e)
 {
     const char *separator = NULL;
     for (const char *at = value; (at = strstr(at, ":/")) != NULL; at++)
         separator = at;
     if (separator == NULL && strchr(value, ':') != NULL) {
         int r = error_set(e, -EINVAL, "%s %s: the place in the guest is not absolute", flag, value);
-        error_hint(e, "write %s PATH:/GUEST; for a name with a colon too, as in './a:b:/work/a:b'", flag);
+        error_hint(e, "write %s PATH:/GUEST; for a name with a colon too, as in './a:b:/work/a:b'",
+                   flag);
         return r;
     }
     ret->path = separator ? mem_strndup(value, (size_t)(separator - value)) : mem_strdup(value);
@@ -40,7 +42,8 @@ static int path_flag_split(const char *flag, const char *value, struct path_flag
     return 0;
 }
 
-int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret, struct error *e)
+int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret,
+                         struct error *e)
 {
     CLEANUP(path_flag_done) struct path_flag f = { 0 };
     int r = path_flag_split(flag, value, &f, e);
@@ -53,7 +56,8 @@ int grant_path_flag_host(const char *flag, const char *value, const char *work_h
 }
 
 /* The place in the guest when none was typed. */
-static int guest_of_host(const struct path_flag *f, const char *host, const char *work_host, char **ret, struct error *e)
+static int guest_of_host(const struct path_flag *f, const char *host, const char *work_host,
+                         char **ret, struct error *e)
 {
     if (f->path[0] == '/') {
         *ret = mem_strdup(host);
@@ -61,7 +65,10 @@ static int guest_of_host(const struct path_flag *f, const char *host, const char
     }
     const char *below = path_below(work_host, host);
     if (below == NULL) {
-        int r = error_set(e, -EINVAL, "%s is outside the working folder, so it has no place of its own in the guest", f->path);
+        int r = error_set(
+            e, -EINVAL,
+            "%s is outside the working folder, so it has no place of its own in the guest",
+            f->path);
         error_hint(e, "say where: %s:/GUEST", f->path);
         return r;
     }
@@ -81,8 +88,10 @@ static void cut_to_parent(char *path)
     slash[slash == path] = '\0';
 }
 
-/* A typed GUEST in its shortest form. One that ends in a slash is the folder that a file goes to. */
-static int guest_typed(const struct path_flag *f, const char *host, bool is_folder, char **ret, struct error *e)
+/* A typed GUEST in its shortest form. One that ends in a slash is the folder that a file goes to.
+ */
+static int guest_typed(const struct path_flag *f, const char *host, bool is_folder, char **ret,
+                       struct error *e)
 {
     CLEANUP(mem_freep) char *guest = NULL;
     size_t size = strlen(f->guest);
@@ -94,15 +103,18 @@ static int guest_typed(const struct path_flag *f, const char *host, bool is_fold
         return *ret ? 0 : grant_no_memory(e);
     }
     if (!is_folder && strcmp(last_name(guest), last_name(host)) != 0) {
-        r = error_set(e, -EINVAL, "a single file keeps its name in the guest: `%s` cannot be `%s`", last_name(host), last_name(guest));
-        error_hint(e, "write its folder: %s:%.*s", f->path, (int)(last_name(f->guest) - f->guest), f->guest);
+        r = error_set(e, -EINVAL, "a single file keeps its name in the guest: `%s` cannot be `%s`",
+                      last_name(host), last_name(guest));
+        error_hint(e, "write its folder: %s:%.*s", f->path, (int)(last_name(f->guest) - f->guest),
+                   f->guest);
         return r;
     }
     *ret = TAKE(guest);
     return 0;
 }
 
-static int grant_fill(struct grant *g, const char *flag, bool write, const char *pattern, struct error *e)
+static int grant_fill(struct grant *g, const char *flag, bool write, const char *pattern,
+                      struct error *e)
 {
     g->fs.verbs = write ? FS_RW : FS_RO;
     g->origin = mem_strdup(flag);
@@ -116,18 +128,22 @@ static int grant_fill(struct grant *g, const char *flag, bool write, const char 
     return grant_check(g, e);
 }
 
-static int flag_to_grant(const char *flag, const char *value, bool write, bool is_folder, const char *work_host,
-                         struct grant *ret, struct error *e)
+static int flag_to_grant(const char *flag, const char *value, bool write, bool is_folder,
+                         const char *work_host, struct grant *ret, struct error *e)
 {
     CLEANUP(path_flag_done) struct path_flag f = { 0 };
     CLEANUP(buf_done) struct buf pattern = BUF_INIT(GRANT_PATTERN_MAX + 1);
-    CLEANUP(grant_done) struct grant g = { .class = GRANT_FS, .fs = { .backing = GRANT_BACKING_DIR,
-                                           .max_bytes = GRANT_UNSET, .max_files = GRANT_UNSET } };
+    CLEANUP(grant_done)
+    struct grant g = {
+        .class = GRANT_FS,
+        .fs = { .backing = GRANT_BACKING_DIR, .max_bytes = GRANT_UNSET, .max_files = GRANT_UNSET }
+    };
     int r = path_flag_split(flag, value, &f, e);
     if (r == 0)
         r = host_path_resolve(work_host, f.path, &g.fs.host, e);
     if (r == 0)
-        r = f.guest ? guest_typed(&f, g.fs.host, is_folder, &g.fs.guest, e) : guest_of_host(&f, g.fs.host, work_host, &g.fs.guest, e);
+        r = f.guest ? guest_typed(&f, g.fs.host, is_folder, &g.fs.guest, e)
+                    : guest_of_host(&f, g.fs.host, work_host, &g.fs.guest, e);
     if (r < 0)
         return r;
     if (is_folder) {
@@ -146,12 +162,12 @@ static int flag_to_grant(const char *flag, const char *value, bool write, bool i
     if (r < 0)
         return r;
     *ret = g;
-    g = (struct grant) { 0 };
+    g = (struct grant){ 0 };
     return 0;
 }
 
-int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder, const char *work_host,
-                         struct grant *ret, struct error *e)
+int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder,
+                         const char *work_host, struct grant *ret, struct error *e)
 {
     int r = flag_to_grant(flag, value, write, is_folder, work_host, ret, e);
     if (r < 0 && e != NULL && strncmp(e->what, flag, strlen(flag)) != 0)

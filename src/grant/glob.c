@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Path patterns: the check that a pattern is well formed, the one matcher, and the shapes that need no walk.
+ * Path patterns: the check that a pattern is well formed, the one matcher, and the shapes that need
+ * no walk.
  *
- * A pattern is segments between slashes. `*` and `?` stay within a segment, `**` is a whole segment and stands for any
- * number of them, `\` takes the next character for itself, `.` alone is the root. A `/` is never quoted, so segments can
- * be cut without looking at quotes. `?` is one character: a code point, or one byte that is not UTF-8.
- * Characters that other tools give a meaning (`[`, `{`, a leading `!`) must be quoted: a pattern that looks like a shell's
- * and silently matches nothing would be found out too late.
+ * A pattern is segments between slashes. `*` and `?` stay within a segment, `**` is a whole segment
+ * and stands for any number of them, `\` takes the next character for itself, `.` alone is the
+ * root. A `/` is never quoted, so segments can be cut without looking at quotes. `?` is one
+ * character: a code point, or one byte that is not UTF-8. Characters that other tools give a
+ * meaning (`[`, `{`, a leading `!`) must be quoted: a pattern that looks like a shell's and
+ * silently matches nothing would be found out too late.
  *
- * Matching allocates nothing. Both walks keep one point to come back to (the last `*`, the last `**`), which is enough
- * because the leftmost place that a fixed part fits is always as good as any other; so the time is at most
- * the product of the sizes.
+ * Matching allocates nothing. Both walks keep one point to come back to (the last `*`, the last
+ * `**`), which is enough because the leftmost place that a fixed part fits is always as good as any
+ * other; so the time is at most the product of the sizes.
  */
 #include "grant/internal.h"
 
@@ -19,14 +21,14 @@
 /* The next symbol of a text: a code point, or 0x110000 + the byte where the text is not UTF-8. */
 static uint32_t symbol_next(const char **at, const char *end)
 {
-    uint32_t symbol = (uint8_t)**at;
+    uint32_t symbol = (uint8_t) * *at;
     if (symbol < 0x80) {
         *at += 1;
         return symbol;
     }
     size_t size = text_decode((const uint8_t *)*at, (size_t)(end - *at), &symbol);
     if (size == 0) {
-        symbol = 0x110000u + (uint8_t)**at;
+        symbol = 0x110000u + (uint8_t) * *at;
         size = 1;
     }
     *at += size;
@@ -41,22 +43,24 @@ static uint32_t pattern_symbol(const char **at, const char *end)
     return symbol_next(at, end);
 }
 
-struct segment { const char *at, *end, *limit; }; /* at == NULL: there is none */
+struct segment {
+    const char *at, *end, *limit;
+}; /* at == NULL: there is none */
 
 static struct segment segment_from(const char *at, const char *limit)
 {
     const char *slash = memchr(at, '/', (size_t)(limit - at));
-    return (struct segment) { at, slash ? slash : limit, limit };
+    return (struct segment){ at, slash ? slash : limit, limit };
 }
 
 static struct segment segment_first(const char *text, size_t size)
 {
-    return size == 0 ? (struct segment) { 0 } : segment_from(text, text + size);
+    return size == 0 ? (struct segment){ 0 } : segment_from(text, text + size);
 }
 
 static struct segment segment_next(struct segment s)
 {
-    return s.end == s.limit ? (struct segment) { 0 } : segment_from(s.end + 1, s.limit);
+    return s.end == s.limit ? (struct segment){ 0 } : segment_from(s.end + 1, s.limit);
 }
 
 static bool segment_is(struct segment s, const char *text)
@@ -138,7 +142,8 @@ static int segment_check(struct segment s, bool only, const char *whole, struct 
     }
     if (segment_is(s, "**"))
         return 0;
-    if (segment_is(s, "..") || segment_is(s, "\\.\\.") || segment_is(s, "\\..") || segment_is(s, ".\\."))
+    if (segment_is(s, "..") || segment_is(s, "\\.\\.") || segment_is(s, "\\..") ||
+        segment_is(s, ".\\."))
         return error_set(e, -EINVAL, "pattern `%s` has a `..`", whole);
     if (segment_is(s, "\\.") || (segment_is(s, ".") && !only)) {
         r = error_set(e, -EINVAL, "pattern `%s` has a `.` for a segment", whole);
@@ -161,7 +166,8 @@ static int segment_check(struct segment s, bool only, const char *whole, struct 
             return r;
         } else if (*at == '[' || *at == '{') {
             r = error_set(e, -EINVAL, "pattern `%s`: `%c` has no meaning here", whole, *at);
-            error_hint(e, "list the patterns one by one, or write `\\%c` for the character itself", *at);
+            error_hint(e, "list the patterns one by one, or write `\\%c` for the character itself",
+                       *at);
             return r;
         }
     }
@@ -230,7 +236,7 @@ int glob_init(struct glob *g, const char *pattern)
 {
     size_t size = strlen(pattern);
     CLEANUP(mem_freep) char *literal = NULL;
-    *g = (struct glob) { .kind = GLOB_GENERAL, .pattern = pattern };
+    *g = (struct glob){ .kind = GLOB_GENERAL, .pattern = pattern };
     if (strcmp(pattern, "**") == 0) {
         g->kind = GLOB_ALL;
         return 0;
@@ -255,7 +261,7 @@ int glob_init(struct glob *g, const char *pattern)
 void glob_done(struct glob *g)
 {
     mem_free(g->literal);
-    *g = (struct glob) { 0 };
+    *g = (struct glob){ 0 };
 }
 
 bool glob_matches(const struct glob *g, const char *path, size_t size)
@@ -276,7 +282,8 @@ bool glob_matches(const struct glob *g, const char *path, size_t size)
 
 size_t glob_token_bound(const char *pattern)
 {
-    /* Each character gives at most one token and each segment its slash; `**` gives two for its two characters. */
+    /* Each character gives at most one token and each segment its slash; `**` gives two for its two
+     * characters. */
     size_t size = strlen(pattern), bound = size + 2;
     for (size_t i = 0; i < size; i++)
         bound += pattern[i] == '/';
@@ -289,20 +296,20 @@ size_t glob_tokens(const char *pattern, struct glob_token *into)
     size_t size = strcmp(pattern, ".") == 0 ? 0 : strlen(pattern);
     for (struct segment s = segment_first(pattern, size); s.at; s = segment_next(s)) {
         if (segment_is(s, "**")) {
-            into[count++] = (struct glob_token) { GLOB_DEEP_GATE, 0 };
-            into[count++] = (struct glob_token) { GLOB_DEEP_LOOP, 0 };
+            into[count++] = (struct glob_token){ GLOB_DEEP_GATE, 0 };
+            into[count++] = (struct glob_token){ GLOB_DEEP_LOOP, 0 };
             continue;
         }
-        into[count++] = (struct glob_token) { GLOB_SLASH, 0 };
+        into[count++] = (struct glob_token){ GLOB_SLASH, 0 };
         for (const char *at = s.at; at < s.end;) {
             if (*at == '*' || *at == '?') {
-                into[count++] = (struct glob_token) { *at == '*' ? GLOB_STAR : GLOB_ANY_CHAR, 0 };
+                into[count++] = (struct glob_token){ *at == '*' ? GLOB_STAR : GLOB_ANY_CHAR, 0 };
                 at++;
             } else {
-                into[count++] = (struct glob_token) { GLOB_CHAR, pattern_symbol(&at, s.end) };
+                into[count++] = (struct glob_token){ GLOB_CHAR, pattern_symbol(&at, s.end) };
             }
         }
     }
-    into[count++] = (struct glob_token) { GLOB_END, 0 };
+    into[count++] = (struct glob_token){ GLOB_END, 0 };
     return count;
 }

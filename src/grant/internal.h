@@ -6,11 +6,12 @@
 #include "base/text.h"
 #include "grant/grant.h"
 
-#define GRANT_PATH_MAX 4096          /* bytes of a guest or host path */
-#define GRANT_PATTERN_MAX 8192       /* bytes of a pattern: a path with every character quoted */
-#define GRANT_PAIRS_MAX 4096         /* variables, or config keys, of a whole set */
-#define GRANT_NAME_MAX 256           /* of a variable or key; YAML ends a key on one line at 1,024 characters */
-#define GRANT_NUMBER_MAX INT64_MAX   /* of a limit or quota: what a document can hold */
+#define GRANT_PATH_MAX 4096    /* bytes of a guest or host path */
+#define GRANT_PATTERN_MAX 8192 /* bytes of a pattern: a path with every character quoted */
+#define GRANT_PAIRS_MAX 4096   /* variables, or config keys, of a whole set */
+#define GRANT_NAME_MAX \
+    256 /* of a variable or key; YAML ends a key on one line at 1,024 characters */
+#define GRANT_NUMBER_MAX INT64_MAX /* of a limit or quota: what a document can hold */
 
 /* ---- names.c ---- */
 #define FS_VERB_COUNT 8
@@ -31,9 +32,11 @@ const char *name_nearest(const char *word, const char *const *names, size_t coun
 /* ---- path.c ---- */
 /* 0 when `path` is absolute and in its shortest form; else an error with the form to write. */
 int guest_path_check(const char *path, struct error *e) MUST_CHECK;
-/* A host path made absolute against `base` and brought into its shortest form, without looking at the disk. */
+/* A host path made absolute against `base` and brought into its shortest form, without looking at
+ * the disk. */
 int host_path_resolve(const char *base, const char *path, char **ret, struct error *e) MUST_CHECK;
-/* The part of `path` below `folder` ("" for itself), or NULL when it is not there. Both absolute and in shortest form. */
+/* The part of `path` below `folder` ("" for itself), or NULL when it is not there. Both absolute
+ * and in shortest form. */
 const char *path_below(const char *folder, const char *path);
 /* folder + "/" + rest, right for "/" and for an empty rest. NULL = no memory. */
 char *path_join(const char *folder, const char *rest) MUST_CHECK;
@@ -44,7 +47,12 @@ int glob_check(const char *pattern, struct error *e) MUST_CHECK;
 void glob_quote(struct buf *out, const char *path, size_t size);
 
 /* A pattern prepared for matching. Most are one of three shapes that need no walk. */
-enum glob_kind { GLOB_ALL, GLOB_EXACT, GLOB_UNDER /* "literal" and everything below it */, GLOB_GENERAL };
+enum glob_kind {
+    GLOB_ALL,
+    GLOB_EXACT,
+    GLOB_UNDER /* "literal" and everything below it */,
+    GLOB_GENERAL
+};
 struct glob {
     enum glob_kind kind;
     const char *pattern; /* borrowed */
@@ -55,19 +63,36 @@ int glob_init(struct glob *g, const char *pattern) MUST_CHECK; /* 0 or -ENOMEM *
 void glob_done(struct glob *g);
 bool glob_matches(const struct glob *g, const char *path, size_t size);
 
-/* The pattern as a sequence of tokens over symbols, for include.c: every segment is "/" and its characters. */
-enum glob_token_kind { GLOB_CHAR, GLOB_ANY_CHAR, GLOB_STAR, GLOB_SLASH, GLOB_DEEP_GATE, GLOB_DEEP_LOOP, GLOB_END };
-struct glob_token { enum glob_token_kind kind; uint32_t symbol; };
-/* Appends to an array of `capacity` tokens; returns how many, GLOB_END included. strlen + 2 per segment always fit. */
+/* The pattern as a sequence of tokens over symbols, for include.c: every segment is "/" and its
+ * characters. */
+enum glob_token_kind {
+    GLOB_CHAR,
+    GLOB_ANY_CHAR,
+    GLOB_STAR,
+    GLOB_SLASH,
+    GLOB_DEEP_GATE,
+    GLOB_DEEP_LOOP,
+    GLOB_END
+};
+struct glob_token {
+    enum glob_token_kind kind;
+    uint32_t symbol;
+};
+/* Appends to an array of `capacity` tokens; returns how many, GLOB_END included. strlen + 2 per
+ * segment always fit. */
 size_t glob_tokens(const char *pattern, struct glob_token *into);
 size_t glob_token_bound(const char *pattern);
 
 /* ---- include.c ---- */
 /* Work that an inclusion may spend before it gives up; shared by the steps of one question. */
-struct glob_budget { uint64_t left; };
+struct glob_budget {
+    uint64_t left;
+};
 #define GLOB_BUDGET UINT64_C(64000000)
-/* 0: every path that `pattern` matches is matched by one of `covers`; 1: not so; 2: the budget ran out; < 0 a fault. */
-int glob_included(const char *pattern, const char *const *covers, size_t count, struct glob_budget *budget) MUST_CHECK;
+/* 0: every path at or below `prefix` (a pattern without wildcards; "." for all) that `pattern`
+ * matches is matched by one of `covers`; 1: not so; 2: the budget ran out; < 0 a fault. */
+int glob_included(const char *pattern, const char *prefix, const char *const *covers, size_t count,
+                  struct glob_budget *budget) MUST_CHECK;
 /* 0: no path matches both; 1: one does, or the budget ran out; < 0 a fault. */
 int glob_intersects(const char *a, const char *b, struct glob_budget *budget) MUST_CHECK;
 

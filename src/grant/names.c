@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The words of the grammar, those that are not there yet, and the guess at a word that was mistyped. */
+/* The words of the grammar, those that are not there yet, and the guess at a word that was
+ * mistyped. */
 #include "grant/internal.h"
 
 #include <string.h>
@@ -14,14 +15,14 @@ const struct grant_limits grant_limits_default = {
 };
 
 static const char *const class_names[GRANT_CLASS_COUNT] = {
-    [GRANT_FS] = "fs",         [GRANT_ENV] = "env",     [GRANT_ARGS] = "args",
+    [GRANT_FS] = "fs",         [GRANT_ENV] = "env",       [GRANT_ARGS] = "args",
     [GRANT_STDIO] = "stdio",   [GRANT_CONFIG] = "config", [GRANT_CLOCK] = "clock",
     [GRANT_RANDOM] = "random", [GRANT_LOG] = "log",
 };
 
 static const char *const planned_classes[] = {
-    "http",     "serve", "keyvalue", "blob",   "model",  "trigger", "artifact", "sign",
-    "registry", "rpc",   "secret",   "report", "sql",    "git",     "browser",  "flag",
+    "http",     "serve", "keyvalue", "blob",   "model", "trigger", "artifact", "sign",
+    "registry", "rpc",   "secret",   "report", "sql",   "git",     "browser",  "flag",
 };
 
 static const char *const planned_backings[] = { "session", "view", "blob" };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The grant file. base/json gives one tree for YAML and JSON, with a place for every node; this file gives it its meaning.
- * Nothing is skipped: a key, word or type that is not in the grammar is an error at its own line and column, with a hint
- * when there is a likely meaning. What the design's grammar has and this version has not is an error that says so.
+ * The grant file. base/json gives one tree for YAML and JSON, with a place for every node; this
+ * file gives it its meaning. Nothing is skipped: a key, word or type that is not in the grammar is
+ * an error at its own line and column, with a hint when there is a likely meaning. What the
+ * design's grammar has and this version has not is an error that says so.
  *
  * Error texts read "name:line:column: what", so that they stand alone when several files are given.
  */
@@ -16,8 +17,9 @@ struct reader {
     const char *name, *base_dir;
     struct grant_set *set;
     struct error *error;
-    const json_t *object; /* the member being read: its key is the place of values that have none, */
-    const char *key;      /* which true, false and null are */
+    const json_t
+        *object;     /* the member being read: its key is the place of values that have none, */
+    const char *key; /* which true, false and null are */
 };
 
 static int at_key(struct reader *r, const json_t *object, const char *key, int code)
@@ -82,15 +84,18 @@ static const char *type_name(const json_t *node)
 
 static int fail_type(struct reader *r, const json_t *node, const char *noun, const char *wanted)
 {
-    return at_node(r, node, error_set(r->error, -EINVAL, "%s must be %s, and it is %s", noun, wanted, type_name(node)));
+    return at_node(
+        r, node,
+        error_set(r->error, -EINVAL, "%s must be %s, and it is %s", noun, wanted, type_name(node)));
 }
 
 /* `word` is none of the names. */
-static int fail_word(struct reader *r, const char *noun, const char *word, const char *const *names, size_t count)
+static int fail_word(struct reader *r, const char *noun, const char *word, const char *where,
+                     const char *const *names, size_t count)
 {
     CLEANUP(buf_done) struct buf all = BUF_INIT(ERROR_TEXT_MAX);
     const char *near = name_nearest(word, names, count);
-    int result = error_set(r->error, -EINVAL, "unknown %s `%s`", noun, word);
+    int result = error_set(r->error, -EINVAL, "unknown %s `%s`%s", noun, word, where);
     for (size_t i = 0; i < count; i++)
         buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
     if (near)
@@ -134,7 +139,9 @@ enum unit { UNIT_SIZE, UNIT_DURATION, UNIT_COUNT };
 static int read_whole(struct reader *r, const json_t *node, const char *key, uint64_t *ret)
 {
     if (json_is_string(node)) {
-        int result = at_node(r, node, error_set(r->error, -EINVAL, "`%s` is a count, and `%s` is a string", key, json_string_value(node)));
+        int result = at_node(r, node,
+                             error_set(r->error, -EINVAL, "`%s` is a count, and `%s` is a string",
+                                       key, json_string_value(node)));
         error_hint(r->error, "write a whole number, without unit and quotes");
         return result;
     }
@@ -150,16 +157,20 @@ static int read_whole(struct reader *r, const json_t *node, const char *key, uin
     return 0;
 }
 
-static int read_amount(struct reader *r, const json_t *node, const char *key, enum unit unit, uint64_t *ret)
+static int read_amount(struct reader *r, const json_t *node, const char *key, enum unit unit,
+                       uint64_t *ret)
 {
     uint64_t value = 0;
     int result;
     if (unit == UNIT_COUNT || (unit == UNIT_SIZE && json_is_integer(node))) {
         result = read_whole(r, node, key, &value);
     } else if (!json_is_string(node)) {
-        result = at_node(r, node, error_set(r->error, -EINVAL, "`%s` must be %s with a unit, and it is %s", key,
-                                            unit == UNIT_SIZE ? "a size" : "a duration", type_name(node)));
-        error_hint(r->error, unit == UNIT_SIZE ? "for example 64MiB" : "for example 250ms, 2s, 15m, 1h");
+        result =
+            at_node(r, node,
+                    error_set(r->error, -EINVAL, "`%s` must be %s with a unit, and it is %s", key,
+                              unit == UNIT_SIZE ? "a size" : "a duration", type_name(node)));
+        error_hint(r->error,
+                   unit == UNIT_SIZE ? "for example 64MiB" : "for example 250ms, 2s, 15m, 1h");
     } else {
         result = unit == UNIT_SIZE ? text_parse_size(json_string_value(node), &value, r->error)
                                    : text_parse_duration(json_string_value(node), &value, r->error);
@@ -178,7 +189,8 @@ static int read_amount(struct reader *r, const json_t *node, const char *key, en
 
 /* ---- lists of words: verbs, streams, levels ---- */
 
-static int read_word_bits(struct reader *r, const json_t *list, const char *noun, const char *const *names, size_t count, uint32_t *ret)
+static int read_word_bits(struct reader *r, const json_t *list, const char *noun,
+                          const char *const *names, size_t count, uint32_t *ret)
 {
     uint32_t bits = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -191,9 +203,10 @@ static int read_word_bits(struct reader *r, const json_t *list, const char *noun
         while (found < count && strcmp(names[found], word) != 0)
             found++;
         if (found == count)
-            return at_node(r, node, fail_word(r, noun, word, names, count));
+            return at_node(r, node, fail_word(r, noun, word, "", names, count));
         if (bits >> found & 1)
-            return at_node(r, node, error_set(r->error, -EINVAL, "%s `%s` is named twice", noun, word));
+            return at_node(r, node,
+                           error_set(r->error, -EINVAL, "%s `%s` is named twice", noun, word));
         bits |= 1u << found;
     }
     *ret = bits;
@@ -212,7 +225,8 @@ static int read_word_list(struct reader *r, const json_t *node, const char *key,
         return result;
     }
     if (json_array_size(node) == 0)
-        return at_node(r, node, error_set(r->error, -EINVAL, "`%s` is empty: it grants nothing", key));
+        return at_node(r, node,
+                       error_set(r->error, -EINVAL, "`%s` is empty: it grants nothing", key));
     return read_word_bits(r, node, noun, names, count, ret);
 }
 
@@ -227,7 +241,9 @@ static int read_allow(struct reader *r, const json_t *node, uint32_t *ret)
             *ret = word[1] == 'o' ? FS_RO : FS_RW;
             return 0;
         }
-        int result = at_node(r, node, fail_word(r, "value of `allow`", word, short_names, ARRAY_SIZE(short_names)));
+        int result = at_node(
+            r, node,
+            fail_word(r, "value of `allow`", word, "", short_names, ARRAY_SIZE(short_names)));
         error_hint(r->error, "write ro, rw, or a list such as [read, list]");
         return result;
     }
@@ -241,7 +257,9 @@ static int read_host(struct reader *r, const json_t *node, char **ret)
     if (result < 0)
         return result;
     if (path[0] == '~' || path[0] == '$') {
-        result = at_node(r, node, error_set(r->error, -EINVAL, "host path `%s`: `%c` is not expanded", path, path[0]));
+        result = at_node(
+            r, node,
+            error_set(r->error, -EINVAL, "host path `%s`: `%c` is not expanded", path, path[0]));
         error_hint(r->error, "write the path in full, or `./%s` for a folder of that name", path);
         return result;
     }
@@ -253,11 +271,13 @@ static int fail_backing(struct reader *r, const json_t *from, const char *key)
 {
     static const char *const names[] = { "dir", "memory" };
     if (grant_backing_is_planned(key)) {
-        int result = at_key(r, from, key, error_set(r->error, -EINVAL, "the backing `%s` is not available in this version", key));
+        int result = at_key(
+            r, from, key,
+            error_set(r->error, -EINVAL, "the backing `%s` is not available in this version", key));
         error_hint(r->error, "available: { dir: PATH }, memory");
         return result;
     }
-    int result = at_key(r, from, key, fail_word(r, "backing", key, names, ARRAY_SIZE(names)));
+    int result = at_key(r, from, key, fail_word(r, "backing", key, "", names, ARRAY_SIZE(names)));
     if (strcmp(key, "memory") == 0)
         error_hint(r->error, "write `from: memory`");
     return result;
@@ -271,8 +291,12 @@ static int read_from(struct reader *r, const json_t *node, struct grant *g)
             g->fs.backing = GRANT_BACKING_MEMORY;
             return 0;
         }
-        int result = at_node(r, node, error_set(r->error, -EINVAL, "unknown value `%s` of `from`", word));
-        error_hint(r->error, "a folder of the host is `from: { dir: %.200s }`; a scratch space is `from: memory`", word);
+        int result =
+            at_node(r, node, error_set(r->error, -EINVAL, "unknown value `%s` of `from`", word));
+        error_hint(
+            r->error,
+            "a folder of the host is `from: { dir: %.200s }`; a scratch space is `from: memory`",
+            word);
         return result;
     }
     if (!json_is_object(node))
@@ -303,12 +327,15 @@ static int read_paths(struct reader *r, const json_t *node, struct grant *g)
     }
     size_t count = json_array_size(node);
     if (count == 0) {
-        int result = at_node(r, node, error_set(r->error, -EINVAL, "`paths` is empty: it grants nothing"));
+        int result =
+            at_node(r, node, error_set(r->error, -EINVAL, "`paths` is empty: it grants nothing"));
         error_hint(r->error, "leave it out for everything in the mount");
         return result;
     }
     if (count > GRANT_PATTERNS_MAX)
-        return at_node(r, node, error_set(r->error, -EINVAL, "more than %d patterns in one grant", GRANT_PATTERNS_MAX));
+        return at_node(
+            r, node,
+            error_set(r->error, -EINVAL, "more than %d patterns in one grant", GRANT_PATTERNS_MAX));
     g->fs.paths = mem_array(count, sizeof(*g->fs.paths));
     if (g->fs.paths == NULL)
         return grant_no_memory(r->error);
@@ -349,7 +376,8 @@ static int fail_missing(struct reader *r, const json_t *item, const char *key, c
 }
 
 /* The keys of an fs item but `fs` itself. */
-static int read_fs_key(struct reader *r, const json_t *item, const char *key, const json_t *value, struct grant *g)
+static int read_fs_key(struct reader *r, const json_t *item, const char *key, const json_t *value,
+                       struct grant *g)
 {
     static const char *const keys[] = { "fs", "from", "allow", "paths", "max_bytes", "max_files" };
     if (strcmp(key, "from") == 0)
@@ -362,7 +390,8 @@ static int read_fs_key(struct reader *r, const json_t *item, const char *key, co
         return read_amount(r, value, key, UNIT_SIZE, &g->fs.max_bytes);
     if (strcmp(key, "max_files") == 0)
         return read_amount(r, value, key, UNIT_COUNT, &g->fs.max_files);
-    return at_key(r, item, key, fail_word(r, "key of a grant of fs,", key, keys, ARRAY_SIZE(keys)));
+    return at_key(r, item, key,
+                  fail_word(r, "key", key, " in a grant of fs", keys, ARRAY_SIZE(keys)));
 }
 
 static int read_fs(struct reader *r, const json_t *item, const json_t *value, struct grant *g)
@@ -384,7 +413,8 @@ static int read_fs(struct reader *r, const json_t *item, const json_t *value, st
     if (json_object_get(item, "from") == NULL)
         return fail_missing(r, item, "from", "write `from: { dir: PATH }` or `from: memory`");
     if (json_object_get(item, "allow") == NULL)
-        return fail_missing(r, item, "allow", "write `allow: ro`, `allow: rw` or a list such as [read, list]");
+        return fail_missing(r, item, "allow",
+                            "write `allow: ro`, `allow: rw` or a list such as [read, list]");
     return g->fs.paths ? 0 : read_all_paths(r, g);
 }
 
@@ -402,7 +432,8 @@ static int read_pairs(struct reader *r, const json_t *node, struct grant *g)
     }
     size_t count = json_object_size(node);
     if (count == 0)
-        return at_node(r, node, error_set(r->error, -EINVAL, "`%s` is empty: it grants nothing", class));
+        return at_node(r, node,
+                       error_set(r->error, -EINVAL, "`%s` is empty: it grants nothing", class));
     g->pairs = mem_array(count, sizeof(*g->pairs));
     if (g->pairs == NULL)
         return grant_no_memory(r->error);
@@ -433,7 +464,9 @@ static int read_args(struct reader *r, const json_t *node, struct grant *g)
     if (!json_is_array(node)) {
         int result = fail_type(r, node, "`args`", "`given` or a list of strings");
         if (json_is_string(node))
-            error_hint(r->error, "`args: given` passes the arguments typed after FILE; a list is `args: [a, b]`");
+            error_hint(
+                r->error,
+                "`args: given` passes the arguments typed after FILE; a list is `args: [a, b]`");
         return result;
     }
     g->args = mem_array(json_array_size(node) + 1, sizeof(*g->args));
@@ -494,9 +527,11 @@ static int read_class(struct reader *r, const json_t *item, const json_t *value,
     case GRANT_ARGS:
         return read_args(r, value, g);
     case GRANT_STDIO:
-        return read_word_list(r, value, "stdio", "stream", stdio_stream_names, STDIO_STREAM_COUNT, &g->streams);
+        return read_word_list(r, value, "stdio", "stream", stdio_stream_names, STDIO_STREAM_COUNT,
+                              &g->streams);
     case GRANT_LOG:
-        return read_word_list(r, value, "log", "level", log_level_names, LOG_LEVEL_COUNT, &g->levels);
+        return read_word_list(r, value, "log", "level", log_level_names, LOG_LEVEL_COUNT,
+                              &g->levels);
     case GRANT_CLOCK:
         return read_clock(r, value, g);
     case GRANT_RANDOM:
@@ -512,11 +547,13 @@ static int read_class(struct reader *r, const json_t *item, const json_t *value,
 
 static int fail_no_class(struct reader *r, const json_t *item)
 {
-    static const char *const names[] = { "fs", "env", "args", "stdio", "config", "clock", "random", "log" };
+    static const char *const names[] = { "fs",     "env",   "args",   "stdio",
+                                         "config", "clock", "random", "log" };
     struct member first = { 0 };
     if (!member_next(r, item, &first))
         return at_node(r, item, error_set(r->error, -EINVAL, "a grant that names no class"));
-    return at_key(r, item, first.key, fail_word(r, "class of grant", first.key, names, ARRAY_SIZE(names)));
+    return at_key(r, item, first.key,
+                  fail_word(r, "class of grant", first.key, "", names, ARRAY_SIZE(names)));
 }
 
 /* Exactly one key of an item is a class. */
@@ -525,7 +562,10 @@ static int find_class(struct reader *r, const json_t *item, enum grant_class *re
     int class = -1;
     for (struct member m = { 0 }; member_next(r, item, &m);) {
         if (grant_class_is_planned(m.key)) {
-            int result = at_key(r, item, m.key, error_set(r->error, -EINVAL, "the class `%s` is not available in this version", m.key));
+            int result =
+                at_key(r, item, m.key,
+                       error_set(r->error, -EINVAL,
+                                 "the class `%s` is not available in this version", m.key));
             error_hint(r->error, "available: fs, env, args, stdio, config, clock, random, log");
             return result;
         }
@@ -533,15 +573,18 @@ static int find_class(struct reader *r, const json_t *item, enum grant_class *re
         if (found < 0)
             continue;
         if (class >= 0) {
-            int result = at_key(r, item, m.key, error_set(r->error, -EINVAL, "`%s` and `%s` in one grant", grant_class_name((enum grant_class)class), m.key));
-            error_hint(r->error, "each is a list item of its own: start a line with `- %s:`", m.key);
+            int result = at_key(r, item, m.key,
+                                error_set(r->error, -EINVAL, "`%s` and `%s` in one grant",
+                                          grant_class_name((enum grant_class) class), m.key));
+            error_hint(r->error, "each is a list item of its own: start a line with `- %s:`",
+                       m.key);
             return result;
         }
         class = found;
     }
     if (class < 0)
         return fail_no_class(r, item);
-    *ret = (enum grant_class)class;
+    *ret = (enum grant_class) class;
     return 0;
 }
 
@@ -549,7 +592,10 @@ static int check_lone_key(struct reader *r, const json_t *item, const char *clas
 {
     for (struct member m = { 0 }; member_next(r, item, &m);) {
         if (strcmp(m.key, class) != 0)
-            return at_key(r, item, m.key, error_set(r->error, -EINVAL, "unknown key `%s`: a grant of %s has no further keys", m.key, class));
+            return at_key(r, item, m.key,
+                          error_set(r->error, -EINVAL,
+                                    "unknown key `%s`: a grant of %s has no further keys", m.key,
+                                    class));
     }
     return 0;
 }
@@ -589,10 +635,14 @@ static int read_item(struct reader *r, const json_t *item)
 
 static int read_limits(struct reader *r, const json_t *node)
 {
-    static const char *const names[] = { "memory", "cpu", "wall", "handles", "output", "hostcalls" };
-    static const enum unit units[] = { UNIT_SIZE, UNIT_DURATION, UNIT_DURATION, UNIT_COUNT, UNIT_SIZE, UNIT_COUNT };
+    static const char *const names[] = {
+        "memory", "cpu", "wall", "handles", "output", "hostcalls"
+    };
+    static const enum unit units[] = { UNIT_SIZE,  UNIT_DURATION, UNIT_DURATION,
+                                       UNIT_COUNT, UNIT_SIZE,     UNIT_COUNT };
     struct grant_limits *l = &r->set->limits;
-    uint64_t *const fields[] = { &l->memory_bytes, &l->cpu_ns, &l->wall_ns, &l->handles, &l->output_bytes, &l->hostcalls };
+    uint64_t *const fields[] = { &l->memory_bytes, &l->cpu_ns,       &l->wall_ns,
+                                 &l->handles,      &l->output_bytes, &l->hostcalls };
     if (!json_is_object(node)) {
         int result = fail_type(r, node, "`limits`", "a mapping");
         error_hint(r->error, "for example `limits: { memory: 64MiB, wall: 30s }`");
@@ -603,12 +653,14 @@ static int read_limits(struct reader *r, const json_t *node)
         while (i < ARRAY_SIZE(names) && strcmp(names[i], m.key) != 0)
             i++;
         if (i == ARRAY_SIZE(names))
-            return at_key(r, node, m.key, fail_word(r, "limit", m.key, names, ARRAY_SIZE(names)));
+            return at_key(r, node, m.key,
+                          fail_word(r, "limit", m.key, "", names, ARRAY_SIZE(names)));
         int result = read_amount(r, m.value, m.key, units[i], fields[i]);
         if (result < 0)
             return result;
         if (*fields[i] == 0)
-            return at_node(r, m.value, error_set(r->error, -EINVAL, "`%s` is zero: nothing could run", m.key));
+            return at_node(r, m.value,
+                           error_set(r->error, -EINVAL, "`%s` is zero: nothing could run", m.key));
     }
     return 0;
 }
@@ -617,7 +669,8 @@ static int read_grants(struct reader *r, const json_t *node)
 {
     if (!json_is_array(node)) {
         int result = fail_type(r, node, "`grants`", "a list");
-        error_hint(r->error, json_is_null(node) ? "for no grants write `grants: []`" : "each grant starts with `- `");
+        error_hint(r->error, json_is_null(node) ? "for no grants write `grants: []`"
+                                                : "each grant starts with `- `");
         return result;
     }
     for (size_t i = 0; i < json_array_size(node); i++) {
@@ -641,7 +694,8 @@ static int read_version(struct reader *r, const json_t *root)
     r->object = root;
     r->key = "version";
     if (!json_is_integer(version) || json_integer_value(version) != 1) {
-        int result = at_node(r, version, error_set(r->error, -EINVAL, "`version` is not 1, the only one there is"));
+        int result = at_node(
+            r, version, error_set(r->error, -EINVAL, "`version` is not 1, the only one there is"));
         error_hint(r->error, "write `version: 1`");
         return result;
     }
@@ -658,14 +712,15 @@ static int read_root_key(struct reader *r, const json_t *root, const char *key, 
     if (strcmp(key, "grants") == 0)
         return read_grants(r, value);
     if (strcmp(key, "expires") != 0) {
-        int result = at_key(r, root, key, fail_word(r, "key", key, keys, ARRAY_SIZE(keys)));
+        int result = at_key(r, root, key, fail_word(r, "key", key, "", keys, ARRAY_SIZE(keys)));
         if (grant_class_by_name(key) >= 0)
             error_hint(r->error, "grants are list items under `grants:`");
         return result;
     }
     int result = read_amount(r, value, key, UNIT_DURATION, &r->set->expires_ns);
     if (result == 0 && r->set->expires_ns == 0)
-        result = at_node(r, value, error_set(r->error, -EINVAL, "`expires` is zero: nothing could run"));
+        result =
+            at_node(r, value, error_set(r->error, -EINVAL, "`expires` is zero: nothing could run"));
     return result;
 }
 
@@ -683,7 +738,8 @@ static int read_root(struct reader *r)
     return result;
 }
 
-int grant_set_parse(const char *name, const char *base_dir, const char *text, size_t size, struct grant_set **ret, struct error *e)
+int grant_set_parse(const char *name, const char *base_dir, const char *text, size_t size,
+                    struct grant_set **ret, struct error *e)
 {
     CLEANUP(document_freep) struct document *document = NULL;
     CLEANUP(grant_set_freep) struct grant_set *set = NULL;

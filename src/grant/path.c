@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest and host paths as text. Nothing here looks at a disk, so a `..` after a name is refused: whether it leads back
- * depends on symbolic links. Only `..` at the start of a relative host path is taken, because the folder it stands
- * against is known to be a real one.
+ * Guest and host paths as text. Nothing here looks at a disk, so a `..` after a name is refused:
+ * whether it leads back depends on symbolic links. Only `..` at the start of a relative host path
+ * is taken, because the folder it stands against is known to be a real one.
  */
 #include "grant/internal.h"
 

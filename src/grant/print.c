@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sets as text: the grammar again (YAML, JSON) and in words. YAML and JSON are read back by parse.c as the same set, so
- * whatever decides here what a grant looks like has its counterpart there. Strings in words are escaped: they may come from
- * a file that nobody trusts.
+ * Sets as text: the grammar again (YAML, JSON) and in words. YAML and JSON are read back by parse.c
+ * as the same set, so whatever decides here what a grant looks like has its counterpart there.
+ * Strings in words are escaped: they may come from a file that nobody trusts.
  */
 #include "grant/internal.h"
 
@@ -11,7 +11,10 @@
 static int printed(const struct buf *out, struct error *e)
 {
     int r = buf_status(out);
-    return r < 0 ? error_set(e, r, r == -ENOMEM ? "no memory for the grants" : "the grants are too long to print") : 0;
+    return r < 0 ? error_set(e, r,
+                             r == -ENOMEM ? "no memory for the grants"
+                                          : "the grants are too long to print")
+                 : 0;
 }
 
 /* ---- YAML ---- */
@@ -120,15 +123,19 @@ int grant_print(const struct grant *g, struct buf *yaml, struct error *e)
     return printed(yaml, e);
 }
 
-struct limit_view { const char *name; enum { LIMIT_SIZE, LIMIT_DURATION, LIMIT_COUNT } unit; uint64_t value; };
+struct limit_view {
+    const char *name;
+    enum { LIMIT_SIZE, LIMIT_DURATION, LIMIT_COUNT } unit;
+    uint64_t value;
+};
 #define LIMITS 6
 
 static void limits_view(const struct grant_limits *l, struct limit_view ret[static LIMITS])
 {
     const struct limit_view views[LIMITS] = {
-        { "memory", LIMIT_SIZE, l->memory_bytes },     { "cpu", LIMIT_DURATION, l->cpu_ns },
-        { "wall", LIMIT_DURATION, l->wall_ns },        { "handles", LIMIT_COUNT, l->handles },
-        { "output", LIMIT_SIZE, l->output_bytes },     { "hostcalls", LIMIT_COUNT, l->hostcalls },
+        { "memory", LIMIT_SIZE, l->memory_bytes }, { "cpu", LIMIT_DURATION, l->cpu_ns },
+        { "wall", LIMIT_DURATION, l->wall_ns },    { "handles", LIMIT_COUNT, l->handles },
+        { "output", LIMIT_SIZE, l->output_bytes }, { "hostcalls", LIMIT_COUNT, l->hostcalls },
     };
     memcpy(ret, views, sizeof(views));
 }
@@ -231,10 +238,12 @@ static json_t *clock_to_json(int64_t ns)
 
 static bool fs_to_json(const struct grant *g, json_t *object)
 {
-    json_t *from = g->fs.backing == GRANT_BACKING_MEMORY ? json_string("memory") : json_pack("{s:s}", "dir", g->fs.host);
-    json_t *allow = g->fs.verbs == FS_RO   ? json_string("ro")
-                    : g->fs.verbs == FS_RW ? json_string("rw")
-                                           : words_to_json(g->fs.verbs, fs_verb_names, FS_VERB_COUNT);
+    json_t *from = g->fs.backing == GRANT_BACKING_MEMORY ? json_string("memory")
+                                                         : json_pack("{s:s}", "dir", g->fs.host);
+    json_t *allow = g->fs.verbs == FS_RO ? json_string("ro")
+                    : g->fs.verbs == FS_RW
+                        ? json_string("rw")
+                        : words_to_json(g->fs.verbs, fs_verb_names, FS_VERB_COUNT);
     /* All three are taken, also when one of them is missing. */
     bool ok = member_put(object, "from", from);
     ok = member_put(object, "allow", allow) && ok;
@@ -292,7 +301,8 @@ static json_t *limits_to_json(const struct grant_limits *limits)
         if (views[i].unit == LIMIT_COUNT)
             value = json_integer((json_int_t)views[i].value);
         else
-            value = amount_to_json(views[i].unit == LIMIT_SIZE ? text_put_size : text_put_duration, views[i].value);
+            value = amount_to_json(views[i].unit == LIMIT_SIZE ? text_put_size : text_put_duration,
+                                   views[i].value);
         if (!member_put(object, views[i].name, value))
             return NULL;
     }
@@ -310,7 +320,8 @@ json_t *grant_set_to_json(const struct grant_set *s)
         json_decref(limits);
     else if (!member_put(root, "limits", limits))
         return NULL;
-    if (s->expires_ns != GRANT_UNSET && !member_put(root, "expires", amount_to_json(text_put_duration, s->expires_ns)))
+    if (s->expires_ns != GRANT_UNSET &&
+        !member_put(root, "expires", amount_to_json(text_put_duration, s->expires_ns)))
         return NULL;
     for (size_t i = 0; i < s->count; i++) {
         if (json_array_append_new(grants, grant_to_json(&s->grants[i])) < 0)
@@ -383,7 +394,8 @@ static void explain_args(const struct grant *g, struct buf *out)
     if (g->args_given)
         buf_puts(out, "Sees the arguments typed after FILE");
     else
-        buf_puts(out, g->arg_count ? "Sees exactly these arguments, whatever was typed:" : "Sees no arguments, whatever was typed");
+        buf_puts(out, g->arg_count ? "Sees exactly these arguments, whatever was typed:"
+                                   : "Sees no arguments, whatever was typed");
     for (size_t i = 0; i < g->arg_count; i++) {
         buf_puts(out, i ? ", " : " ");
         say(out, g->args[i]);
@@ -419,7 +431,8 @@ static void explain_grant(const struct grant *g, struct buf *out)
             text_put_timestamp(out, g->clock_ns);
         break;
     case GRANT_RANDOM:
-        buf_puts(out, g->real ? "Draws the host's random numbers" : "Draws the repeatable random numbers of the seed ");
+        buf_puts(out, g->real ? "Draws the host's random numbers"
+                              : "Draws the repeatable random numbers of the seed ");
         if (!g->real)
             say(out, g->seed[0] ? g->seed : "\"\"");
         break;
@@ -436,7 +449,9 @@ static void explain_grant(const struct grant *g, struct buf *out)
 
 static void explain_limits(const struct grant_set *s, struct buf *out)
 {
-    static const char *const phrases[LIMITS] = { "memory", "CPU time", "wall-clock time", "open handles", "bytes of output", "host calls" };
+    static const char *const phrases[LIMITS] = { "memory",          "CPU time",
+                                                 "wall-clock time", "open handles",
+                                                 "bytes of output", "host calls" };
     struct grant_limits filled = s->limits;
     struct limit_view named[LIMITS], views[LIMITS];
     limits_view(&s->limits, named);

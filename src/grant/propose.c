@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The smallest grant that would have allowed what was denied: one verb set, one path that matches nothing else, in the mount
- * that holds the path. Outside every mount it is a mount of the parent folder, at the place that flags would give it.
- * Verbs of several rules add up, so a proposal names the missing ones only.
+ * The smallest grant that would have allowed what was denied: one verb set, one path that matches
+ * nothing else, in the mount that holds the path. Outside every mount it is a mount of the parent
+ * folder, at the place that flags would give it. Verbs of several rules add up, so a proposal names
+ * the missing ones only.
  */
 #include "grant/rules.h"
 
@@ -17,7 +18,8 @@ static char *host_of_guest(const struct grant_rules *r, const char *guest)
     return below ? path_join(r->work_host, below) : mem_strdup(guest);
 }
 
-static int fs_in_mount(const struct grant_mount *m, const char *rest, struct grant *g, struct buf *pattern, struct error *e)
+static int fs_in_mount(const struct grant_mount *m, const char *rest, struct grant *g,
+                       struct buf *pattern, struct error *e)
 {
     g->fs.backing = m->backing;
     g->fs.guest = mem_strdup(m->guest);
@@ -28,7 +30,8 @@ static int fs_in_mount(const struct grant_mount *m, const char *rest, struct gra
     return 0;
 }
 
-static int fs_outside(const struct grant_rules *r, const char *guest, struct grant *g, struct buf *pattern, struct error *e)
+static int fs_outside(const struct grant_rules *r, const char *guest, struct grant *g,
+                      struct buf *pattern, struct error *e)
 {
     const char *name = strrchr(guest, '/') + 1;
     g->fs.backing = GRANT_BACKING_DIR;
@@ -49,10 +52,13 @@ static int fs_outside(const struct grant_rules *r, const char *guest, struct gra
     return 0;
 }
 
-int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing, struct grant *ret, struct error *e)
+int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing,
+                     struct grant *ret, struct error *e)
 {
     CLEANUP(buf_done) struct buf pattern = BUF_INIT(GRANT_PATTERN_MAX + 1);
-    CLEANUP(grant_done) struct grant g = { .class = GRANT_FS, .fs = { .max_bytes = GRANT_UNSET, .max_files = GRANT_UNSET } };
+    CLEANUP(grant_done)
+    struct grant g = { .class = GRANT_FS,
+                       .fs = { .max_bytes = GRANT_UNSET, .max_files = GRANT_UNSET } };
     size_t mount = 0;
     const char *rest = NULL;
     int result = guest_path_check(guest, e);
@@ -76,7 +82,7 @@ int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t mi
     if (result < 0)
         return result;
     *ret = g;
-    g = (struct grant) { 0 };
+    g = (struct grant){ 0 };
     return 0;
 }
 
@@ -104,7 +110,7 @@ int grant_propose_config(const char *key, struct grant *ret, struct error *e)
     if (result < 0)
         return result;
     *ret = g;
-    g = (struct grant) { 0 };
+    g = (struct grant){ 0 };
     return 0;
 }
 
@@ -112,7 +118,7 @@ int grant_propose_log(enum log_level level, struct grant *ret, struct error *e)
 {
     if ((unsigned)level >= LOG_LEVEL_COUNT)
         return error_set(e, -EINVAL, "no such log level");
-    *ret = (struct grant) { .class = GRANT_LOG, .levels = 1u << level };
+    *ret = (struct grant){ .class = GRANT_LOG, .levels = 1u << level };
     return 0;
 }
 
@@ -120,6 +126,6 @@ int grant_propose_class(enum grant_class c, struct grant *ret, struct error *e)
 {
     if (c != GRANT_CLOCK && c != GRANT_RANDOM && c != GRANT_ARGS)
         return error_set(e, -EINVAL, "a grant of %s needs to know of what", grant_class_name(c));
-    *ret = (struct grant) { .class = c, .real = c != GRANT_ARGS, .args_given = c == GRANT_ARGS };
+    *ret = (struct grant){ .class = c, .real = c != GRANT_ARGS, .args_given = c == GRANT_ARGS };
     return 0;
 }

@@ -31,5 +31,6 @@ struct grant_rules {
     size_t mount_count;
     struct config_entry *config; /* sorted by key */
     size_t config_count;
-    uint32_t stdio_rules[STDIO_STREAM_COUNT], log_rules[LOG_LEVEL_COUNT], class_rules[GRANT_CLASS_COUNT];
+    uint32_t stdio_rules[STDIO_STREAM_COUNT], log_rules[LOG_LEVEL_COUNT],
+        class_rules[GRANT_CLASS_COUNT];
 };

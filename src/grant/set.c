@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Grants and sets of them as values. Invariant of a set: each grant is well formed by itself (grant_check) and agrees with
- * the others (grants_agree): one guest path has one source, one variable, key, clock, stream of random numbers or list of
- * arguments has one value. grant_set_add is the only way in, so whoever has a set may rely on that.
+ * Grants and sets of them as values. Invariant of a set: each grant is well formed by itself
+ * (grant_check) and agrees with the others (grants_agree): one guest path has one source, one
+ * variable, key, clock, stream of random numbers or list of arguments has one value. grant_set_add
+ * is the only way in, so whoever has a set may rely on that.
  */
 #include "grant/internal.h"
 
@@ -41,7 +42,7 @@ void grant_done(struct grant *g)
     if (g->args)
         strings_free(g->args, g->arg_count);
     mem_free(g->seed);
-    *g = (struct grant) { 0 };
+    *g = (struct grant){ 0 };
 }
 
 int grant_set_new(struct grant_set **ret, struct error *e)
@@ -49,8 +50,8 @@ int grant_set_new(struct grant_set **ret, struct error *e)
     struct grant_set *s = mem_zalloc(sizeof(*s));
     if (s == NULL)
         return grant_no_memory(e);
-    s->limits = (struct grant_limits) { GRANT_UNSET, GRANT_UNSET, GRANT_UNSET,
-                                        GRANT_UNSET, GRANT_UNSET, GRANT_UNSET };
+    s->limits = (struct grant_limits){ GRANT_UNSET, GRANT_UNSET, GRANT_UNSET,
+                                       GRANT_UNSET, GRANT_UNSET, GRANT_UNSET };
     s->expires_ns = GRANT_UNSET;
     *ret = s;
     return 0;
@@ -112,7 +113,8 @@ static bool has_control(const char *text)
 static int pairs_check(const struct grant *g, const char *noun, struct error *e)
 {
     if (g->pair_count == 0)
-        return error_set(e, -EINVAL, "a grant of %s that names nothing", grant_class_name(g->class));
+        return error_set(e, -EINVAL, "a grant of %s that names nothing",
+                         grant_class_name(g->class));
     if (g->pair_count > GRANT_PAIRS_MAX)
         return error_set(e, -EINVAL, "more than %d of them", GRANT_PAIRS_MAX);
     for (size_t i = 0; i < g->pair_count; i++) {
@@ -122,7 +124,8 @@ static int pairs_check(const struct grant *g, const char *noun, struct error *e)
         if (key[0] == '\0')
             return error_set(e, -EINVAL, "a %s without a name", noun);
         if (strlen(key) > GRANT_NAME_MAX)
-            return error_set(e, -EINVAL, "the name of a %s is longer than %d bytes", noun, GRANT_NAME_MAX);
+            return error_set(e, -EINVAL, "the name of a %s is longer than %d bytes", noun,
+                             GRANT_NAME_MAX);
         if (has_control(key) || (g->class == GRANT_ENV && strchr(key, '=') != NULL))
             return error_set(e, -EINVAL, "`%s` cannot be the name of a %s", key, noun);
         if (!text_is_utf8(key, strlen(key)) || !text_is_utf8(value, strlen(value)))
@@ -210,7 +213,8 @@ static int sources_agree(const struct grant *a, const struct grant *b, struct er
         (a->fs.backing == GRANT_BACKING_MEMORY || strcmp(a->fs.host, b->fs.host) == 0))
         return 0;
     int r = error_set(e, -EINVAL, "overlapping mounts: `%s` is %s here and %s in %s", b->fs.guest,
-                      b->fs.host ? b->fs.host : "memory", a->fs.host ? a->fs.host : "memory", origin_of(a));
+                      b->fs.host ? b->fs.host : "memory", a->fs.host ? a->fs.host : "memory",
+                      origin_of(a));
     error_hint(e, "one guest path has one source; give one of them another place");
     return r;
 }
@@ -221,7 +225,8 @@ static int pairs_agree(const struct grant *a, const struct grant *b, struct erro
         for (size_t j = 0; j < b->pair_count; j++) {
             if (strcmp(a->pairs[i].key, b->pairs[j].key) == 0 &&
                 strcmp(a->pairs[i].value, b->pairs[j].value) != 0)
-                return error_set(e, -EINVAL, "`%s` has another value in %s", b->pairs[j].key, origin_of(a));
+                return error_set(e, -EINVAL, "`%s` has another value in %s", b->pairs[j].key,
+                                 origin_of(a));
         }
     }
     return 0;
@@ -240,7 +245,8 @@ static int grants_agree(const struct grant *a, const struct grant *b, struct err
     case GRANT_CONFIG:
         return pairs_agree(a, b, e);
     case GRANT_ARGS:
-        same = a->args_given == b->args_given && strings_equal(a->args, a->arg_count, b->args, b->arg_count);
+        same = a->args_given == b->args_given &&
+               strings_equal(a->args, a->arg_count, b->args, b->arg_count);
         break;
     case GRANT_CLOCK:
         same = a->real == b->real && (a->real || a->clock_ns == b->clock_ns);
@@ -253,7 +259,8 @@ static int grants_agree(const struct grant *a, const struct grant *b, struct err
     }
     if (same)
         return 0;
-    return error_set(e, -EINVAL, "another grant of %s, in %s, says something else", grant_class_name(a->class), origin_of(a));
+    return error_set(e, -EINVAL, "another grant of %s, in %s, says something else",
+                     grant_class_name(a->class), origin_of(a));
 }
 
 static int set_fits(const struct grant_set *s, const struct grant *g, struct error *e)
@@ -266,7 +273,8 @@ static int set_fits(const struct grant_set *s, const struct grant *g, struct err
             pairs += s->grants[i].pair_count;
     }
     if (pairs > GRANT_PAIRS_MAX)
-        return error_set(e, -EINVAL, "more than %d entries of %s", GRANT_PAIRS_MAX, grant_class_name(g->class));
+        return error_set(e, -EINVAL, "more than %d entries of %s", GRANT_PAIRS_MAX,
+                         grant_class_name(g->class));
     for (size_t i = 0; i < s->count; i++) {
         int r = grants_agree(&s->grants[i], g, e);
         if (r < 0)
@@ -295,7 +303,7 @@ int grant_set_add(struct grant_set *s, struct grant *taken, struct error *e)
         return r;
     }
     s->grants[s->count++] = *taken;
-    *taken = (struct grant) { 0 };
+    *taken = (struct grant){ 0 };
     return 0;
 }
 
@@ -359,7 +367,7 @@ int grant_copy(const struct grant *from, struct grant *ret, struct error *e)
     if (r < 0)
         return grant_no_memory(e);
     *ret = g;
-    g = (struct grant) { 0 };
+    g = (struct grant){ 0 };
     return 0;
 }
 
