@@ -57,6 +57,8 @@ struct vfs_listing;
 /* `dir_fds[i]` is the opened folder of mount i when its backing is DIR, else -1; the vfs takes them all. `now` gives the time
  * for memory files and VFS_TIME_NOW (the run's clock). `rules` is borrowed. */
 int vfs_new(const struct grant_rules *rules, int *dir_fds, const struct vfs_audit *audit, int64_t (*now)(void *), void *now_context, struct vfs **ret, struct error *e) MUST_CHECK;
+/* Replaces the random key of identities by one that repeats: for a run with seeded random. Before anything is opened. */
+void vfs_set_identity_key(struct vfs *v, const uint8_t key[32]);
 void vfs_free(struct vfs *v); /* every file and listing must be closed */
 /* From now on every operation, on open files too, is denied with this reason (expiry, revocation). */
 void vfs_revoke(struct vfs *v, enum grant_reason reason);
