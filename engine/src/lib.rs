@@ -3,5 +3,15 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod abi;
+pub mod calls;
 pub mod compile;
-mod config;
+pub mod config;
+mod host;
+mod invoke;
+mod link;
+mod outcome;
+pub mod runtime;
+mod shared;
+pub mod task;
+mod wasi;
