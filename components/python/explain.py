@@ -6,6 +6,7 @@ Types and `errno` are what CPython raises on WASI, so programs that handle them 
 """
 
 import errno
+import functools
 import os
 import socket
 import subprocess
@@ -27,7 +28,7 @@ NATIVE = frozenset("""
     lightgbm llvmlite lxml matplotlib mpi4py MySQLdb nacl netCDF4 numba numexpr numpy onnxruntime OpenSSL orjson
     osgeo pandas PIL polars psutil psycopg2 psycopg_c pyarrow pycurl pydantic_core pygame pymupdf pyodbc PyQt5
     PyQt6 pyproj PySide6 rapidfuzz rasterio regex rpds safetensors scipy sentencepiece shapely skimage sklearn
-    spacy sympy_native tables tensorflow tiktoken tokenizers torch torchaudio torchvision ujson uvloop wx
+    spacy tables tensorflow tiktoken tokenizers torch torchaudio torchvision ujson uvloop wx
     xgboost zmq zstandard
 """.split())
 
@@ -57,12 +58,14 @@ def start_thread(*_, **__):
     raise RuntimeError(NO_THREAD)
 
 
-def socket_init(self, *_, **__):
-    raise PermissionError(errno.EACCES, NO_NETWORK)
-
-
-def resolve(host, *_, **__):
-    raise socket.gaierror(socket.EAI_FAIL, NO_NETWORK)
+def explained(function, error, code):
+    """The same call, so that Ambit sees and records it, with an error that says why."""
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except OSError:
+            raise error(code, NO_NETWORK) from None
+    return functools.wraps(function)(call)
 
 
 class ProcessClock:
@@ -89,8 +92,9 @@ def install():
     threading._start_joinable_thread = start_thread
     sys.modules["_thread"].start_new_thread = start_thread
     sys.modules["_thread"].start_joinable_thread = start_thread
-    socket.socket.__init__ = socket_init
-    socket.getaddrinfo = socket.gethostbyname = socket.gethostbyname_ex = resolve
+    socket.socket.__init__ = explained(socket.socket.__init__, PermissionError, errno.EACCES)
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        setattr(socket, name, explained(getattr(socket, name), socket.gaierror, socket.EAI_FAIL))
     clock = ProcessClock()
     time.process_time, time.process_time_ns = clock.read, clock.read_ns
 
