@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One end of a socket pair between two rooms: frames and file descriptors, blocking or driven by a
- * loop. */
+/*
+ * One end of a socket pair between two rooms: frames and file descriptors, blocking or driven by a
+ * loop.
+ */
 #pragma once
 
 #include "wire/frame.h"
@@ -19,21 +21,24 @@ static inline void channel_freep(struct channel **c)
 int channel_fd(const struct channel *c);
 
 /* Sends one frame with descriptors (borrowed: the receiver gets duplicates). Blocks until it is all
- * sent. */
+ * sent, what was queued before included. */
 int channel_send(struct channel *c, uint16_t kind, const void *payload, size_t size, const int *fds,
                  size_t fd_count, struct error *e) MUST_CHECK;
-/* Queues a frame without blocking (bounded: -ENOBUFS past `CHANNEL_QUEUE_MAX`), channel_flush()
- * sends what the socket takes; 0 all sent, 1 more is queued (wait for POLLOUT). No descriptors. */
+/* Queues a frame without blocking (bounded: -ENOBUFS past `CHANNEL_QUEUE_MAX`, with nothing queued
+ * and the channel fine), channel_flush() sends what the socket takes; 0 all sent, 1 more is queued
+ * (wait for POLLOUT). No descriptors. */
 #define CHANNEL_QUEUE_MAX (4u << 20)
 int channel_queue(struct channel *c, uint16_t kind, const void *payload, size_t size,
                   struct error *e) MUST_CHECK;
 int channel_flush(struct channel *c, struct error *e) MUST_CHECK;
 /* Receives the next frame. 1: a frame, its payload and descriptors valid until the next call
  * (descriptors that were not taken with fd_take() are closed then); 0: nothing yet (only when
- * !block); -EPIPE: the other side closed. */
+ * !block); -EPIPE: the other side closed, between two frames or within one. */
 int channel_receive(struct channel *c, bool block, struct frame *ret, int **ret_fds,
                     size_t *ret_fd_count, struct error *e) MUST_CHECK;
-/* Receives at most what is there now and dispatches every complete frame. 0 ok, 1 the other side
- * closed, < 0 fault. */
+/* Dispatches the frames that are there now, CHANNEL_BURST_MAX at most so that a flooding peer
+ * cannot keep a loop (poll says POLLIN again). With `block` it waits for the first. 0 ok, 1 the
+ * other side closed, < 0 fault. */
+#define CHANNEL_BURST_MAX 64
 int channel_dispatch(struct channel *c, struct frame_gate *gate, void *context, bool block,
                      struct error *e) MUST_CHECK;

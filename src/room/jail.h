@@ -3,17 +3,22 @@
  * Closing the jail from inside a room, after it has opened what it needs (engine made, code mapped)
  * and before any guest byte is near. Afterwards: an empty root of its own, no capabilities, no new
  * privileges, a Landlock ruleset with exactly the given folders, rlimits, non-dumpable, and a
- * seccomp allow-list that kills. What each layer stops stands in docs/SECURITY.md; tests
+ * seccomp allow-list that kills. What each layer stops stands in docs/rooms.md; tests
  * (tests/hostile) have each layer's negative control.
+ *
+ * Landlock and capabilities belong to a thread, not to the process: a thread that was there before
+ * would stay outside. So the room must have one thread when it calls jail_close() (anything else is
+ * an error), and threads that it needs for its life are made by `start`, which runs inside
+ * everything but seccomp and before it; seccomp then covers them too.
  */
 #pragma once
 
 #include "room/spawn.h"
 
 struct jail_folder {
-    int fd;
-    bool write;
-}; /* a mount: opened folder; read-only or with everything but devices, sockets, FIFOs */
+    int fd;     /* a mount: an opened folder (or one file) */
+    bool write; /* read-only, or with everything but devices, sockets, FIFOs */
+};
 
 struct jail_spec {
     enum room_role role; /* picks the seccomp list */
@@ -22,13 +27,17 @@ struct jail_spec {
     uint64_t cpu_seconds;         /* RLIMIT_CPU, 0 = none */
     uint64_t address_space_bytes; /* RLIMIT_AS, 0 = none: never for a worker */
     uint64_t file_size_bytes;     /* RLIMIT_FSIZE, 0 = none */
-    uint32_t descriptors;         /* RLIMIT_NOFILE */
-    uint32_t allow_missing, skip; /* skip: layers left open on purpose, by tests' negative controls
-                                     only (AMBIT_TEST_JAIL_SKIP in test builds) */
+    uint32_t descriptors;         /* RLIMIT_NOFILE, 0 = as it is */
+    uint32_t allow_missing;
+    uint32_t skip; /* layers left open on purpose, by tests' negative controls only: a build without
+                      AMBIT_TEST_HOOKS refuses anything but 0 */
+    /* Starts the room's threads; NULL = there are none. */
+    int (*start)(void *context, struct error *e);
+    void *start_context;
 };
 
-/* `ret_missing`: layers that are not there (allowed ones). A layer that fails and may not be
- * missing is an error; the room then exits. */
+/* `ret_missing`: layers that are not there (allowed ones), namespaces included. A layer that fails
+ * and may not be missing is an error; the room then exits. */
 int jail_close(const struct jail_spec *spec, uint32_t *ret_missing, struct error *e) MUST_CHECK;
 /* What this machine offers, found out by trying in a child: for `ambit doctor`. Bits of enum
  * jail_layer that work. */

@@ -12,6 +12,7 @@
 #include "room/channel.h"
 
 #define ROOM_CHANNEL_FD 3
+#define ROOM_EXIT_CPU 114 /* RLIMIT_CPU is used up */
 
 enum room_role { ROOM_WORKER, ROOM_COMPILER, ROOM_ROLE_COUNT };
 const char *room_role_name(enum room_role r);
@@ -29,21 +30,27 @@ enum jail_layer {
     JAIL_NO_NEW_PRIVILEGES = 256,
 };
 #define JAIL_LAYER_COUNT 9
+#define JAIL_NAMESPACES 31u
 const char *jail_layer_name(enum jail_layer one); /* "user-namespace", … */
-int jail_layer_parse(const char *name,
-                     uint32_t *ret_bits); /* a layer's name, or "namespaces" for the five */
+/* A layer's name, or "namespaces" for the five. 0 or -EINVAL. */
+int jail_layer_parse(const char *name, uint32_t *ret_bits);
+/* The names of the layers in `bits`, with ", " between them. */
+void jail_layers_text(uint32_t bits, struct buf *out);
 
 struct room {
     enum room_role role;
-    pid_t pid;
+    pid_t pid; /* 0: none, or it was reaped */
     int pid_fd;
     struct channel *channel;
-    uint32_t missing; /* namespace layers that this kernel refused and the caller allowed to be
-                         missing */
+    uint32_t
+        missing; /* namespaces that room_spawn() already knows to be missing, all of them allowed */
 };
 
-/* Starts it. A namespace that cannot be made is an error that names it, unless its bit is in
- * `allow_missing`. */
+/* Starts it and does not wait for its exec. A user or pid namespace that cannot be made is an error
+ * that names it, unless its bit is in `allow_missing`. The other three are made by the child,
+ * because making a network namespace takes longer than all the rest: one that cannot be made ends
+ * the room before its main, which the caller sees as a closed channel and room_status_text() names.
+ * What is missing in all is what jail_close() tells in the room itself. */
 int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret,
                struct error *e) MUST_CHECK;
 /* Waits (at most timeout_ms, −1 = for ever) and gives the wait status; 0 ok, 1 still running. */
@@ -52,7 +59,12 @@ int room_wait(struct room *r, int timeout_ms, int *ret_status, struct error *e) 
 void room_end(struct room *r);
 /* In words: "exit code 1", "signal 31 (a system call outside its list)". */
 void room_status_text(int status, struct buf *out);
+/* Layers that a room could not have when it was started, as its exit status tells; 0 = another end.
+ */
+uint32_t room_status_missing(int status);
 
 /* In the child: dispatches --room. Returns only when argv is not that of a room: 0. */
 typedef int (*room_main)(struct channel *control);
 int room_dispatch(int argc, char **argv, const room_main table[static ROOM_ROLE_COUNT]);
+/* In the child: namespaces it was started without. */
+uint32_t room_started_without(void);

@@ -65,6 +65,16 @@ int frame_reader_next(struct frame_reader *r, struct frame *ret, struct error *e
     return 1;
 }
 
+size_t frame_reader_needs(const struct frame_reader *r)
+{
+    size_t left = r->held.size - r->consumed;
+    if (left < FRAME_HEADER_SIZE)
+        return FRAME_HEADER_SIZE - left;
+    struct cursor header = cursor_of(r->held.data + r->consumed, FRAME_HEADER_SIZE);
+    size_t whole = FRAME_HEADER_SIZE + (size_t)cursor_u32(&header);
+    return whole > left ? whole - left : 0;
+}
+
 int frame_write(struct buf *out, uint16_t kind, const void *payload, size_t size, struct error *e)
 {
     if (size > FRAME_MAX)

@@ -35,6 +35,9 @@ int frame_reader_push(struct frame_reader *r, const void *bytes, size_t size,
                       struct error *e) MUST_CHECK;
 /* 1 and a frame, 0 when more bytes are needed, < 0 for a malformed header (sticky). */
 int frame_reader_next(struct frame_reader *r, struct frame *ret, struct error *e) MUST_CHECK;
+/* How many bytes are missing to the end of the frame that was begun (of its header, while that is
+ * not whole). At least 1 after frame_reader_next() gave 0. */
+size_t frame_reader_needs(const struct frame_reader *r);
 /* Appends header and payload. */
 int frame_write(struct buf *out, uint16_t kind, const void *payload, size_t size,
                 struct error *e) MUST_CHECK;

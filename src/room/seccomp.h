@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The system calls of each room: tables that a person can read, and the filter that is built of
+ * them. */
+#pragma once
+
+#include <linux/filter.h>
+
+#include "room/spawn.h"
+
+#define SECCOMP_PROGRAM_MAX 1024
+
+/* Builds the filter of a role; everything that its table does not name kills the process. */
+int seccomp_build(enum room_role role, struct sock_filter ret_program[static SECCOMP_PROGRAM_MAX],
+                  size_t *ret_count, struct error *e) MUST_CHECK;
+/* Closes it over every thread of the process. no_new_privs must be set. */
+int seccomp_close(enum room_role role, struct error *e) MUST_CHECK;
+/* What the filter answers to a call: a SECCOMP_RET_ value. Runs the program as the kernel would;
+ * for tests and `ambit doctor`. */
+uint32_t seccomp_answer(const struct sock_filter *program, size_t count, uint32_t arch, uint32_t nr,
+                        const uint64_t arguments[static 6]);
