@@ -48,6 +48,8 @@ static const struct help_flag inspect_flags[] = {
     JSON_FLAG,
     { .name = "wit", .text = "Print the WIT of its world and nothing else." },
     { .name = "grants", .text = "Print a grant file skeleton for all it asks and nothing else." },
+    { .name = "allow-missing-jail", .value = HELP_TEXT, .value_name = "LAYER",
+      .text = "Read it although this layer of the jail cannot be had here (repeatable)." },
 };
 static const struct help_pair inspect_examples[] = {
     { "ambit inspect tool.wasm", "what it is, what it imports and what each import needs" },
@@ -67,6 +69,10 @@ static const struct help_flag json_only[] = { JSON_FLAG };
 static const struct help_pair doctor_examples[] = {
     { "ambit doctor", "what works here, and what to do about the rest" },
     { "ambit doctor --json", "the same for a program" },
+};
+static const struct help_flag cache_flags[] = {
+    JSON_FLAG,
+    { .name = "max", .value = HELP_TEXT, .value_name = "SIZE", .text = "gc: keep at most this much (2GiB); 0 empties the cache." },
 };
 static const struct help_pair cache_examples[] = {
     { "ambit cache ls", "compiled components, newest first" },
@@ -137,7 +143,7 @@ static const struct help_verb verbs[] = {
     { .name = "cache", .usage = "cache ls|gc|verify",
       .summary = "compiled components: list, clean, verify",
       .description = "A component is compiled once and kept in the state folder under the digest of its bytes.",
-      FLAGS(json_only), EXAMPLES(cache_examples), .words = "ls gc verify", .main = cli_cache },
+      FLAGS(cache_flags), EXAMPLES(cache_examples), .words = "ls gc verify", .main = cli_cache },
     { .name = "help", .usage = "help [VERB] · help --man [VERB] · help --completion SHELL",
       .summary = "this help, manual pages, shell completion",
       .description = "Help, manual pages and completions are printed from one table, which is also what the command\n"
