@@ -25,6 +25,7 @@
 #include "base/mem.h"
 #include "room/jail.h"
 #include "worker/guest.h"
+#include "worker/ticker.h"
 
 #define EPOCH_US 10000
 /* What the largest component that ships with Ambit (Python) needs, and room above it. Reserved address space only. */
@@ -48,6 +49,7 @@ struct worker {
     uint64_t expires_ns;
     struct grant_rules *rules;
     struct ambit_component *component;
+    struct ticker ticker;
     struct loop loop;
     struct guest *guest;
     enum run_stop stop; /* asked for before the guest started; 0 = none */
@@ -183,7 +185,7 @@ static int make_engine(struct worker *w, struct error *e)
     CLEANUP(buf_done) struct buf message = BUF_INIT(ERROR_TEXT_MAX);
     struct ambit_engine_config config = {
         .instances = 1, .memory_max_bytes = UINT64_C(4) << 30, .table_elements_max = TABLE_ELEMENTS_MAX,
-        .core_instances_max = CORE_INSTANCES_MAX, .ticker = true, .epoch_us = EPOCH_US,
+        .core_instances_max = CORE_INSTANCES_MAX, .ticker = false, .epoch_us = EPOCH_US,
     };
     if (ambit_engine_new(&config, &w->engine, into_buf, &message) == 0)
         return 0;
@@ -291,6 +293,12 @@ static int jail_folders(struct worker *w, const int *mount_fds, struct jail_fold
     return 0;
 }
 
+static int start_ticker(void *context, struct error *e)
+{
+    struct worker *w = context;
+    return ticker_start(&w->ticker, w->engine, EPOCH_US, e);
+}
+
 static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count, uint32_t *ret_missing, struct error *e)
 {
     const struct grant_limits *limits = grant_rules_limits(w->rules);
@@ -303,6 +311,7 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
         .cpu_seconds = limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
         .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
         .allow_missing = w->start.allow_missing,
+        .start = start_ticker, .start_context = w,
     };
 #ifdef AMBIT_TEST_HOOKS
     spec.skip = w->start.test_skip & RUN_SKIP_JAIL_MASK;
@@ -379,6 +388,7 @@ static int run(struct worker *w, uint32_t missing, struct error *e)
 
 static void worker_done(struct worker *w)
 {
+    ticker_stop(&w->ticker);
     guest_free(w->guest);
     loop_done(&w->loop);
     ambit_component_free(w->component);
