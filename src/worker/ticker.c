@@ -19,9 +19,10 @@ static void *ticker_main(void *context)
 {
     struct ticker *t = context;
     struct timespec next;
-    clock_gettime(CLOCK_MONOTONIC, &next);
     pthread_mutex_lock(&t->lock);
     while (!t->stop) {
+        /* From now, not from the last time: after a delay there is one tick, not a burst. */
+        clock_gettime(CLOCK_MONOTONIC, &next);
         advance(&next, t->period_us);
         while (!t->stop && pthread_cond_timedwait(&t->stopped, &t->lock, &next) == 0) {
         }
