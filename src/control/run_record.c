@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The events of a run's receipt: docs/schemas/receipt.schema.json has their members. */
+#include <string.h>
+
+#include "ambit_engine.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "control/run_parts.h"
+
+#ifndef AMBIT_VERSION
+#define AMBIT_VERSION "0.1.0"
+#endif
+#define ARGS_KEPT 64
+#define ARG_BYTES_KEPT 1024
+
+static json_t *string_of(const char *text)
+{
+    return json_string_lossy(text, strlen(text));
+}
+
+static json_t *digest_json(const struct digest *d)
+{
+    char text[DIGEST_TEXT_SIZE];
+    digest_text(d, text);
+    return json_string(text);
+}
+
+static json_t *count_json(uint64_t n)
+{
+    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
+}
+
+static json_t *layers_json(uint32_t bits)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < JAIL_LAYER_COUNT; i++)
+        if (bits & (1u << i))
+            json_array_append_new(list, json_string(jail_layer_name((enum jail_layer)(1u << i))));
+    return list;
+}
+
+static json_t *time_json(void)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(128);
+    text_put_timestamp(&text, clock_real_ns());
+    return json_string(buf_cstr(&text));
+}
+
+static json_t *args_json(const struct run_request *q)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < q->arg_count && i < ARGS_KEPT; i++)
+        json_array_append_new(list, json_string_lossy(q->args[i], MIN(strlen(q->args[i]), (size_t)ARG_BYTES_KEPT)));
+    return list;
+}
+
+static int record_started(struct run *r, struct error *e)
+{
+    const struct run_request *q = r->request;
+    json_t *event = json_object();
+
+    json_object_set_new(event, "version", json_integer(RECEIPT_VERSION));
+    json_object_set_new(event, "id", json_string(r->report->id));
+    json_object_set_new(event, "time", time_json());
+    json_object_set_new(event, "ambit", json_string(AMBIT_VERSION));
+    json_object_set_new(event, "engine", json_string(ambit_engine_version()));
+    json_object_set_new(event, "file", string_of(q->file));
+    json_object_set_new(event, "args", args_json(q));
+    json_object_set_new(event, "arg_count", count_json(q->arg_count));
+    json_object_set_new(event, "work", string_of(r->work_host));
+    json_object_set_new(event, "cwd", string_of(q->cwd != NULL ? q->cwd : "/work"));
+    if (q->invoke != NULL)
+        json_object_set_new(event, "invoke", string_of(q->invoke));
+    return receipt_put(r->receipt, "run.started", event, e);
+}
+
+/* A grant as data, values of variables and configuration left out: they may be secret. */
+static json_t *grant_json(json_t *item, const struct grant *g, size_t rule)
+{
+    json_t *out = json_object();
+    const char *key;
+    json_t *value;
+
+    json_object_set_new(out, "rule", count_json(rule));
+    json_object_set_new(out, "origin", string_of(g->origin != NULL ? g->origin : ""));
+    json_object_foreach(item, key, value) {
+        if ((strcmp(key, "env") == 0 || strcmp(key, "config") == 0) && json_is_object(value)) {
+            json_t *names = json_array();
+            const char *name;
+            json_t *ignored;
+            json_object_foreach(value, name, ignored)
+                json_array_append_new(names, json_string(name));
+            json_object_set_new(out, key, names);
+        } else {
+            json_object_set(out, key, value);
+        }
+    }
+    return out;
+}
+
+static int record_grants(struct run *r, struct error *e)
+{
+    const struct grant_set *s = r->request->grants;
+    const struct grant_limits *l = grant_rules_limits(r->rules);
+    CLEANUP(json_freep) json_t *set = grant_set_to_json(s);
+    CLEANUP(buf_done) struct buf canonical = BUF_INIT(64u << 20);
+    json_t *event = json_object(), *rules = json_array(), *limits = json_object();
+    struct digest digest;
+
+    if (set == NULL || json_canonical(set, &canonical) < 0 || buf_status(&canonical) < 0 ||
+        digest_bytes(canonical.data, canonical.size, &digest, e) < 0) {
+        json_decref(event);
+        json_decref(rules);
+        json_decref(limits);
+        return error_set(e, -ENOMEM, "no memory for the receipt");
+    }
+    const json_t *items = json_object_get(set, "grants");
+    for (size_t i = 0; i < s->count && i < json_array_size(items); i++)
+        json_array_append_new(rules, grant_json(json_array_get(items, i), &s->grants[i], i));
+    json_object_set_new(limits, "memory_bytes", count_json(l->memory_bytes));
+    json_object_set_new(limits, "cpu_ns", count_json(l->cpu_ns));
+    json_object_set_new(limits, "wall_ns", count_json(l->wall_ns));
+    json_object_set_new(limits, "handles", count_json(l->handles));
+    json_object_set_new(limits, "output_bytes", count_json(l->output_bytes));
+    json_object_set_new(limits, "hostcalls", count_json(l->hostcalls));
+    json_object_set_new(event, "digest", digest_json(&digest));
+    json_object_set_new(event, "rules", rules);
+    json_object_set_new(event, "limits", limits);
+    if (s->expires_ns != GRANT_UNSET)
+        json_object_set_new(event, "expires_ns", count_json(s->expires_ns));
+    return receipt_put(r->receipt, "grants", event, e);
+}
+
+static int record_mounts(struct run *r, struct error *e)
+{
+    for (size_t i = 0; i < r->mount_count; i++) {
+        const struct grant_mount *m = grant_rules_mount(r->rules, i);
+        json_t *event = json_object();
+        json_object_set_new(event, "guest", string_of(m->guest));
+        json_object_set_new(event, "backing", json_string(m->backing == GRANT_BACKING_DIR ? "dir" : "memory"));
+        if (m->host != NULL)
+            json_object_set_new(event, "host", string_of(m->host));
+        json_object_set_new(event, "writable", json_boolean((m->verbs & ~(uint32_t)FS_RO) != 0));
+        int status = receipt_put(r->receipt, "mount", event, e);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+int run_record_start(struct run *r, struct error *e)
+{
+    int status = record_started(r, e);
+    if (status == 0)
+        status = record_grants(r, e);
+    if (status == 0)
+        status = record_mounts(r, e);
+    return status;
+}
+
+int run_record_cache(struct run *r, uint64_t elapsed_ns, struct error *e)
+{
+    const struct cache_entry *entry = &r->entry;
+    json_t *event = json_object();
+
+    json_object_set_new(event, "kind", json_string(r->target.python ? "python" : "component"));
+    json_object_set_new(event, "component", digest_json(&entry->component));
+    json_object_set_new(event, "component_bytes", count_json(entry->component_size));
+    if (r->target.python) {
+        json_object_set_new(event, "script", digest_json(&r->target.script_digest));
+        json_object_set_new(event, "script_bytes", count_json(r->target.script_size));
+        json_object_set_new(event, "script_guest", string_of(r->target.script_guest));
+    }
+    int status = receipt_put(r->receipt, "program", event, e);
+    if (status < 0)
+        return status;
+    event = json_object();
+    json_object_set_new(event, "hit", json_boolean(entry->hit));
+    json_object_set_new(event, "took_us", count_json(elapsed_ns / 1000));
+    json_object_set_new(event, "code", digest_json(&entry->code));
+    json_object_set_new(event, "code_bytes", count_json(entry->code_size));
+    if (entry->missing != 0)
+        json_object_set_new(event, "compiler_jail_missing", layers_json(entry->missing));
+    if (entry->evicted[0] != '\0')
+        json_object_set_new(event, "evicted", string_of(entry->evicted));
+    return receipt_put(r->receipt, "cache", event, e);
+}
+
+int run_record_jail(struct run *r, struct error *e)
+{
+    json_t *event = json_object();
+    json_object_set_new(event, "observed_by", json_string("worker"));
+    json_object_set_new(event, "missing", layers_json(r->report->missing));
+    return receipt_put(r->receipt, "jail", event, e);
+}
+
+static const char *reason_name(uint32_t reason)
+{
+    static const char *const names[GRANT_REASON_COUNT] = {
+        [GRANT_ALLOWED] = "allowed", [GRANT_NO_GRANT] = "no-grant", [GRANT_NO_PATH] = "no-path", [GRANT_NO_VERB] = "no-verb",
+        [GRANT_QUOTA_BYTES] = "quota-bytes", [GRANT_QUOTA_FILES] = "quota-files", [GRANT_EXPIRED] = "expired",
+        [GRANT_REVOKED] = "revoked", [GRANT_NOT_REGULAR] = "not-regular", [GRANT_CROSSES_MOUNT] = "crosses-mount",
+    };
+    return reason < GRANT_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
+}
+
+int run_record_denial(struct run *r, size_t number, const struct run_denial *d, struct error *e)
+{
+    json_t *event = json_object();
+    json_object_set_new(event, "observed_by", json_string("worker"));
+    json_object_set_new(event, "number", count_json(number));
+    json_object_set_new(event, "class", json_string(grant_class_name((enum grant_class)d->class)));
+    json_object_set_new(event, "reason", json_string(reason_name(d->reason)));
+    if (d->rule != GRANT_NO_RULE)
+        json_object_set_new(event, "rule", count_json(d->rule));
+    json_object_set_new(event, "operation", string_of(d->operation));
+    json_object_set_new(event, "resource", string_of(d->resource));
+    json_object_set_new(event, "smallest_grant", string_of(d->grant_yaml));
+    return receipt_put(r->receipt, "denial", event, e);
+}
+
+int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message, struct error *e)
+{
+    static const char *const names[] = { "trace", "debug", "info", "warn", "error", "critical" };
+    json_t *event = json_object();
+    json_object_set_new(event, "observed_by", json_string("worker"));
+    json_object_set_new(event, "level", json_string(names[level]));
+    json_object_set_new(event, "topic", string_of(topic));
+    json_object_set_new(event, "message", string_of(message));
+    return receipt_put(r->receipt, "log", event, e);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------- */
+
+static int record_streams(struct run *r, struct error *e)
+{
+    static const char *const names[] = { "stdin", "stdout", "stderr" };
+    for (int i = 1; i < STDIO_COUNT; i++) {
+        struct digest digest;
+        uint64_t bytes;
+        if (!stdio_digest(&r->stdio, i, &digest, &bytes))
+            continue;
+        json_t *event = json_object();
+        json_object_set_new(event, "observed_by", json_string("control"));
+        json_object_set_new(event, "stream", json_string(names[i]));
+        json_object_set_new(event, "bytes", count_json(bytes));
+        json_object_set_new(event, "digest", digest_json(&digest));
+        int status = receipt_put(r->receipt, "output", event, e);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+static int record_figures(struct run *r, struct error *e)
+{
+    const struct run_done *d = &r->report->done;
+    int status = 0;
+
+    for (size_t i = 0; status == 0 && i < d->use_count; i++) {
+        const struct run_use *u = &d->uses[i];
+        if (u->count == 0)
+            continue;
+        json_t *event = json_object();
+        json_object_set_new(event, "observed_by", json_string("worker"));
+        json_object_set_new(event, "rule", count_json(i));
+        json_object_set_new(event, "count", count_json(u->count));
+        json_object_set_new(event, "bytes_read", count_json(u->bytes_read));
+        json_object_set_new(event, "bytes_written", count_json(u->bytes_written));
+        status = receipt_put_closing(r->receipt, "use", event, e);
+    }
+    for (size_t i = 0; status == 0 && i < r->report->denied_count; i++) {
+        if (r->report->denied[i].count <= 1)
+            continue;
+        json_t *event = json_object();
+        json_object_set_new(event, "observed_by", json_string("worker"));
+        json_object_set_new(event, "number", count_json(i));
+        json_object_set_new(event, "count", count_json(r->report->denied[i].count));
+        status = receipt_put_closing(r->receipt, "denial.repeated", event, e);
+    }
+    if (status == 0 && d->limit != RUN_LIMIT_NONE) {
+        json_t *event = json_object();
+        json_object_set_new(event, "observed_by", json_string("worker"));
+        json_object_set_new(event, "limit", json_string(run_limit_name((enum run_limit)d->limit)));
+        status = receipt_put_closing(r->receipt, "limit", event, e);
+    }
+    return status;
+}
+
+static json_t *figures_json(const struct run_done *d)
+{
+    json_t *f = json_object();
+    json_object_set_new(f, "cpu_ns", count_json(d->cpu_ns));
+    json_object_set_new(f, "wall_ns", count_json(d->wall_ns));
+    json_object_set_new(f, "memory_peak_bytes", count_json(d->memory_peak_bytes));
+    json_object_set_new(f, "output_bytes", count_json(d->output_bytes));
+    json_object_set_new(f, "hostcalls", count_json(d->hostcalls));
+    json_object_set_new(f, "slices", count_json(d->slices));
+    json_object_set_new(f, "handles_peak", count_json(d->handles_peak));
+    json_object_set_new(f, "denials", count_json(d->denials));
+    json_object_set_new(f, "denials_dropped", count_json(d->denials_dropped));
+    return f;
+}
+
+int run_record_end(struct run *r, struct error *e)
+{
+    const struct run_report *p = r->report;
+    int status = record_streams(r, e);
+
+    if (status == 0 && r->ready_ns != 0)
+        status = mounts_record_outputs(r->rules, r->mount_fds, r->started_real_ns, r->receipt, e);
+    if (status == 0 && p->has_figures)
+        status = record_figures(r, e);
+    if (status < 0)
+        return status;
+    json_t *event = json_object();
+    json_object_set_new(event, "outcome", json_string(run_outcome_name(p->outcome)));
+    json_object_set_new(event, "exit_code", json_integer(p->exit_code));
+    if (p->error.what[0] != '\0')
+        json_object_set_new(event, "why", string_of(p->error.what));
+    json_object_set_new(event, "time", time_json());
+    json_object_set_new(event, "duration_ns", count_json(p->wall_ns));
+    if (p->has_figures)
+        json_object_set_new(event, "worker_figures", figures_json(&p->done));
+    if (p->log_lines > RUN_LOG_EVENTS_MAX)
+        json_object_set_new(event, "log_lines", count_json(p->log_lines));
+    if (receipt_dropped(r->receipt) != 0)
+        json_object_set_new(event, "events_dropped", count_json(receipt_dropped(r->receipt)));
+    return receipt_put_closing(r->receipt, "run.finished", event, e);
+}
