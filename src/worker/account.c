@@ -3,11 +3,11 @@
  * A guest's accounts: its limits, why it ended, what it used, what it was refused.
  *
  *   limit            counted                                                      ends the guest
- *   hostcalls        each call, in enter()                                        before the call that is one too many
- *   cpu              thread CPU time around turns                                 at the slice that finds it passed
- *   wall             host's monotonic clock, from guest_start                     a timer when parked, else at the slice
- *   memory, handles, hostcall bytes, instances: by the engine, which calls limit(); handles also by the table of handles
- *   output           stdio.c
+ *   hostcalls        each call, in enter()                                        before the call
+ * that is one too many cpu              thread CPU time around turns at the slice that finds it
+ * passed wall             host's monotonic clock, from guest_start                     a timer when
+ * parked, else at the slice memory, handles, hostcall bytes, instances: by the engine, which calls
+ * limit(); handles also by the table of handles output           stdio.c
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,9 @@
 
 #define MESSAGE_MAX 8192
 
-/* ---- ends ----------------------------------------------------------------------------------------------------- */
+/* ---- ends
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 void guest_end(struct guest *g, enum run_end end, enum run_limit limit, const char *format, ...)
 {
@@ -46,7 +48,8 @@ int guest_fault(struct guest *g, int code, const char *doing)
 {
     ASSERT(code < 0);
     char text[96];
-    guest_end(g, RUN_END_FAULT, RUN_LIMIT_NONE, "%s: %s", doing, strerror_r(-code, text, sizeof(text)));
+    guest_end(g, RUN_END_FAULT, RUN_LIMIT_NONE, "%s: %s", doing,
+              strerror_r(-code, text, sizeof(text)));
     return code;
 }
 
@@ -80,15 +83,19 @@ void guest_stop(struct guest *g, enum run_stop why)
         guest_end(g, RUN_END_STOPPED, RUN_LIMIT_NONE, "its grants were revoked");
         break;
     }
-    g->draining = false; /* a guest that only waits for somebody to read its last bytes waits no longer */
+    g->draining =
+        false; /* a guest that only waits for somebody to read its last bytes waits no longer */
     loop_enqueue(g->loop, g);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------------------ */
+/* ---- limits
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void check_expiry(struct guest *g)
 {
-    if (g->expires_ns != UINT64_MAX && g->gate == GRANT_ALLOWED && clock_monotonic_ns() >= g->expires_ns)
+    if (g->expires_ns != UINT64_MAX && g->gate == GRANT_ALLOWED &&
+        clock_monotonic_ns() >= g->expires_ns)
         guest_revoke(g, GRANT_EXPIRED);
 }
 
@@ -115,9 +122,11 @@ enum ambit_slice host_slice(void *host)
     uint64_t cpu = g->done.cpu_ns + (clock_thread_cpu_ns() - g->turn_cpu_ns);
     uint64_t wall = clock_monotonic_ns() - g->started_ns;
     if (cpu > g->limits.cpu_ns && !guest_skips(g, CPU))
-        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_CPU, "more than %llu ms of CPU time", (unsigned long long)(g->limits.cpu_ns / NS_PER_MS));
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_CPU, "more than %llu ms of CPU time",
+                  (unsigned long long)(g->limits.cpu_ns / NS_PER_MS));
     else if (wall > g->limits.wall_ns && !guest_skips(g, WALL))
-        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_WALL, "more than %llu ms", (unsigned long long)(g->limits.wall_ns / NS_PER_MS));
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_WALL, "more than %llu ms",
+                  (unsigned long long)(g->limits.wall_ns / NS_PER_MS));
     check_expiry(g);
     return g->ended ? AMBIT_SLICE_END : AMBIT_SLICE_YIELD;
 }
@@ -128,11 +137,13 @@ void host_limit(void *host, enum ambit_limit which, uint64_t asked)
     unsigned long long total = asked;
     switch (which) {
     case AMBIT_LIMIT_MEMORY:
-        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_MEMORY, "asked for %llu bytes of memory in all, of %llu", total,
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_MEMORY,
+                  "asked for %llu bytes of memory in all, of %llu", total,
                   (unsigned long long)g->limits.memory_bytes);
         return;
     case AMBIT_LIMIT_HANDLES:
-        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HANDLES, "more than %llu handles", (unsigned long long)g->limits.handles);
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HANDLES, "more than %llu handles",
+                  (unsigned long long)g->limits.handles);
         return;
     case AMBIT_LIMIT_INSTANCES:
         guest_end(g, RUN_END_LIMIT, RUN_LIMIT_INSTANCES, "asked for %llu instances in all", total);
@@ -144,7 +155,8 @@ void host_limit(void *host, enum ambit_limit which, uint64_t asked)
     guest_fault(g, -EPROTO, "a limit that does not exist");
 }
 
-/* ---- uses and denials -------------------------------------------------------------------------------------------- */
+/* ---- uses and denials
+ * -------------------------------------------------------------------------------------------- */
 
 struct grant_decision guest_gated(const struct guest *g, struct grant_decision d)
 {
@@ -153,7 +165,8 @@ struct grant_decision guest_gated(const struct guest *g, struct grant_decision d
     return d;
 }
 
-void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read, uint64_t bytes_written)
+void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
+                uint64_t bytes_written)
 {
     if (rule >= g->done.use_count)
         return;
@@ -179,9 +192,10 @@ static enum log_level level_of(const char *name)
     return LOG_CRITICAL;
 }
 
-/* The smallest grant as text. Only where a grant would help: none brings back an expired run, opens a device or a full quota. */
-static int propose(const struct guest *g, enum grant_class class, const char *resource, uint32_t verbs, enum grant_reason reason,
-                   struct buf *yaml)
+/* The smallest grant as text. Only where a grant would help: none brings back an expired run, opens
+ * a device or a full quota. */
+static int propose(const struct guest *g, enum grant_class class, const char *resource,
+                   uint32_t verbs, enum grant_reason reason, struct buf *yaml)
 {
     struct grant grant = { 0 };
     int status;
@@ -210,7 +224,8 @@ static int propose(const struct guest *g, enum grant_class class, const char *re
     return status;
 }
 
-void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource, uint32_t verbs, struct grant_decision d)
+void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource,
+                  uint32_t verbs, struct grant_decision d)
 {
     int status = denials_record(&g->denials, c, operation, resource, verbs, d.reason);
     if (status == 0)
@@ -220,12 +235,18 @@ void guest_denied(struct guest *g, enum grant_class c, const char *operation, co
         const struct denial *kept = &g->denials.items[g->denials.count - 1];
         status = propose(g, c, kept->resource, verbs, d.reason, &yaml);
         if (status != -ENOMEM) {
-            /* A resource that the grammar cannot write down (a NUL, say) is denied without a proposal. */
+            /* A resource that the grammar cannot write down (a NUL, say) is denied without a
+             * proposal. */
             if (status != 0)
                 buf_clear(&yaml);
             struct run_denial told = {
-                .class = c, .reason = d.reason, .rule = d.rule, .verbs = verbs, .operation = kept->operation,
-                .resource = kept->resource, .grant_yaml = (char *)buf_cstr(&yaml),
+                .class = c,
+                .reason = d.reason,
+                .rule = d.rule,
+                .verbs = verbs,
+                .operation = kept->operation,
+                .resource = kept->resource,
+                .grant_yaml = (char *)buf_cstr(&yaml),
             };
             status = g->report.denial(g->report.context, &told);
         }

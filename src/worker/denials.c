@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Denials: see denials.h. Invariants: every item is in `slots`; the sum of item counts + dropped == total. */
+/* Denials: see denials.h. Invariants: every item is in `slots`; the sum of item counts + dropped ==
+ * total. */
 #include "worker/denials.h"
 
 #include <string.h>
@@ -21,7 +22,8 @@ void denials_done(struct denials *d)
     denials_init(d);
 }
 
-/* FNV-1a. A guest can make names collide, which costs it a walk over at most RUN_DENIALS_MAX items. */
+/* FNV-1a. A guest can make names collide, which costs it a walk over at most RUN_DENIALS_MAX items.
+ */
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {
     const uint8_t *at = bytes;
@@ -32,9 +34,9 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 
 static bool same(const struct denial *a, const struct denial *b, size_t resource_size)
 {
-    return a->hash == b->hash && a->class == b->class && a->verbs == b->verbs && a->reason == b->reason &&
-           !strcmp(a->operation, b->operation) && !strncmp(a->resource, b->resource, resource_size) &&
-           a->resource[resource_size] == '\0';
+    return a->hash == b->hash && a->class == b->class && a->verbs == b->verbs &&
+           a->reason == b->reason && !strcmp(a->operation, b->operation) &&
+           !strncmp(a->resource, b->resource, resource_size) && a->resource[resource_size] == '\0';
 }
 
 static int reserve(struct denials *d)
@@ -51,15 +53,21 @@ static int reserve(struct denials *d)
     return 0;
 }
 
-int denials_record(struct denials *d, uint32_t class, const char *operation, const char *resource, uint32_t verbs, uint32_t reason)
+int denials_record(struct denials *d, uint32_t class, const char *operation, const char *resource,
+                   uint32_t verbs, uint32_t reason)
 {
     size_t size = strnlen(resource, DENIAL_RESOURCE_MAX);
     uint32_t numbers[] = { class, verbs, reason };
     uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof(numbers));
     hash = hash_bytes(hash, operation, strlen(operation) + 1);
     hash = hash_bytes(hash, resource, size);
-    struct denial new = { .operation = (char *)operation, .resource = (char *)resource, .class = class, .verbs = verbs,
-                          .reason = reason, .hash = hash, .count = 1 };
+    struct denial new = { .operation = (char *)operation,
+                          .resource = (char *)resource,
+                          .class = class,
+                          .verbs = verbs,
+                          .reason = reason,
+                          .hash = hash,
+                          .count = 1 };
 
     d->total++;
     size_t slot = hash % DENIALS_SLOTS;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a guest was refused, counted: distinct denials are kept (at most RUN_DENIALS_MAX), repeats only count. Two are the same
- * when class, operation, resource, missing verbs and reason are the same. What comes after the table is full is counted as dropped,
- * never lost from the total, so a guest that makes up names cannot fill memory or control's log.
+ * What a guest was refused, counted: distinct denials are kept (at most RUN_DENIALS_MAX), repeats
+ * only count. Two are the same when class, operation, resource, missing verbs and reason are the
+ * same. What comes after the table is full is counted as dropped, never lost from the total, so a
+ * guest that makes up names cannot fill memory or control's log.
  */
 #pragma once
 
@@ -11,7 +12,11 @@
 #define DENIAL_RESOURCE_MAX 4096 /* bytes of a resource that are kept and compared */
 #define DENIALS_SLOTS (2 * RUN_DENIALS_MAX)
 
-struct denial { char *operation, *resource; uint32_t class, verbs, reason; uint64_t hash, count; };
+struct denial {
+    char *operation, *resource;
+    uint32_t class, verbs, reason;
+    uint64_t hash, count;
+};
 struct denials {
     struct denial *items; /* in the order first seen */
     size_t count, capacity;
@@ -22,4 +27,5 @@ struct denials {
 void denials_init(struct denials *d);
 void denials_done(struct denials *d);
 /* Counts one. 1: it is new and was kept; 0: a repeat, or the table is full; -ENOMEM. */
-int denials_record(struct denials *d, uint32_t class, const char *operation, const char *resource, uint32_t verbs, uint32_t reason) MUST_CHECK;
+int denials_record(struct denials *d, uint32_t class, const char *operation, const char *resource,
+                   uint32_t verbs, uint32_t reason) MUST_CHECK;

@@ -8,15 +8,17 @@
 #include "base/mem.h"
 #include "worker/host/host.h"
 
-#define HOSTCALL_BYTES_MAX (128u << 20)  /* copied by one host call */
-#define VALUES_MAX (512u << 10)          /* results of an invoked function, which travel in one frame */
+#define HOSTCALL_BYTES_MAX (128u << 20) /* copied by one host call */
+#define VALUES_MAX (512u << 10) /* results of an invoked function, which travel in one frame */
 #define MESSAGE_MAX 8192
-#define TURNS_AFTER_END_MAX 64           /* each at most a slice; an engine that wants more is not asked again */
+#define TURNS_AFTER_END_MAX \
+    64 /* each at most a slice; an engine that wants more is not asked again */
 
 static void wall_is_up(struct timer *t, struct loop *l)
 {
     struct guest *g = (struct guest *)((char *)t - offsetof(struct guest, wall_timer));
-    guest_end(g, RUN_END_LIMIT, RUN_LIMIT_WALL, "more than %llu ms", (unsigned long long)(g->limits.wall_ns / NS_PER_MS));
+    guest_end(g, RUN_END_LIMIT, RUN_LIMIT_WALL, "more than %llu ms",
+              (unsigned long long)(g->limits.wall_ns / NS_PER_MS));
     g->draining = false;
     loop_enqueue(l, g);
 }
@@ -26,7 +28,9 @@ static void grants_expire(struct timer *t, struct loop *l)
     guest_revoke((struct guest *)((char *)t - offsetof(struct guest, expiry_timer)), GRANT_EXPIRED);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int make_vfs(struct guest *g, int *mount_fds, struct error *e)
 {
@@ -64,7 +68,8 @@ static void close_fds(int *fds, size_t count)
         fd_closep(&fds[i]);
 }
 
-int guest_new(struct loop *l, const struct guest_config *config, struct guest **ret, struct error *e)
+int guest_new(struct loop *l, const struct guest_config *config, struct guest **ret,
+              struct error *e)
 {
     size_t mounts = grant_rules_mount_count(config->rules);
     CLEANUP(guest_freep) struct guest *g = mem_zalloc(sizeof(*g));
@@ -83,7 +88,9 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
     g->wall_timer.fire = wall_is_up;
     g->expiry_timer.fire = grants_expire;
     g->limits = *grant_rules_limits(config->rules);
-    handles_init(&g->handles, guest_skips(g, HANDLES) ? UINT32_MAX : (size_t)MIN(g->limits.handles, (uint64_t)UINT32_MAX));
+    handles_init(&g->handles, guest_skips(g, HANDLES)
+                                  ? UINT32_MAX
+                                  : (size_t)MIN(g->limits.handles, (uint64_t)UINT32_MAX));
     denials_init(&g->denials);
     g->scratch = (struct buf)BUF_INIT(64u << 10);
     int status = fill(g, config, e);
@@ -134,11 +141,13 @@ static uint64_t after(uint64_t now, uint64_t delay)
     return delay > UINT64_MAX - now ? UINT64_MAX : now + delay;
 }
 
-int guest_start(struct guest *g, struct ambit_component *component, uint64_t expires_after_ns, struct error *e)
+int guest_start(struct guest *g, struct ambit_component *component, uint64_t expires_after_ns,
+                struct error *e)
 {
     const struct run_start *start = g->start;
     CLEANUP(mem_freep) struct ambit_bytes *args = NULL;
-    struct ambit_bytes invoke = { (const uint8_t *)start->invoke, start->invoke ? strlen(start->invoke) : 0 };
+    struct ambit_bytes invoke = { (const uint8_t *)start->invoke,
+                                  start->invoke ? strlen(start->invoke) : 0 };
     size_t program = MIN((size_t)start->program_args, start->arg_count);
     size_t arg_count = invoke.size ? start->arg_count - program : 0;
     if (arg_count > 0) {
@@ -158,8 +167,11 @@ int guest_start(struct guest *g, struct ambit_component *component, uint64_t exp
     };
     g->started_ns = clock_monotonic_ns();
     g->clock.start_ns = g->started_ns;
-    g->expires_ns = guest_skips(g, EXPIRY) || expires_after_ns == GRANT_UNSET ? UINT64_MAX : after(g->started_ns, expires_after_ns);
-    if ((!guest_skips(g, WALL) && timer_set(g->loop, &g->wall_timer, after(g->started_ns, g->limits.wall_ns)) < 0) ||
+    g->expires_ns = guest_skips(g, EXPIRY) || expires_after_ns == GRANT_UNSET
+                        ? UINT64_MAX
+                        : after(g->started_ns, expires_after_ns);
+    if ((!guest_skips(g, WALL) &&
+         timer_set(g->loop, &g->wall_timer, after(g->started_ns, g->limits.wall_ns)) < 0) ||
         (g->expires_ns != UINT64_MAX && timer_set(g->loop, &g->expiry_timer, g->expires_ns) < 0))
         return error_set(e, -ENOMEM, "out of memory");
     g->task = ambit_task_new(component, &config, &host_vtbl, g, invoke, args, arg_count);
@@ -170,7 +182,9 @@ int guest_start(struct guest *g, struct ambit_component *component, uint64_t exp
     return 0;
 }
 
-/* ---- concluding --------------------------------------------------------------------------------------------------- */
+/* ---- concluding
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static char *text_of(struct ambit_bytes bytes, size_t max)
 {
@@ -190,7 +204,8 @@ static void take_values(struct guest *g, struct ambit_bytes values)
         guest_fault(g, -ENOMEM, "keeping the result");
 }
 
-/* What the engine says of a finished task. A reason stored by us comes first: the trap is only how it took effect. */
+/* What the engine says of a finished task. A reason stored by us comes first: the trap is only how
+ * it took effect. */
 static void take_result(struct guest *g)
 {
     struct ambit_result r = { 0 };
@@ -212,7 +227,8 @@ static void take_result(struct guest *g)
         g->message = text_of(r.message, MESSAGE_MAX);
         break;
     case AMBIT_OUTCOME_ENDED:
-        guest_end(g, RUN_END_FAULT, RUN_LIMIT_NONE, "the engine ended the guest and nobody said why");
+        guest_end(g, RUN_END_FAULT, RUN_LIMIT_NONE,
+                  "the engine ended the guest and nobody said why");
         break;
     case AMBIT_OUTCOME_FAULT:
         g->done.end = RUN_END_FAULT;
@@ -278,9 +294,12 @@ static void conclude(struct guest *g)
     drain(g);
 }
 
-/* ---- turns --------------------------------------------------------------------------------------------------------- */
+/* ---- turns
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-/* It waits. When it has ended meanwhile it is to go on to its end; when its clock is frozen, time jumps. */
+/* It waits. When it has ended meanwhile it is to go on to its end; when its clock is frozen, time
+ * jumps. */
 static void parked(struct guest *g)
 {
     if (g->ended) {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One guest: a task of the engine and everything the host knows about it: what it may do, what it did, what it has open, what
- * it waits for. It is the `host` context of every vtbl call. A worker can hold many; they share nothing but the loop.
+ * One guest: a task of the engine and everything the host knows about it: what it may do, what it
+ * did, what it has open, what it waits for. It is the `host` context of every vtbl call. A worker
+ * can hold many; they share nothing but the loop.
  *
- * Life: guest_new (before the jail closes) → guest_start (the task exists) → turns (guest_turn, called by the loop) → finished, its
- * figures stand in `done` → guest_free.
+ * Life: guest_new (before the jail closes) → guest_start (the task exists) → turns (guest_turn,
+ * called by the loop) → finished, its figures stand in `done` → guest_free.
  *
- * A guest ends for one reason, the first one: guest_end() stores it, and from then on enter() and slice() answer "end", streams
- * answer END, and whatever it waits for is complete, so that it is never more than one time slice from its end.
+ * A guest ends for one reason, the first one: guest_end() stores it, and from then on enter() and
+ * slice() answer "end", streams answer END, and whatever it waits for is complete, so that it is
+ * never more than one time slice from its end.
  *
- * Authority is checked at each call, against the compiled rules and then the gate: an expired or revoked guest is denied what it
- * was granted. A denial is the interface's own error, never a trap.
+ * Authority is checked at each call, against the compiled rules and then the gate: an expired or
+ * revoked guest is denied what it was granted. A denial is the interface's own error, never a trap.
  */
 #pragma once
 
@@ -22,7 +24,8 @@
 #include "worker/loop.h"
 #include "worker/vfs/vfs.h"
 
-/* Whom a guest's doings are told to: control, or a test. < 0 is a fault that ends the guest; log: 1 = the line was dropped. */
+/* Whom a guest's doings are told to: control, or a test. < 0 is a fault that ends the guest; log: 1
+ * = the line was dropped. */
 struct guest_report {
     void *context;
     int (*denial)(void *context, const struct run_denial *d);
@@ -34,22 +37,23 @@ struct guest_config {
     const struct grant_rules *rules;
     const struct run_start *start;
     int stdio[3];
-    int *mount_fds;   /* one per mount, -1 for memory */
+    int *mount_fds; /* one per mount, -1 for memory */
     struct guest_report report;
 };
 
 enum { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_COUNT };
-#define STREAM_HELD_MAX 4096 /* PIPE_BUF: what a permit to write promises at most where writing can block */
+#define STREAM_HELD_MAX \
+    4096 /* PIPE_BUF: what a permit to write promises at most where writing can block */
 
 struct stream {
     struct guest *guest;
-    struct watch watch;        /* its descriptor; -1 = not there */
-    uint32_t bit;              /* enum stdio_stream */
+    struct watch watch; /* its descriptor; -1 = not there */
+    uint32_t bit;       /* enum stdio_stream */
     struct grant_decision decision;
-    bool own_description;      /* opened again for us alone: non-blocking without touching the user's */
-    bool is_socket;
-    bool closed;               /* end of input, or nobody reads */
-    uint8_t *held;             /* bytes within a permit that the other side did not take yet */
+    bool own_description; /* opened again for us alone: non-blocking without touching the user's */
+    bool is_socket, is_terminal;
+    bool closed;   /* end of input, or nobody reads */
+    uint8_t *held; /* bytes within a permit that the other side did not take yet */
     size_t held_size;
     char error[160];
 };
@@ -57,7 +61,7 @@ struct stream {
 struct guest_clock {
     struct grant_decision decision;
     bool frozen;
-    uint64_t start_ns;         /* of the host's monotonic clock: the guest's zero */
+    uint64_t start_ns; /* of the host's monotonic clock: the guest's zero */
     uint64_t frozen_monotonic_ns;
     int64_t frozen_wall_ns;
 };
@@ -65,7 +69,8 @@ struct guest_clock {
 struct guest_random {
     struct grant_decision decision;
     bool real;
-    struct chacha seeded, unseeded; /* the grant's stream; that of the empty seed, for one without a grant */
+    struct chacha seeded,
+        unseeded; /* the grant's stream; that of the empty seed, for one without a grant */
 };
 
 struct guest_log {
@@ -79,8 +84,8 @@ struct guest {
     const struct run_start *start;
     struct guest_report report;
     struct grant_limits limits;
-    enum grant_reason gate;    /* GRANT_ALLOWED until its grants expire or are revoked */
-    uint64_t expires_ns;       /* deadlines of the host's monotonic clock; UINT64_MAX = none */
+    enum grant_reason gate; /* GRANT_ALLOWED until its grants expire or are revoked */
+    uint64_t expires_ns;    /* deadlines of the host's monotonic clock; UINT64_MAX = none */
     struct timer wall_timer, expiry_timer;
 
     struct vfs *vfs;
@@ -93,26 +98,35 @@ struct guest {
     size_t environment_count, config_count;
     struct ambit_bytes *arguments;
     size_t argument_count;
-    struct buf scratch;        /* bytes given to the engine by pointer, until its next call */
+    struct buf scratch; /* bytes given to the engine by pointer, until its next call */
 
     struct denials denials;
-    struct run_use *uses;      /* one per rule */
-    struct run_done done;      /* figures so far; complete when finished */
-    uint64_t started_ns, turn_cpu_ns; /* host clocks: the run's start; the thread's at this turn's start */
-    bool in_turn, ended, recheck /* its grants are gone: what it waits for has another answer now */, concluded, draining, finished;
+    struct run_use *uses; /* one per rule */
+    struct run_done done; /* figures so far; complete when finished */
+    uint64_t started_ns,
+        turn_cpu_ns; /* host clocks: the run's start; the thread's at this turn's start */
+    bool in_turn, ended,
+        recheck /* its grants are gone: what it waits for has another answer now */, concluded,
+        draining, finished;
     unsigned turns_after_end;
-    char *message;             /* done.message */
+    char *message; /* done.message */
 
     struct operation *operations;
     struct guest *queue_next;
     bool queued;
 };
 
-int guest_new(struct loop *l, const struct guest_config *config, struct guest **ret, struct error *e) MUST_CHECK;
-/* Makes the task; wall clock and expiry (GRANT_UNSET = never) run from here. The component is borrowed. */
-int guest_start(struct guest *g, struct ambit_component *component, uint64_t expires_after_ns, struct error *e) MUST_CHECK;
+int guest_new(struct loop *l, const struct guest_config *config, struct guest **ret,
+              struct error *e) MUST_CHECK;
+/* Makes the task; wall clock and expiry (GRANT_UNSET = never) run from here. The component is
+ * borrowed. */
+int guest_start(struct guest *g, struct ambit_component *component, uint64_t expires_after_ns,
+                struct error *e) MUST_CHECK;
 void guest_free(struct guest *g);
-static inline void guest_freep(struct guest **g) { guest_free(*g); }
+static inline void guest_freep(struct guest **g)
+{
+    guest_free(*g);
+}
 
 /* From the loop: one turn of the task; a descriptor's event. */
 void guest_turn(struct guest *g);
@@ -123,16 +137,20 @@ void guest_stop(struct guest *g, enum run_stop why);
 void guest_revoke(struct guest *g, enum grant_reason reason);
 
 /* For host/: ends the guest, unless it is ended. */
-void guest_end(struct guest *g, enum run_end end, enum run_limit limit, const char *format, ...) PRINTF_LIKE(4, 5);
+void guest_end(struct guest *g, enum run_end end, enum run_limit limit, const char *format, ...)
+    PRINTF_LIKE(4, 5);
 /* A fault of the host (`code` < 0); returns `code`. */
 int guest_fault(struct guest *g, int code, const char *doing);
 /* The rule's decision, or the gate's when the grants are gone. */
 struct grant_decision guest_gated(const struct guest *g, struct grant_decision d);
 /* Counts and tells a denial. */
-void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource, uint32_t verbs, struct grant_decision d);
+void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource,
+                  uint32_t verbs, struct grant_decision d);
 /* Counts a use of the rule that allowed something. */
-void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read, uint64_t bytes_written);
-/* Does a negative control leave this defence open? guest_skips(g, CPU) asks for RUN_SKIP_CPU; always false in a release build. */
+void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
+                uint64_t bytes_written);
+/* Does a negative control leave this defence open? guest_skips(g, CPU) asks for RUN_SKIP_CPU;
+ * always false in a release build. */
 #ifdef AMBIT_TEST_HOOKS
 #define guest_skips(g, which) (((g)->start->test_skip & RUN_SKIP_##which) != 0)
 #else

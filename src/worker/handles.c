@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handle table: see handles.h. Invariant: live == number of slots whose kind is not HANDLE_FREE, and live <= max. */
+/* Handle table: see handles.h. Invariant: live == number of slots whose kind is not HANDLE_FREE,
+ * and live <= max. */
 #include "worker/handles.h"
 
 #include "base/mem.h"
@@ -65,7 +66,8 @@ void *handles_remove(struct handles *h, enum handle_kind kind, uint32_t handle)
     return object;
 }
 
-void handles_each(struct handles *h, void (*close)(void *context, enum handle_kind kind, void *object), void *context)
+void handles_each(struct handles *h,
+                  void (*close)(void *context, enum handle_kind kind, void *object), void *context)
 {
     for (size_t i = 0; i < h->used; i++) {
         struct handle_slot slot = h->slots[i];

@@ -21,9 +21,14 @@ static int epoll_change(const struct loop *l, int action, int fd, uint32_t event
     return epoll_ctl(l->epoll, action, fd, &event) < 0 ? -errno : 0;
 }
 
-int loop_init(struct loop *l, int control_fd, int (*control)(void *, struct error *), void *context, struct error *e)
+int loop_init(struct loop *l, int control_fd, int (*control)(void *, struct error *), void *context,
+              struct error *e)
 {
-    *l = (struct loop){ .epoll = -1, .timer_fd = -1, .control_fd = control_fd, .control = control, .control_context = context };
+    *l = (struct loop){ .epoll = -1,
+                        .timer_fd = -1,
+                        .control_fd = control_fd,
+                        .control = control,
+                        .control_context = context };
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll < 0)
         return error_set_errno(e, errno, "making an epoll");
@@ -52,14 +57,17 @@ int loop_control_writes(struct loop *l, bool on, struct error *e)
 {
     if (l->control_fd < 0 || l->control_writes == on)
         return 0;
-    int status = epoll_change(l, EPOLL_CTL_MOD, l->control_fd, EPOLLIN | (on ? EPOLLOUT : 0), &l->control_fd);
+    int status = epoll_change(l, EPOLL_CTL_MOD, l->control_fd, EPOLLIN | (on ? EPOLLOUT : 0),
+                              &l->control_fd);
     if (status < 0)
         return error_set_errno(e, -status, "watching the control channel");
     l->control_writes = on;
     return 0;
 }
 
-/* ---- run queue -------------------------------------------------------------------------------------------------- */
+/* ---- run queue
+ * --------------------------------------------------------------------------------------------------
+ */
 
 void loop_enqueue(struct loop *l, struct guest *g)
 {
@@ -104,7 +112,9 @@ void loop_dequeue(struct loop *l, struct guest *g)
     g->queue_next = NULL;
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------------------------- */
+/* ---- descriptors
+ * -------------------------------------------------------------------------------------------------
+ */
 
 bool watch_ready(const struct watch *w, bool for_write)
 {
@@ -139,7 +149,9 @@ void watch_forget(struct loop *l, struct watch *w)
     w->events = 0;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------- */
+/* ---- running
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* Sets the timerfd to the earliest timer. */
 static int arm(struct loop *l, struct error *e)
@@ -149,7 +161,8 @@ static int arm(struct loop *l, struct error *e)
         deadline = 0; /* "for ever" needs no clock */
     if (deadline == l->armed_ns)
         return 0;
-    struct itimerspec spec = { .it_value = { .tv_sec = (time_t)(deadline / NS_PER_S), .tv_nsec = (long)(deadline % NS_PER_S) } };
+    struct itimerspec spec = { .it_value = { .tv_sec = (time_t)(deadline / NS_PER_S),
+                                             .tv_nsec = (long)(deadline % NS_PER_S) } };
     if (timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) < 0)
         return error_set_errno(e, errno, "setting a timer");
     l->armed_ns = deadline;

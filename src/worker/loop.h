@@ -3,13 +3,14 @@
  * The worker's event loop: one thread, one epoll, many guests.
  *
  *   run queue   guests that can go on, in turn; each gets one time slice (an epoch) per turn
- *   operations  what a parked guest waits for: a stream's readiness, a time. Ids come from the engine; an operation is in the
- *               table from wait() until it is completed (exactly once) or cancelled
- *   timers      a heap behind one timerfd: sleeping guests, wall limits, expiries
- *   control     the channel's descriptor: looked at without blocking after every round, waited for when nobody can run
+ *   operations  what a parked guest waits for: a stream's readiness, a time. Ids come from the
+ * engine; an operation is in the table from wait() until it is completed (exactly once) or
+ * cancelled timers      a heap behind one timerfd: sleeping guests, wall limits, expiries control
+ * the channel's descriptor: looked at without blocking after every round, waited for when nobody
+ * can run
  *
- * Wakes only enqueue, so they are fine inside ambit_task_poll(). Nothing here is locked: the loop and everything in it belong to
- * one thread (the engine's ticker thread never wakes a task).
+ * Wakes only enqueue, so they are fine inside ambit_task_poll(). Nothing here is locked: the loop
+ * and everything in it belong to one thread (the engine's ticker thread never wakes a task).
  */
 #pragma once
 
@@ -28,19 +29,19 @@ struct timer {
 struct watch {
     int fd;
     struct guest *guest;
-    uint32_t events;    /* what epoll is asked for now; 0 = not registered */
-    bool never_blocks;  /* a regular file: always ready, and epoll refuses it */
+    uint32_t events;   /* what epoll is asked for now; 0 = not registered */
+    bool never_blocks; /* a regular file: always ready, and epoll refuses it */
 };
 
 struct operation {
     uint64_t id;
     struct guest *guest;
-    struct operation *chain;          /* of the hash table */
+    struct operation *chain;           /* of the hash table */
     struct operation *next, *previous; /* of the guest */
     struct timer timer;
-    struct watch *watch;              /* or NULL: a time */
+    struct watch *watch; /* or NULL: a time */
     bool for_write;
-    uint64_t frozen_ns;               /* a time of a frozen clock, else UINT64_MAX */
+    uint64_t frozen_ns; /* a time of a frozen clock, else UINT64_MAX */
 };
 
 struct loop {
@@ -53,14 +54,16 @@ struct loop {
     struct guest *queue_first, *queue_last;
     size_t live; /* guests that are not finished */
     int control_fd;
-    /* The control channel can be read or written. 0 go on, 1 the other side is gone (every guest is to be ended), < 0 fault. */
+    /* The control channel can be read or written. 0 go on, 1 the other side is gone (every guest is
+     * to be ended), < 0 fault. */
     int (*control)(void *context, struct error *e);
     void *control_context;
     bool control_writes; /* wait for room to write too */
 };
 
 /* Makes the descriptors; before the jail closes. `control_fd` (borrowed) may be -1. */
-int loop_init(struct loop *l, int control_fd, int (*control)(void *, struct error *), void *context, struct error *e) MUST_CHECK;
+int loop_init(struct loop *l, int control_fd, int (*control)(void *, struct error *), void *context,
+              struct error *e) MUST_CHECK;
 void loop_done(struct loop *l); /* guests must be freed */
 /* Asks to be told when control can take more bytes. */
 int loop_control_writes(struct loop *l, bool on, struct error *e) MUST_CHECK;
@@ -76,9 +79,12 @@ int timer_set(struct loop *l, struct timer *t, uint64_t deadline_ns) MUST_CHECK;
 void timer_clear(struct loop *l, struct timer *t);
 
 /* Operations. -ENOMEM: nothing was added. -EEXIST: that id waits already, a bug of the engine. */
-int operation_add_stream(struct loop *l, struct guest *g, uint64_t id, struct watch *w, bool for_write) MUST_CHECK;
-int operation_add_time(struct loop *l, struct guest *g, uint64_t id, uint64_t deadline_ns) MUST_CHECK;
-int operation_add_frozen(struct loop *l, struct guest *g, uint64_t id, uint64_t frozen_ns) MUST_CHECK;
+int operation_add_stream(struct loop *l, struct guest *g, uint64_t id, struct watch *w,
+                         bool for_write) MUST_CHECK;
+int operation_add_time(struct loop *l, struct guest *g, uint64_t id,
+                       uint64_t deadline_ns) MUST_CHECK;
+int operation_add_frozen(struct loop *l, struct guest *g, uint64_t id,
+                         uint64_t frozen_ns) MUST_CHECK;
 /* Forgets it without completing it; unknown ids are fine. */
 void operation_cancel(struct loop *l, struct guest *g, uint64_t id);
 /* Completes it: it is forgotten first, so that it can complete only once. */
@@ -87,6 +93,7 @@ void operations_complete_all(struct loop *l, struct guest *g);
 void operations_forget_all(struct loop *l, struct guest *g);
 /* Ready this moment? Asks poll(2). */
 bool watch_ready(const struct watch *w, bool for_write);
-/* Asks epoll for what the guest's operations on this descriptor need, and for writing too when `drain`. */
+/* Asks epoll for what the guest's operations on this descriptor need, and for writing too when
+ * `drain`. */
 int watch_update(struct loop *l, struct watch *w, bool drain) MUST_CHECK;
 void watch_forget(struct loop *l, struct watch *w); /* takes it out of epoll */

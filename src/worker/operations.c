@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers and operations of the loop (loop.h): a binary heap of deadlines, and a hash of what guests wait for by guest and id.
- * Invariants: heap[t->place - 1] == t for every timer that is set; an operation is in the table, in its guest's list, and, when it
- * waits for a time of a running clock, in the heap: in all of them or in none.
- * What a guest can make here is bounded by its handles: each operation belongs to a pollable that it holds.
+ * Timers and operations of the loop (loop.h): a binary heap of deadlines, and a hash of what guests
+ * wait for by guest and id. Invariants: heap[t->place - 1] == t for every timer that is set; an
+ * operation is in the table, in its guest's list, and, when it waits for a time of a running clock,
+ * in the heap: in all of them or in none. What a guest can make here is bounded by its handles:
+ * each operation belongs to a pollable that it holds.
  */
 #include "base/mem.h"
 #include "worker/guest.h"
 
-/* ---- timers ------------------------------------------------------------------------------------------------------- */
+/* ---- timers
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void heap_put(struct loop *l, size_t place, struct timer *t)
 {
@@ -71,7 +74,9 @@ void timer_clear(struct loop *l, struct timer *t)
     sift_up(l, last->place, last);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------- */
+/* ---- operations
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static size_t bucket_of(const struct loop *l, const struct guest *g, uint64_t id)
 {
@@ -93,7 +98,8 @@ static int table_reserve(struct loop *l)
     if (l->operation_count < l->table_size)
         return 0;
     size_t old_size = l->table_size;
-    struct operation **old = l->table, **table = mem_array(MAX(old_size * 2, (size_t)16), sizeof(struct operation *));
+    struct operation **old = l->table,
+                     **table = mem_array(MAX(old_size * 2, (size_t)16), sizeof(struct operation *));
     if (!table)
         return -ENOMEM;
     l->table = table;
@@ -155,11 +161,13 @@ static void forget(struct loop *l, struct operation *o)
     l->operation_count--;
     timer_clear(l, &o->timer);
     if (o->watch && watch_update(l, o->watch, false) < 0)
-        watch_forget(l, o->watch); /* nobody is told of it any more; the next wait registers it again */
+        watch_forget(
+            l, o->watch); /* nobody is told of it any more; the next wait registers it again */
     mem_free(o);
 }
 
-int operation_add_stream(struct loop *l, struct guest *g, uint64_t id, struct watch *w, bool for_write)
+int operation_add_stream(struct loop *l, struct guest *g, uint64_t id, struct watch *w,
+                         bool for_write)
 {
     struct operation *o;
     int status = add(l, g, id, &o);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ticker. Its lock guards one flag and is never held while anything else is taken; the thread waits
- * on the condition so that ending it takes no period's length, which a short run would feel.
+ * The ticker. Its lock guards one flag and is never held while anything else is taken; the thread
+ * waits on the condition so that ending it takes no period's length, which a short run would feel.
  */
 #include "worker/ticker.h"
 

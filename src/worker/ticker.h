@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The thread that advances the engine's epochs, so that a guest that spins comes back at the end of its
- * slice. Ours and not the engine's own, because it must be made inside the jail (room/jail.h): a thread
- * from before would keep what Landlock takes away.
+ * The thread that advances the engine's epochs, so that a guest that spins comes back at the end of
+ * its slice. Ours and not the engine's own, because it must be made inside the jail (room/jail.h):
+ * a thread from before would keep what Landlock takes away.
  */
 #pragma once
 

@@ -2,15 +2,15 @@
 /*
  * The worker room's main, from its birth to RUN_DONE:
  *
- *   engine made          at once, before control has said anything: rooms start in parallel and this is the slow part
- *   RUN_START received   the one frame of phase WAITING, with every descriptor the run will ever have
- *   prepared             rules compiled, machine code mapped, streams and folders taken, loop made
- *   jail closed          nothing is opened by name after this; no guest byte was near before it
- *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP only
+ *   engine made          at once, before control has said anything: rooms start in parallel and
+ * this is the slow part RUN_START received   the one frame of phase WAITING, with every descriptor
+ * the run will ever have prepared             rules compiled, machine code mapped, streams and
+ * folders taken, loop made jail closed          nothing is opened by name after this; no guest byte
+ * was near before it RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP only
  *   RUN_DONE sent        what it did; or RUN_FAULT, once, from any point before
  *
- * A frame out of phase or malformed ends the process without an answer: control sees a dead room. When control dies, so does
- * the guest.
+ * A frame out of phase or malformed ends the process without an answer: control sees a dead room.
+ * When control dies, so does the guest.
  */
 #include "worker/worker.h"
 
@@ -28,12 +28,13 @@
 #include "worker/ticker.h"
 
 #define EPOCH_US 10000
-/* What the largest component that ships with Ambit (Python) needs, and room above it. Reserved address space only. */
+/* What the largest component that ships with Ambit (Python) needs, and room above it. Reserved
+ * address space only. */
 #define CORE_INSTANCES_MAX 512
 #define TABLE_ELEMENTS_MAX (1u << 18)
-#define FDS_FIRST_MOUNT 4    /* of RUN_START: code, three streams, then one per folder */
-#define DESCRIPTORS_OWN 64   /* the room's own, beside the guest's handles */
-#define CPU_BACKSTOP_S 2     /* RLIMIT_CPU kills a worker whose slices no longer come */
+#define FDS_FIRST_MOUNT 4  /* of RUN_START: code, three streams, then one per folder */
+#define DESCRIPTORS_OWN 64 /* the room's own, beside the guest's handles */
+#define CPU_BACKSTOP_S 2   /* RLIMIT_CPU kills a worker whose slices no longer come */
 
 enum phase { PHASE_WAITING, PHASE_RUNNING };
 
@@ -56,7 +57,8 @@ struct worker {
     bool gone;          /* control is */
 };
 
-/* ---- frames from control ------------------------------------------------------------------------------------------ */
+/* ---- frames from control
+ * ------------------------------------------------------------------------------------------ */
 
 static int take_fd(int fd, int *ret, struct error *e)
 {
@@ -64,7 +66,8 @@ static int take_fd(int fd, int *ret, struct error *e)
     return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
 }
 
-static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                    struct error *e)
 {
     struct worker *w = context;
     int status = run_start_get(payload, &w->start, e);
@@ -82,7 +85,8 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
     return status;
 }
 
-static int on_stop(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+static int on_stop(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                   struct error *e)
 {
     struct worker *w = context;
     uint32_t why = cursor_u32(payload);
@@ -117,7 +121,8 @@ static int on_control(void *context, struct error *e)
     return status < 0 ? status : loop_control_writes(&w->loop, status > 0, e);
 }
 
-/* ---- frames to control -------------------------------------------------------------------------------------------- */
+/* ---- frames to control
+ * -------------------------------------------------------------------------------------------- */
 
 static int queue_frame(struct worker *w, uint16_t kind, const struct buf *payload)
 {
@@ -137,7 +142,8 @@ static int report_denial(void *context, const struct run_denial *d)
 }
 
 /* 1: the line was dropped, control is too slow for it. */
-static int report_log(void *context, uint32_t level, struct ambit_bytes topic, struct ambit_bytes message)
+static int report_log(void *context, uint32_t level, struct ambit_bytes topic,
+                      struct ambit_bytes message)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     buf_u32(&payload, level);
@@ -158,7 +164,8 @@ static int send_last(struct worker *w, uint16_t kind, const struct buf *payload,
         if (poll(&p, 1, -1) < 0 && errno != EINTR)
             return error_set_errno(e, errno, "waiting for control");
     }
-    return status < 0 ? status : channel_send(w->control, kind, payload->data, payload->size, NULL, 0, e);
+    return status < 0 ? status
+                      : channel_send(w->control, kind, payload->data, payload->size, NULL, 0, e);
 }
 
 /* The three lines of an error, to whom it may concern. Always 1: the room's exit status. */
@@ -169,7 +176,8 @@ static int report_fault(struct worker *w, enum run_fault fault, const struct err
     buf_string(&payload, why->what);
     buf_string(&payload, why->hint);
     if (!w->gone)
-        (void)!send_last(w, RUN_FAULT, &payload, NULL); /* control is gone or not: the exit status says the rest */
+        (void)!send_last(w, RUN_FAULT, &payload,
+                         NULL); /* control is gone or not: the exit status says the rest */
     return 1;
 }
 
@@ -178,14 +186,20 @@ static void into_buf(void *context, const uint8_t *bytes, size_t size)
     buf_append(context, bytes, size);
 }
 
-/* ---- preparing ---------------------------------------------------------------------------------------------------- */
+/* ---- preparing
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static int make_engine(struct worker *w, struct error *e)
 {
     CLEANUP(buf_done) struct buf message = BUF_INIT(ERROR_TEXT_MAX);
     struct ambit_engine_config config = {
-        .instances = 1, .memory_max_bytes = UINT64_C(4) << 30, .table_elements_max = TABLE_ELEMENTS_MAX,
-        .core_instances_max = CORE_INSTANCES_MAX, .ticker = false, .epoch_us = EPOCH_US,
+        .instances = 1,
+        .memory_max_bytes = UINT64_C(4) << 30,
+        .table_elements_max = TABLE_ELEMENTS_MAX,
+        .core_instances_max = CORE_INSTANCES_MAX,
+        .ticker = false,
+        .epoch_us = EPOCH_US,
     };
     if (ambit_engine_new(&config, &w->engine, into_buf, &message) == 0)
         return 0;
@@ -244,7 +258,8 @@ static int test_hooks(struct worker *w, struct grant_set *set, struct error *e)
 static int compile_rules(struct worker *w, struct error *e)
 {
     CLEANUP(grant_set_freep) struct grant_set *set = NULL;
-    int status = grant_set_parse("grants", "/", w->start.grants_json, strlen(w->start.grants_json), &set, e);
+    int status =
+        grant_set_parse("grants", "/", w->start.grants_json, strlen(w->start.grants_json), &set, e);
     if (status == 0)
         status = test_hooks(w, set, e);
     if (status == 0)
@@ -254,7 +269,8 @@ static int compile_rules(struct worker *w, struct error *e)
     return status;
 }
 
-/* Which folder belongs to which mount: ret_fds[i] is mount i's, or -1. The descriptors move there. */
+/* Which folder belongs to which mount: ret_fds[i] is mount i's, or -1. The descriptors move there.
+ */
 static int place_folders(struct worker *w, int *ret_fds, struct error *e)
 {
     size_t next = 0, mounts = grant_rules_mount_count(w->rules);
@@ -276,8 +292,10 @@ static void close_folders(struct jail_folder *folders, size_t count)
         fd_closep(&folders[i].fd);
 }
 
-/* Folders as the jail wants them: descriptors of its own, writable when some rule of the mount writes. */
-static int jail_folders(struct worker *w, const int *mount_fds, struct jail_folder *ret, size_t *ret_count, struct error *e)
+/* Folders as the jail wants them: descriptors of its own, writable when some rule of the mount
+ * writes. */
+static int jail_folders(struct worker *w, const int *mount_fds, struct jail_folder *ret,
+                        size_t *ret_count, struct error *e)
 {
     *ret_count = 0;
     for (size_t i = 0; i < grant_rules_mount_count(w->rules); i++) {
@@ -299,7 +317,8 @@ static int start_ticker(void *context, struct error *e)
     return ticker_start(&w->ticker, w->engine, EPOCH_US, e);
 }
 
-static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count, uint32_t *ret_missing, struct error *e)
+static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count,
+                      uint32_t *ret_missing, struct error *e)
 {
     const struct grant_limits *limits = grant_rules_limits(w->rules);
     struct rlimit now = { .rlim_max = RLIM_INFINITY };
@@ -307,11 +326,14 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
         return error_set_errno(e, errno, "asking for the limit of descriptors");
     uint64_t descriptors = MIN(limits->handles, (uint64_t)UINT32_MAX / 2) + DESCRIPTORS_OWN;
     struct jail_spec spec = {
-        .role = ROOM_WORKER, .folders = folders, .folder_count = count,
+        .role = ROOM_WORKER,
+        .folders = folders,
+        .folder_count = count,
         .cpu_seconds = limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
         .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
         .allow_missing = w->start.allow_missing,
-        .start = start_ticker, .start_context = w,
+        .start = start_ticker,
+        .start_context = w,
     };
 #ifdef AMBIT_TEST_HOOKS
     spec.skip = w->start.test_skip & RUN_SKIP_JAIL_MASK;
@@ -322,7 +344,8 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
 }
 
 /* Everything that needs a name or a descriptor of the outside, then the jail. */
-static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_fault, struct error *e)
+static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_fault,
+                      struct error *e)
 {
     int mount_fds[CHANNEL_FDS_MAX];
     struct jail_folder folders[CHANNEL_FDS_MAX];
@@ -334,7 +357,10 @@ static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *r
         return status;
     status = jail_folders(w, mount_fds, folders, &folder_count, e);
     struct guest_config config = {
-        .rules = w->rules, .start = &w->start, .stdio = { w->stdio[0], w->stdio[1], w->stdio[2] }, .mount_fds = mount_fds,
+        .rules = w->rules,
+        .start = &w->start,
+        .stdio = { w->stdio[0], w->stdio[1], w->stdio[2] },
+        .mount_fds = mount_fds,
         .report = { .context = w, .denial = report_denial, .log = report_log },
     };
     if (status == 0) {
@@ -353,7 +379,8 @@ static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *r
     return status;
 }
 
-static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_fault, struct error *e)
+static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_fault,
+                   struct error *e)
 {
     *ret_fault = RUN_FAULT_INTERNAL;
     int status = compile_rules(w, e);
@@ -364,7 +391,9 @@ static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_
     return status;
 }
 
-/* ---- main ---------------------------------------------------------------------------------------------------------- */
+/* ---- main
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static int run(struct worker *w, uint32_t missing, struct error *e)
 {
@@ -428,7 +457,9 @@ int worker_room_main(struct channel *control)
     struct worker w = {
         .control = control,
         .gate = { .rules = rules_of_frames, .rule_count = ARRAY_SIZE(rules_of_frames) },
-        .code_fd = -1, .stdio = { -1, -1, -1 }, .loop = { .epoll = -1, .timer_fd = -1 },
+        .code_fd = -1,
+        .stdio = { -1, -1, -1 },
+        .loop = { .epoll = -1, .timer_fd = -1 },
     };
     struct error e = ERROR_INIT;
     int status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worker room: runs one guest under its grants and tells control what it did. For room_dispatch(). */
+/* The worker room: runs one guest under its grants and tells control what it did. For
+ * room_dispatch(). */
 #pragma once
 
 #include "room/channel.h"

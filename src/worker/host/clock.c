@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * wasi:clocks. Two clocks a guest can have:
- *   real     the host's; the monotonic one counts from the start of the run, so that it does not tell how long the machine is up
- *   frozen   the wall clock stands still at the granted time; the monotonic one counts from 0, 1 µs per reading. A sleep takes no
- *            time: when the guest has nothing to do but wait, the clock jumps to the earliest time it waits for
- * Without a grant: frozen at 1970-01-01, and every reading and sleep is a denial that is recorded. A real clock whose grant
+ *   real     the host's; the monotonic one counts from the start of the run, so that it does not
+ * tell how long the machine is up frozen   the wall clock stands still at the granted time; the
+ * monotonic one counts from 0, 1 µs per reading. A sleep takes no time: when the guest has nothing
+ * to do but wait, the clock jumps to the earliest time it waits for Without a grant: frozen at
+ * 1970-01-01, and every reading and sleep is a denial that is recorded. A real clock whose grant
  * expires freezes: the monotonic one where it was.
  */
 #include "base/clock.h"
@@ -92,7 +93,8 @@ enum ambit_wait host_clock_wait_until(struct guest *g, uint64_t monotonic_ns, ui
         status = operation_add_frozen(g->loop, g, operation, monotonic_ns);
     } else {
         uint64_t now = clock_monotonic_ns();
-        uint64_t deadline = monotonic_ns > UINT64_MAX - c->start_ns ? UINT64_MAX : c->start_ns + monotonic_ns;
+        uint64_t deadline =
+            monotonic_ns > UINT64_MAX - c->start_ns ? UINT64_MAX : c->start_ns + monotonic_ns;
         if (deadline <= now)
             return AMBIT_READY;
         account(g, "sleep", "monotonic");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wasi:config/store: exactly the granted keys. Asking for another one is a denial; asking for all gives all there are, which is
- * the whole truth of the guest's world and denies nothing.
+ * wasi:config/store: exactly the granted keys. Asking for another one is a denial; asking for all
+ * gives all there are, which is the whole truth of the guest's world and denies nothing.
  */
 #include <string.h>
 
@@ -28,7 +28,8 @@ int host_config_init(struct guest *g, struct error *e)
     for (size_t i = 0; i < grant_rules_count(g->rules); i++) {
         const struct grant *grant = grant_rules_grant(g->rules, i);
         for (size_t p = 0; grant->class == GRANT_CONFIG && p < grant->pair_count; p++)
-            g->config[g->config_count++] = (struct ambit_pair){ bytes_of(grant->pairs[p].key), bytes_of(grant->pairs[p].value) };
+            g->config[g->config_count++] = (struct ambit_pair){ bytes_of(grant->pairs[p].key),
+                                                                bytes_of(grant->pairs[p].value) };
     }
     return 0;
 }
@@ -44,13 +45,15 @@ bool host_config_get(void *host, struct ambit_bytes key, struct ambit_bytes *ret
 {
     struct guest *g = host;
     const char *value = NULL;
-    struct grant_decision d = guest_gated(g, grant_decide_config(g->rules, (const char *)key.data, key.size, &value));
+    struct grant_decision d =
+        guest_gated(g, grant_decide_config(g->rules, (const char *)key.data, key.size, &value));
     if (d.reason == GRANT_ALLOWED) {
         *ret = bytes_of(value);
         guest_used(g, d.rule, 0, ret->size, 0);
         return true;
     }
-    /* A key with a NUL can be in no grant file, so there is nothing to propose for it: it is recorded up to there. */
+    /* A key with a NUL can be in no grant file, so there is nothing to propose for it: it is
+     * recorded up to there. */
     char *name = mem_strndup((const char *)key.data, MIN(key.size, (size_t)DENIAL_RESOURCE_MAX));
     if (name)
         guest_denied(g, GRANT_CONFIG, "get", name, 0, d);
@@ -71,7 +74,8 @@ void host_config_all(void *host, const struct ambit_pair **ret, size_t *ret_coun
     for (size_t i = 0; i < grant_rules_count(g->rules); i++) {
         if (grant_rules_grant(g->rules, i)->class != GRANT_CONFIG)
             continue;
-        struct grant_decision d = guest_gated(g, (struct grant_decision){ .reason = GRANT_ALLOWED, .rule = (uint32_t)i });
+        struct grant_decision d =
+            guest_gated(g, (struct grant_decision){ .reason = GRANT_ALLOWED, .rule = (uint32_t)i });
         if (d.reason == GRANT_ALLOWED) {
             guest_used(g, d.rule, 0, 0, 0);
         } else if (!told) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wasi:cli environment and arguments. The environment is the granted variables and nothing of the host's; where none is granted
- * it is empty, which denies nothing that the guest could name. Arguments are given as typed, or the granted list in the
- * place of what was typed; without a grant there are none, and asking is a denial.
+ * wasi:cli environment and arguments. The environment is the granted variables and nothing of the
+ * host's; where none is granted it is empty, which denies nothing that the guest could name.
+ * Arguments are given as typed, or the granted list in the place of what was typed; without a grant
+ * there are none, and asking is a denial.
  */
 #include <string.h>
 
@@ -30,7 +31,8 @@ static int collect_environment(struct guest *g)
         const struct grant *grant = grant_rules_grant(g->rules, i);
         for (size_t p = 0; grant->class == GRANT_ENV && p < grant->pair_count; p++)
             g->environment[g->environment_count++] =
-                (struct ambit_pair){ bytes_of(grant->pairs[p].key), bytes_of(grant->pairs[p].value) };
+                (struct ambit_pair){ bytes_of(grant->pairs[p].key),
+                                     bytes_of(grant->pairs[p].value) };
     }
     return 0;
 }
@@ -108,7 +110,8 @@ void host_arguments(void *host, const struct ambit_bytes **ret, size_t *ret_coun
     *ret_count = g->argument_count;
 }
 
-/* Where the guest starts is no secret and no authority: `/work` exists for it only as far as a mount says so. */
+/* Where the guest starts is no secret and no authority: `/work` exists for it only as far as a
+ * mount says so. */
 bool host_initial_cwd(void *host, struct ambit_bytes *ret)
 {
     struct guest *g = host;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What stands behind a guest's interfaces, one file per capability class. Each file fills its functions into one table
- * (host_vtbl); `host` is always a struct guest. Contracts of the functions: ambit_engine.h.
+ * What stands behind a guest's interfaces, one file per capability class. Each file fills its
+ * functions into one table (host_vtbl); `host` is always a struct guest. Contracts of the
+ * functions: ambit_engine.h.
  */
 #pragma once
 
@@ -33,9 +34,11 @@ void streams_done(struct guest *g);
 bool stream_drain(struct stream *s);
 uint32_t host_stdio(void *host, uint32_t which);
 bool host_stdio_is_terminal(void *host, uint32_t which);
-enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size, size_t *ret_size);
+enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size,
+                                          size_t *ret_size);
 enum ambit_stream_status host_stream_check_write(void *host, uint32_t stream, size_t *ret_size);
-enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes, size_t size);
+enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes,
+                                           size_t size);
 enum ambit_stream_status host_stream_flush(void *host, uint32_t stream);
 struct ambit_bytes host_stream_error(void *host, uint32_t stream);
 void host_stream_drop(void *host, uint32_t stream);
@@ -50,7 +53,8 @@ uint64_t host_wall_resolution(void *host);
 /* The guest's wall clock for the host's own needs (times of files): no denial, no count. */
 int64_t host_clock_wall_ns(void *guest);
 enum ambit_wait host_clock_wait_until(struct guest *g, uint64_t monotonic_ns, uint64_t operation);
-/* A frozen clock jumps to the earliest time that a parked guest waits for; that operation is complete. */
+/* A frozen clock jumps to the earliest time that a parked guest waits for; that operation is
+ * complete. */
 bool host_clock_jump(struct guest *g);
 void host_clock_freeze(struct guest *g);
 
@@ -58,36 +62,49 @@ void host_clock_freeze(struct guest *g);
 int host_random_init(struct guest *g, struct error *e) MUST_CHECK;
 void host_random_done(struct guest *g);
 void host_random(void *host, bool secure, uint8_t *into, size_t size);
-/* A key of the run for names that must repeat when the run does: from the seed, else from the host. */
+/* A key of the run for names that must repeat when the run does: from the seed, else from the host.
+ */
 int host_random_identity_key(struct guest *g, uint8_t ret_key[32]) MUST_CHECK;
 
 /* fs.c */
 void fs_close_all(struct guest *g);
-void fs_audit_denied(void *guest, const char *operation, const char *path, uint32_t verbs, struct grant_decision d);
-void fs_audit_used(void *guest, uint32_t rule, uint32_t verbs, uint64_t bytes_read, uint64_t bytes_written);
+void fs_audit_denied(void *guest, const char *operation, const char *path, uint32_t verbs,
+                     struct grant_decision d);
+void fs_audit_used(void *guest, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
+                   uint64_t bytes_written);
 uint32_t host_fs_root(void *host);
 void host_fs_drop(void *host, uint32_t descriptor);
 uint32_t host_fs_type(void *host, uint32_t descriptor);
 uint32_t host_fs_flags(void *host, uint32_t descriptor);
-int host_fs_open_at(void *host, uint32_t at, bool follow, struct ambit_bytes path, uint32_t open_flags, uint32_t descriptor_flags, uint32_t *ret);
+int host_fs_open_at(void *host, uint32_t at, bool follow, struct ambit_bytes path,
+                    uint32_t open_flags, uint32_t descriptor_flags, uint32_t *ret);
 int host_fs_stat(void *host, uint32_t descriptor, struct ambit_fs_stat *ret);
-int host_fs_stat_at(void *host, uint32_t at, bool follow, struct ambit_bytes path, struct ambit_fs_stat *ret);
+int host_fs_stat_at(void *host, uint32_t at, bool follow, struct ambit_bytes path,
+                    struct ambit_fs_stat *ret);
 int host_fs_set_times(void *host, uint32_t descriptor, const struct ambit_fs_times *t);
-int host_fs_set_times_at(void *host, uint32_t at, bool follow, struct ambit_bytes path, const struct ambit_fs_times *t);
-int host_fs_read(void *host, uint32_t descriptor, uint64_t offset, uint8_t *into, size_t size, size_t *ret_size);
-int host_fs_write(void *host, uint32_t descriptor, uint64_t offset, const uint8_t *bytes, size_t size, size_t *ret_size);
-int host_fs_append(void *host, uint32_t descriptor, const uint8_t *bytes, size_t size, size_t *ret_size);
+int host_fs_set_times_at(void *host, uint32_t at, bool follow, struct ambit_bytes path,
+                         const struct ambit_fs_times *t);
+int host_fs_read(void *host, uint32_t descriptor, uint64_t offset, uint8_t *into, size_t size,
+                 size_t *ret_size);
+int host_fs_write(void *host, uint32_t descriptor, uint64_t offset, const uint8_t *bytes,
+                  size_t size, size_t *ret_size);
+int host_fs_append(void *host, uint32_t descriptor, const uint8_t *bytes, size_t size,
+                   size_t *ret_size);
 int host_fs_set_size(void *host, uint32_t descriptor, uint64_t size);
 int host_fs_sync(void *host, uint32_t descriptor, bool data_only);
 int host_fs_create_directory_at(void *host, uint32_t at, struct ambit_bytes path);
 int host_fs_remove_directory_at(void *host, uint32_t at, struct ambit_bytes path);
 int host_fs_unlink_file_at(void *host, uint32_t at, struct ambit_bytes path);
-int host_fs_rename_at(void *host, uint32_t from_at, struct ambit_bytes from, uint32_t to_at, struct ambit_bytes to);
-int host_fs_link_at(void *host, uint32_t from_at, bool follow, struct ambit_bytes from, uint32_t to_at, struct ambit_bytes to);
+int host_fs_rename_at(void *host, uint32_t from_at, struct ambit_bytes from, uint32_t to_at,
+                      struct ambit_bytes to);
+int host_fs_link_at(void *host, uint32_t from_at, bool follow, struct ambit_bytes from,
+                    uint32_t to_at, struct ambit_bytes to);
 int host_fs_symlink_at(void *host, uint32_t at, struct ambit_bytes target, struct ambit_bytes path);
-int host_fs_readlink_at(void *host, uint32_t at, struct ambit_bytes path, struct ambit_bytes *ret_target);
+int host_fs_readlink_at(void *host, uint32_t at, struct ambit_bytes path,
+                        struct ambit_bytes *ret_target);
 int host_fs_list(void *host, uint32_t descriptor, uint32_t *ret_listing);
-int host_fs_listing_next(void *host, uint32_t listing, uint32_t *ret_type, struct ambit_bytes *ret_name, bool *ret_end);
+int host_fs_listing_next(void *host, uint32_t listing, uint32_t *ret_type,
+                         struct ambit_bytes *ret_name, bool *ret_end);
 void host_fs_listing_drop(void *host, uint32_t listing);
 bool host_fs_same_object(void *host, uint32_t a, uint32_t b);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wasi:logging: lines of the granted levels go to control, cut to LOG_MESSAGE_MAX and at most LOG_LINES_PER_S of them, so that
- * a guest can fill neither control's queue nor the receipt. Lines over the rate are dropped and counted, and the log says so at
- * the end. The rate is measured by the host's clock: the log is told to people, never back to the guest.
+ * wasi:logging: lines of the granted levels go to control, cut to LOG_MESSAGE_MAX and at most
+ * LOG_LINES_PER_S of them, so that a guest can fill neither control's queue nor the receipt. Lines
+ * over the rate are dropped and counted, and the log says so at the end. The rate is measured by
+ * the host's clock: the log is told to people, never back to the guest.
  */
 #include <stdio.h>
 
@@ -32,7 +33,8 @@ static bool over_rate(struct guest *g)
     return ++log->window_lines > LOG_LINES_PER_S && !guest_skips(g, LOG_BOUNDS);
 }
 
-static void send(struct guest *g, uint32_t level, struct ambit_bytes topic, struct ambit_bytes message)
+static void send(struct guest *g, uint32_t level, struct ambit_bytes topic,
+                 struct ambit_bytes message)
 {
     int status = g->report.log(g->report.context, level, topic, message);
     if (status < 0)
@@ -68,8 +70,11 @@ void host_log_finish(struct guest *g)
     if (g->log.dropped == 0)
         return;
     char text[128];
-    int size = snprintf(text, sizeof(text), "%llu lines of the log were dropped: more than %d a second, or more than were read",
-                        (unsigned long long)g->log.dropped, LOG_LINES_PER_S);
+    int size = snprintf(
+        text, sizeof(text),
+        "%llu lines of the log were dropped: more than %d a second, or more than were read",
+        (unsigned long long)g->log.dropped, LOG_LINES_PER_S);
     g->log.dropped = 0;
-    send(g, LOG_WARN, (struct ambit_bytes){ (const uint8_t *)"ambit", 5 }, (struct ambit_bytes){ (const uint8_t *)text, (size_t)size });
+    send(g, LOG_WARN, (struct ambit_bytes){ (const uint8_t *)"ambit", 5 },
+         (struct ambit_bytes){ (const uint8_t *)text, (size_t)size });
 }

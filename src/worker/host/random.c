@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wasi:random: the host's generator where granted, else a stream that repeats: that of the granted seed, or of the empty seed
- * when nothing is granted, which is a denial that is recorded.
+ * wasi:random: the host's generator where granted, else a stream that repeats: that of the granted
+ * seed, or of the empty seed when nothing is granted, which is a denial that is recorded.
  *
- * ChaCha20 is our own here (forty lines, with the RFC's vectors in the tests): initialising OpenSSL's provider would be
- * a tenth of a cold start, for every run, and would have to happen before the jail closes.
+ * ChaCha20 is our own here (forty lines, with the RFC's vectors in the tests): initialising
+ * OpenSSL's provider would be a tenth of a cold start, for every run, and would have to happen
+ * before the jail closes.
  */
 #include "worker/host/random.h"
 
@@ -65,7 +66,8 @@ static void next_block(struct chacha *c)
 
 void chacha_init(struct chacha *c, const uint8_t key[32])
 {
-    *c = (struct chacha){ .state = { 0x61707865, 0x3320646e, 0x79622d32, 0x6b206574 }, .used = sizeof(c->block) };
+    *c = (struct chacha){ .state = { 0x61707865, 0x3320646e, 0x79622d32, 0x6b206574 },
+                          .used = sizeof(c->block) };
     for (int i = 0; i < 8; i++)
         c->state[4 + i] = load32(key + 4 * i);
 }
@@ -135,7 +137,8 @@ void host_random(void *host, bool secure, uint8_t *into, size_t size)
 int host_random_identity_key(struct guest *g, uint8_t ret_key[32])
 {
     struct guest_random *r = &g->random;
-    /* Not the empty seed's for a guest without a grant: with a key that everyone knows, identities would tell inode numbers. */
+    /* Not the empty seed's for a guest without a grant: with a key that everyone knows, identities
+     * would tell inode numbers. */
     if (r->decision.reason != GRANT_ALLOWED || r->real)
         return random_bytes(ret_key, 32);
     /* A stream of its own: taking bytes from the guest's would show in what it reads. */

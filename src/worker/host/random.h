@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keystream of ChaCha20 (RFC 8439, block counter of 64 bits, nonce 0), for runs that must repeat: not a source of secrets.
- * One continuous stream of bytes: how it is cut into calls does not matter.
+ * The keystream of ChaCha20 (RFC 8439, block counter of 64 bits, nonce 0), for runs that must
+ * repeat: not a source of secrets. One continuous stream of bytes: how it is cut into calls does
+ * not matter.
  */
 #pragma once
 

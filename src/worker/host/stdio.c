@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Standard streams. Their descriptors are the user's: shared with the shell and with whatever else writes to that terminal, so
- * their flags are never changed (O_NONBLOCK on them would reach the shell). Instead:
- *   pipes and terminals  are opened again through /proc/self/fd before the jail closes; that description is ours, non-blocking
- *   sockets              are read and written with MSG_DONTWAIT
- *   files                never block for longer than a disk
- *   what could not be opened again (somebody else's terminal) is asked by poll(2) before each read and write; a write is then
+ * Standard streams. Their descriptors are the user's: shared with the shell and with whatever else
+ * writes to that terminal, so their flags are never changed (O_NONBLOCK on them would reach the
+ * shell). Instead: pipes and terminals  are opened again through /proc/self/fd before the jail
+ * closes; that description is ours, non-blocking sockets              are read and written with
+ * MSG_DONTWAIT files                never block for longer than a disk what could not be opened
+ * again (somebody else's terminal) is asked by poll(2) before each read and write; a write is then
  *   at most PIPE_BUF, which a pipe that polls writable takes without blocking
- * A permit to write is STREAM_HELD_MAX where writing can block; what the other side does not take of it at once is held here,
- * and there is no new permit until it went out. What is held when the guest ends is drained by guest.c.
+ * A permit to write is STREAM_HELD_MAX where writing can block; what the other side does not take
+ * of it at once is held here, and there is no new permit until it went out. What is held when the
+ * guest ends is drained by guest.c.
  *
- * Without a grant standard input is at its end, and output fails with a typed error; both are denials.
- * Output bytes are counted when they are accepted; the byte that would pass the limit ends the guest, those before it go out.
+ * Without a grant standard input is at its end, and output fails with a typed error; both are
+ * denials. Output bytes are counted when they are accepted; the byte that would pass the limit ends
+ * the guest, those before it go out.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -37,7 +39,9 @@ static size_t stream_index(const struct stream *s)
     return (size_t)(s - s->guest->streams);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* The same pipe or terminal with flags of our own, or -1. */
 static int open_again(int fd, bool for_write)
@@ -57,8 +61,9 @@ static int stream_open(struct stream *s, int fd, bool for_write, struct error *e
         return error_set_errno(e, errno, "looking at %s", stream_names[stream_index(s)]);
     s->is_socket = S_ISSOCK(st.st_mode);
     struct termios unused;
-    bool terminal = S_ISCHR(st.st_mode) && tcgetattr(fd, &unused) == 0;
-    if (!S_ISFIFO(st.st_mode) && !terminal) {
+    s->is_terminal =
+        S_ISCHR(st.st_mode) && tcgetattr(fd, &unused) == 0; /* the jail knows no ioctl later */
+    if (!S_ISFIFO(st.st_mode) && !s->is_terminal) {
         s->watch.never_blocks = !s->is_socket;
         return 0;
     }
@@ -103,7 +108,9 @@ void streams_done(struct guest *g)
     }
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------------------------- */
+/* ---- bytes
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static bool may_block(const struct stream *s)
 {
@@ -117,7 +124,8 @@ static ssize_t write_some(const struct stream *s, const uint8_t *bytes, size_t s
         return -EAGAIN;
     ssize_t n;
     do {
-        n = s->is_socket ? send(s->watch.fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) : write(s->watch.fd, bytes, size);
+        n = s->is_socket ? send(s->watch.fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                         : write(s->watch.fd, bytes, size);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -128,7 +136,8 @@ static ssize_t read_some(const struct stream *s, uint8_t *into, size_t size)
         return -EAGAIN;
     ssize_t n;
     do {
-        n = s->is_socket ? recv(s->watch.fd, into, size, MSG_DONTWAIT) : read(s->watch.fd, into, size);
+        n = s->is_socket ? recv(s->watch.fd, into, size, MSG_DONTWAIT)
+                         : read(s->watch.fd, into, size);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -201,7 +210,9 @@ bool stream_drain(struct stream *s)
     return s->held_size == 0 || write_held(s) <= 0;
 }
 
-/* ---- the interface ------------------------------------------------------------------------------------------------ */
+/* ---- the interface
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool allowed(struct stream *s, const char *operation, struct grant_decision *ret)
 {
@@ -248,7 +259,8 @@ static struct stream *stream_of(struct guest *g, uint32_t handle)
     return s;
 }
 
-enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size, size_t *ret_size)
+enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size,
+                                          size_t *ret_size)
 {
     struct guest *g = host;
     struct stream *s = stream_of(g, stream);
@@ -267,8 +279,8 @@ enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *
     ssize_t n = read_some(s, into, size);
     if (n == -EAGAIN)
         return AMBIT_STREAM_OK;
-    if (n == 0 || n == -EIO) { /* EIO: a terminal that went away */
-        s->closed = n == 0 && !isatty(s->watch.fd); /* a terminal goes on after Ctrl-D */
+    if (n == 0 || n == -EIO) {                /* EIO: a terminal that went away */
+        s->closed = !s->is_terminal || n < 0; /* a terminal goes on after Ctrl-D */
         return AMBIT_STREAM_CLOSED;
     }
     if (n < 0) {
@@ -317,7 +329,8 @@ static size_t within_limit(struct guest *g, size_t size)
     return size <= left || guest_skips(g, OUTPUT) ? size : (size_t)left;
 }
 
-enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes, size_t size)
+enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes,
+                                           size_t size)
 {
     struct guest *g = host;
     struct stream *s = stream_of(g, stream);
@@ -337,7 +350,8 @@ enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const ui
     guest_used(g, d.rule, 0, 0, within);
     status = s->held_size > 0 ? hold(s, bytes, within) : write_all(s, bytes, within);
     if (within < size) {
-        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_OUTPUT, "more than %llu bytes of output", (unsigned long long)g->limits.output_bytes);
+        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_OUTPUT, "more than %llu bytes of output",
+                  (unsigned long long)g->limits.output_bytes);
         return AMBIT_STREAM_END;
     }
     return status;
@@ -352,7 +366,8 @@ enum ambit_stream_status host_stream_flush(void *host, uint32_t stream)
     enum ambit_stream_status status = writable(s, &d);
     if (status != AMBIT_STREAM_OK)
         return status;
-    int held = write_held(s); /* what stays held goes out before the next permit, or at the guest's end */
+    int held =
+        write_held(s); /* what stays held goes out before the next permit, or at the guest's end */
     return held < 0 ? write_status(s, held) : AMBIT_STREAM_OK;
 }
 
@@ -370,7 +385,8 @@ void host_stream_drop(void *host, uint32_t stream)
     handles_remove(&g->handles, HANDLE_STREAM, stream);
 }
 
-/* Ready when the next call can say more than "nothing now", which a denied or closed stream always can. */
+/* Ready when the next call can say more than "nothing now", which a denied or closed stream always
+ * can. */
 enum ambit_wait stream_wait(struct guest *g, struct stream *s, bool for_write, uint64_t operation)
 {
     bool mine = for_write == (s->bit != STDIO_IN);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table the engine calls, and its operations: what a guest waits for goes to the file that knows when it is ready. */
+/* The table the engine calls, and its operations: what a guest waits for goes to the file that
+ * knows when it is ready. */
 #include "worker/host/host.h"
 
 enum ambit_wait host_wait(void *host, uint32_t handle, bool for_write, uint64_t operation)
