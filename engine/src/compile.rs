@@ -90,9 +90,10 @@ fn one_line(text: &str) -> String {
     joined
 }
 
-/// A name out of a hostile file, for a message: escaped and cut.
+/// A name out of a hostile file, for a message: cut, and without control characters. Whoever prints a message escapes it (text_escape),
+/// so that nothing is escaped twice.
 fn quoted(name: &str) -> String {
-    let mut text: String = name.chars().take(NAME_MAX).flat_map(char::escape_debug).collect();
+    let mut text: String = name.chars().take(NAME_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if name.chars().nth(NAME_MAX).is_some() {
         text.push('…');
     }

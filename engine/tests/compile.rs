@@ -84,7 +84,7 @@ fn refusals_name_the_reason() {
         ("(module (import \"__wbindgen_placeholder__\" \"x\" (func)))", Unsupported, "wasm-bindgen"),
         ("(module (import \"wasix_32v1\" \"x\" (func)))", Unsupported, "WASIX"),
         ("(module (import \"wasi\" \"thread-spawn\" (func)))", Unsupported, "threads"),
-        ("(module (import \"a\\1b[31m\" \"x\" (func)) (import \"b\" \"x\" (func)))", Unsupported, "\"a\\u{1b}[31m\", \"b\""),
+        ("(module (import \"a\\1b[31m\" \"x\" (func)) (import \"b\" \"x\" (func)))", Unsupported, "\"a\u{fffd}[31m\", \"b\""),
         ("(module (func (export \"add\") (param i32) (result i32) local.get 0))", Unsupported, "no entry point"),
         ("(module (func (export \"_start\") (param i32)))", Unsupported, "_start takes or returns"),
         ("(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func (param i64))) (memory (export \"memory\") 1) (func (export \"_start\")))", Unsupported, "proc_exit"),

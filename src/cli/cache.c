@@ -78,8 +78,12 @@ static void put_item(struct buf *out, const struct cache_item *item)
         buf_puts(out, ", described only");
     }
     buf_puts(out, ", used ");
-    text_put_duration_human(out, age - age % (age > 60 * NS_PER_S ? 60 * NS_PER_S : NS_PER_S));
-    buf_printf(out, " ago%s\n", item->current ? "" : ", made by another version");
+    /* Kept to the minute. */
+    if (age < 60 * NS_PER_S)
+        buf_puts(out, "just now");
+    else
+        text_put_duration_human(out, age - age % (60 * NS_PER_S));
+    buf_printf(out, "%s%s\n", age < 60 * NS_PER_S ? "" : " ago", item->current ? "" : "; made by another version");
 }
 
 static void put_total(struct buf *out, const struct cache_list *list)

@@ -180,10 +180,10 @@ static void put_head(struct buf *out, const struct inspection *i)
     const json_t *limits = json_object_get(i->description, "limits");
     buf_puts(out, "  memory    at least ");
     text_put_size_human(out, (uint64_t)json_integer_value(json_object_get(limits, "memory_min")));
-    buf_printf(out, " in %lld memories; %lld core instances, %lld tables\n",
+    buf_printf(out, " (memories: %lld, tables: %lld, core instances: %lld)\n",
                (long long)json_integer_value(json_object_get(limits, "memories")),
-               (long long)json_integer_value(json_object_get(limits, "core_instances")),
-               (long long)json_integer_value(json_object_get(limits, "tables")));
+               (long long)json_integer_value(json_object_get(limits, "tables")),
+               (long long)json_integer_value(json_object_get(limits, "core_instances")));
 }
 
 static void put_item(struct buf *out, const json_t *item)

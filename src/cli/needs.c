@@ -80,13 +80,22 @@ static const struct { const char *function; uint32_t verbs; } fs_functions[] = {
     { "[method]descriptor.symlink-at", FS_LINK },
 };
 
-static uint32_t fs_verbs_of(const json_t *functions)
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+    return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
+/* `ret_names`: it can name a file (open-at, stat-at …) or list the root. */
+static uint32_t fs_verbs_of(const json_t *functions, bool *ret_names)
 {
     uint32_t verbs = 0;
     size_t i;
     json_t *function;
     json_array_foreach(functions, i, function) {
         const char *name = json_string_value(function);
+        if (name != NULL)
+            *ret_names |= ends_with(name, "-at") || ends_with(name, ".read-directory");
         for (size_t k = 0; name != NULL && k < ARRAY_SIZE(fs_functions); k++)
             if (strcmp(name, fs_functions[k].function) == 0)
                 verbs |= fs_functions[k].verbs;
@@ -103,7 +112,7 @@ static bool is_interface(const char *name, const char *interface)
 struct needs needs_of(const json_t *description)
 {
     struct needs n = { 0 };
-    bool root = false;
+    bool root = false, names = false;
     uint32_t verbs = 0;
     size_t i;
     json_t *import;
@@ -121,11 +130,12 @@ struct needs needs_of(const json_t *description)
         n.errors |= is_interface(name, "wasi:cli/stderr");
         root |= is_interface(name, "wasi:filesystem/preopens");
         if (is_interface(name, "wasi:filesystem/types"))
-            verbs |= fs_verbs_of(functions);
+            verbs |= fs_verbs_of(functions, &names);
     }
-    /* Without the preopens it can never name a file: then the adapter for standard streams left the rest behind. */
-    n.kinds[NEED_FS] = root && verbs != 0;
-    n.fs_verbs = root ? verbs : 0;
+    /* Without the root, or a function that takes a name, there is no way to a file: then the adapter of WASI 0.1 imports the rest
+     * for the sake of standard streams. */
+    n.kinds[NEED_FS] = root && names && verbs != 0;
+    n.fs_verbs = n.kinds[NEED_FS] ? verbs : 0;
     return n;
 }
 
