@@ -456,11 +456,31 @@ static int learn(struct run_command *c, const struct run_report *p, int code)
 }
 
 #ifdef AMBIT_TEST_HOOKS
-/* Test builds only: defences that a negative control leaves open, as a number (wire/run.h). */
-static uint32_t test_skip(void)
+/* Test builds only: the defences that a negative control leaves open, by name, separated by commas. */
+static int test_skip(uint32_t *ret, struct error *e)
 {
-    const char *text = getenv("AMBIT_TEST_SKIP");
-    return text == NULL ? 0 : (uint32_t)strtoul(text, NULL, 0);
+    static const struct { const char *name; uint32_t bit; } defences[] = {
+        { "memory", RUN_SKIP_MEMORY }, { "cpu", RUN_SKIP_CPU }, { "wall", RUN_SKIP_WALL }, { "handles", RUN_SKIP_HANDLES },
+        { "output", RUN_SKIP_OUTPUT }, { "hostcalls", RUN_SKIP_HOSTCALLS }, { "hostcall-bytes", RUN_SKIP_HOSTCALL_BYTES },
+        { "expiry", RUN_SKIP_EXPIRY }, { "stop", RUN_SKIP_STOP }, { "fs-decision", RUN_SKIP_FS_DECISION },
+        { "log-bounds", RUN_SKIP_LOG_BOUNDS },
+    };
+    const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
+    while (at != NULL && *at != '\0') {
+        size_t length = strcspn(at, ","), i = 0;
+        uint32_t bits;
+        CLEANUP(mem_freep) char *name = mem_strndup(at, length);
+        while (name != NULL && i < ARRAY_SIZE(defences) && strcmp(defences[i].name, name) != 0)
+            i++;
+        if (name != NULL && i < ARRAY_SIZE(defences))
+            *ret |= defences[i].bit;
+        else if (name != NULL && jail_layer_parse(name, &bits) == 0)
+            *ret |= bits;
+        else
+            return error_set(e, -EINVAL, "AMBIT_TEST_JAIL_SKIP: there is no defence \"%.*s\"", (int)length, at);
+        at += length + (at[length] == ',');
+    }
+    return 0;
 }
 #endif
 
@@ -485,7 +505,8 @@ int cli_run(int argc, char **argv)
     c.request.grants = c.flags;
     c.request.python_component = getenv("AMBIT_PYTHON_COMPONENT");
 #ifdef AMBIT_TEST_HOOKS
-    c.request.test_skip = test_skip();
+    if (test_skip(&c.request.test_skip, &e) < 0)
+        return cli_usage(&c.cli, &e);
 #endif
     const struct run_observer observer = { &c, on_progress, on_log };
     run_execute(&c.request, &observer, &report);
