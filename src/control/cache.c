@@ -422,19 +422,56 @@ static int source_copy(int fd, struct source *s, struct error *e)
 
 /* ---- a miss ---------------------------------------------------------------------------------------------------------------- */
 
+/* The file that code is written to: without a name where the file system can do that (then nothing stays behind however this
+ * process ends), else under a temporary one. `temporary` is "" in the first case. */
+static int out_open(struct cache *c, char temporary[static CACHE_TEMPORARY_SIZE], int *ret_fd, struct error *e)
+{
+    temporary[0] = '\0';
+    int fd = openat(c->config.dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        int r = cache_temporary_name(temporary, e);
+        if (r < 0)
+            return r;
+        fd = openat(c->config.dir_fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    }
+    if (fd < 0)
+        return error_set_errno(e, errno, "cannot write to the code cache");
+    *ret_fd = fd;
+    return 0;
+}
+
+#define FD_PATH_SIZE 40
+static void fd_path(int fd, char ret[static FD_PATH_SIZE])
+{
+    (void)snprintf(ret, FD_PATH_SIZE, "/proc/self/fd/%d", fd);
+}
+
+/* Gives the code its name, in the place of an older one. Under the entries' lock. */
+static int code_name(struct cache *c, const char *key, const char *temporary, int code_fd, struct error *e)
+{
+    char name[CACHE_NAME_SIZE], path[FD_PATH_SIZE];
+    cache_name(name, key, CACHE_CODE_SUFFIX);
+    if (temporary[0] != '\0') {
+        if (renameat(c->config.dir_fd, temporary, c->config.dir_fd, name) == 0)
+            return 0;
+    } else {
+        fd_path(code_fd, path);
+        if (unlinkat(c->config.dir_fd, name, 0) == 0 || errno == ENOENT)
+            if (linkat(AT_FDCWD, path, c->config.dir_fd, name, AT_SYMLINK_FOLLOW) == 0)
+                return 0;
+    }
+    return error_set_errno(e, errno, "cannot name machine code in the cache");
+}
+
 /* Names code and record. The code's digest was made after its compiler had ended. */
 static int install(struct cache *c, const char *key, const char *temporary, int code_fd, struct cache_record *record,
                    struct error *e)
 {
-    char name[CACHE_NAME_SIZE];
     int r = cache_lock(c, CACHE_LOCK_ENTRIES, true, e);
     if (r < 0)
         return r;
-    if (record->has_code) {
-        cache_name(name, key, CACHE_CODE_SUFFIX);
-        if (renameat(c->config.dir_fd, temporary, c->config.dir_fd, name) < 0)
-            r = error_set_errno(e, errno, "cannot name machine code in the cache");
-    }
+    if (record->has_code)
+        r = code_name(c, key, temporary, code_fd, e);
     /* A description alone never replaces an entry with code. */
     if (r == 0)
         r = record_store(c, key, record, code_fd, record->has_code, e);
@@ -453,16 +490,17 @@ static int code_finish(int fd, const struct cache_made *made, struct cache_recor
     return digest_fd(fd, &record->code, e);
 }
 
-/* The same file again, read-only: the worker gets no descriptor that could write. Before it gets its name, since from then on
- * another process may clean it away. */
-static int reopen(struct cache *c, const char *temporary, int out, int *ret_fd, struct error *e)
+/* The same file again, read-only: the worker gets no descriptor that could write. */
+static int reopen(int out, int *ret_fd, struct error *e)
 {
     struct stat written, opened;
-    CLEANUP(fd_closep) int fd = openat(c->config.dir_fd, temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char path[FD_PATH_SIZE];
+    fd_path(out, path);
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &opened) < 0 || fstat(out, &written) < 0)
         return error_set_errno(e, errno, "cannot open fresh machine code");
     if (written.st_dev != opened.st_dev || written.st_ino != opened.st_ino)
-        return error_set(e, -ESTALE, "somebody exchanged a file in the code cache");
+        return error_set(e, -ESTALE, "/proc is not what it should be");
     *ret_fd = fd_take(&fd);
     return 0;
 }
@@ -470,7 +508,7 @@ static int reopen(struct cache *c, const char *temporary, int out, int *ret_fd, 
 static int compile(struct cache *c, const struct source *s, bool describe_only, cache_progress progress,
                    void *progress_context, struct cache_entry *ret, struct error *e)
 {
-    char key[CACHE_KEY_TEXT_SIZE], temporary[CACHE_TEMPORARY_SIZE];
+    char key[CACHE_KEY_TEXT_SIZE], temporary[CACHE_TEMPORARY_SIZE] = "";
     CLEANUP(cache_record_done) struct cache_record record = { .component = s->digest, .component_size = s->size,
                                                               .has_code = !describe_only, .made_ns = clock_real_ns() };
     CLEANUP(fd_closep) int out = -1;
@@ -478,24 +516,19 @@ static int compile(struct cache *c, const struct source *s, bool describe_only, 
 
     cache_key_of(c, &s->digest, record.key);
     cache_key_text(record.key, key);
-    int r = cache_temporary_name(temporary, e);
+    int r = describe_only ? 0 : out_open(c, temporary, &out, e);
     if (r < 0)
         return r;
-    if (!describe_only) {
-        out = openat(c->config.dir_fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (out < 0)
-            return error_set_errno(e, errno, "cannot write to the code cache");
-    }
     r = c->config.compile(c->config.compile_context, s->copy_fd, out, progress, progress_context, &made, e);
     if (r == 0) {
         record.description = made.description;
         r = describe_only ? 0 : code_finish(out, &made, &record, e);
     }
     if (r == 0 && !describe_only)
-        r = reopen(c, temporary, out, &ret->code_fd, e);
+        r = reopen(out, &ret->code_fd, e);
     if (r == 0)
         r = install(c, key, temporary, out, &record, e);
-    if (out >= 0)
+    if (temporary[0] != '\0')
         (void)unlinkat(c->config.dir_fd, temporary, 0); /* gone already when it was installed */
     if (r != 0)
         return r;

@@ -24,6 +24,7 @@
 
 #define PROGRESS_MS 250
 #define MESSAGE_MAX 8192
+#define LIMIT_HINT "the file is hostile or far beyond what is usual: split it, or build it with less inlining"
 
 /* What the room said, while it says it. */
 struct answer {
@@ -90,6 +91,7 @@ static int await_answer(struct room *room, struct answer *a, uint32_t wall_ms, c
         uint64_t now = clock_monotonic_ns();
         if (now >= end) {
             (void)error_set(e, -ETIME, "compiling took longer than %u s", wall_ms / 1000);
+            error_hint(e, LIMIT_HINT);
             return CACHE_LIMIT;
         }
         struct pollfd wait = { .fd = channel_fd(room->channel), .events = POLLIN };
@@ -126,15 +128,25 @@ static int explain_end(struct room *room, const struct answer *a, struct error *
         return error_set(e, -EPERM, "the compiler room could not be closed (it says why above)");
     }
     room_status_text(status, &text);
-    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || (WTERMSIG(status) == SIGKILL && a->ready)))
-        (void)error_set(e, -ETIME, "compiling used up its CPU limit");
-    else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
-        (void)error_set(e, -ENOMEM, "the compiler ended itself: out of its memory limit, or met something it does not expect");
-    else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ)
+    int signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    switch (signal_number) {
+    case SIGXCPU:
+    case SIGKILL:
+        (void)error_set(e, -ETIME, "compiling used up its CPU limit, or the machine's memory");
+        break;
+    case SIGABRT:
+    case SIGSEGV: /* the first process of a pid namespace cannot abort(); glibc then ends it like this */
+        (void)error_set(e, -ENOMEM, "the compiler ended itself: out of its memory limit, or it met what it does not expect (%s)",
+                        buf_cstr(&text));
+        break;
+    case SIGXFSZ:
         (void)error_set(e, -EFBIG, "the machine code became larger than its limit");
-    else
+        break;
+    default:
         (void)error_set(e, -EPIPE, "the compiler ended without an answer: %s", buf_cstr(&text));
-    error_hint(e, "the file is hostile or far beyond what is usual: split it, or build it with less inlining");
+        break;
+    }
+    error_hint(e, LIMIT_HINT);
     return CACHE_LIMIT;
 }
 
