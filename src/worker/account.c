@@ -17,6 +17,7 @@
 #include "worker/host/host.h"
 
 #define MESSAGE_MAX 8192
+#define DENIAL_GRANT_MAX (48u << 10) /* with the resource it fits a frame of denial */
 
 /* ---- ends
  * -----------------------------------------------------------------------------------------------------
@@ -230,7 +231,7 @@ void guest_denied(struct guest *g, enum grant_class c, const char *operation, co
     int status = denials_record(&g->denials, c, operation, resource, verbs, d.reason);
     if (status == 0)
         return;
-    struct buf yaml = BUF_INIT(64u << 10);
+    struct buf yaml = BUF_INIT(DENIAL_GRANT_MAX);
     if (status > 0) {
         const struct denial *kept = &g->denials.items[g->denials.count - 1];
         status = propose(g, c, kept->resource, verbs, d.reason, &yaml);

@@ -15,7 +15,6 @@
 #include "worker/worker.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,19 +152,14 @@ static int report_log(void *context, uint32_t level, struct ambit_bytes topic,
     return status == -ENOBUFS ? 1 : status;
 }
 
-/* Everything queued, then this one. */
+/* What was queued goes out before it. Control reads; a control that does not is killed by nobody
+ * but its user, and takes this room with it. */
 static int send_last(struct worker *w, uint16_t kind, const struct buf *payload, struct error *e)
 {
     int status = buf_status(payload);
     if (status < 0)
         return error_set(e, status, "building the last frame");
-    while ((status = channel_flush(w->control, e)) > 0) {
-        struct pollfd p = { .fd = channel_fd(w->control), .events = POLLOUT };
-        if (poll(&p, 1, -1) < 0 && errno != EINTR)
-            return error_set_errno(e, errno, "waiting for control");
-    }
-    return status < 0 ? status
-                      : channel_send(w->control, kind, payload->data, payload->size, NULL, 0, e);
+    return channel_send(w->control, kind, payload->data, payload->size, NULL, 0, e);
 }
 
 /* The three lines of an error, to whom it may concern. Always 1: the room's exit status. */

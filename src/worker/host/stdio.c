@@ -84,7 +84,7 @@ int streams_init(struct guest *g, const int fds[STREAM_COUNT], struct error *e)
         s->guest = g;
         s->bit = 1u << i;
         s->decision = grant_decide_stdio(g->rules, s->bit);
-        if (guest_skips(g, STDIO_DECISION) && s->decision.rule != GRANT_NO_RULE)
+        if (guest_skips(g, STDIO_DECISION))
             s->decision.reason = GRANT_ALLOWED;
         s->watch = (struct watch){ .fd = -1, .guest = g };
         if (status == 0)
