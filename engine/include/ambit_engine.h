@@ -64,7 +64,9 @@ enum ambit_compile_status {
  *     "imports": [ {"name": "wasi:cli/environment@0.2.3", "functions": ["get-environment", …]} … ],
  *     "exports": [ the same ], "command": bool /<exports wasi:cli/run, any 0.2.x>/ , "producers": {…},
  *     "limits": {"memories": n, "memory_min": bytes, "tables": n, "core_instances": n} }
- * `message` receives the reason, for a person, when the status is not 0. */
+ * plus, for people: "kind" and "wit" of each import and export, "cut": [what was left out because the whole passed 512 KiB],
+ * "wit_error": why WIT cannot tell the types. Names are hostile: escape them where they are shown.
+ * `message` receives "why\nwhat to do", one line each, for a person, when the status is not 0. */
 enum ambit_compile_status ambit_compile(const uint8_t *bytes, size_t size, bool describe_only,
                                         ambit_sink code, void *code_context,
                                         ambit_sink description, void *description_context,

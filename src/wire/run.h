@@ -23,7 +23,7 @@ enum run_frame {
                        the worker exits after it */
     /* compiler room: control → compiler COMPILE_START (fds: [0] input memfd, [1] output file),
        compiler → control COMPILE_DONE */
-    COMPILE_START = 32, /* u32 describe_only */
+    COMPILE_START = 32, /* u32 describe_only, u32 allow_missing; no output file with describe_only */
     COMPILE_READY = 33, /* u32 missing jail layers */
     COMPILE_DONE =
         34, /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
