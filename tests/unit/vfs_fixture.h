@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,13 +108,15 @@ static inline void fixture_rules(struct fixture *f, const char *grants)
         test_fail(__FILE__, __LINE__, "%s", e.what);
 }
 
+static inline int folder_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    return remove(path);
+}
+
 static inline void folder_remove(const char *path)
 {
-    char *command = mem_printf("chmod -R u+rwx '%s' 2>/dev/null; rm -rf -- '%s'", path, path);
-
     CHECK(strncmp(path, "/tmp/ambit-vfs-", 15) == 0);
-    CHECK(system(command) == 0);
-    mem_free(command);
+    CHECK(nftw(path, folder_remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0);
 }
 
 static inline void fixture_close(struct fixture *f)

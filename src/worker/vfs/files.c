@@ -95,6 +95,19 @@ static int open_existing(struct walk *w, uint32_t flags, struct vfs_opened *ret)
     return r == 0 && (flags & VFS_O_EXCLUSIVE) ? VFS_EXIST : r;
 }
 
+/* O_CREAT of a name that says it is a folder's never makes anything. */
+static int open_new_folder(struct walk *w, uint32_t flags)
+{
+    struct vfs_stat st;
+    int r = w->dots ? walk_backing(w)->ops->stat(walk_backing(w), walk_rest(w), true, &st, &w->v->link) : 0;
+
+    if (r != 0)
+        return r;
+    if (w->dots && st.type != VFS_TYPE_DIRECTORY)
+        return VFS_NOT_DIRECTORY;
+    return w->dots && (flags & VFS_O_EXCLUSIVE) ? VFS_EXIST : VFS_IS_DIRECTORY;
+}
+
 static int open_backing(struct walk *w, uint32_t flags, struct vfs_opened *ret)
 {
     struct vfs_backing *b = walk_backing(w);
@@ -103,7 +116,7 @@ static int open_backing(struct walk *w, uint32_t flags, struct vfs_opened *ret)
 
     if (flags & VFS_O_CREATE) {
         if (w->folder_only)
-            return VFS_IS_DIRECTORY;
+            return open_new_folder(w, flags);
         rule = walk_rule(w, FS_CREATE);
         r = vfs_charge_file(w->v, w->mount, rule);
         if (r != 0)

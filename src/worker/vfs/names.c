@@ -288,12 +288,14 @@ static int link_do(struct pair *p, bool follow)
     struct vfs_stat st;
     int r;
 
-    if (p->folder)
-        return name_exists(&p->to, VFS_EXIST);
-    if (follow) {
-        r = b->ops->stat(b, walk_rest(&p->from), true, &st, &v->link);
-        if (r != 0)
-            return r;
+    r = b->ops->stat(b, walk_rest(&p->from), follow, &st, &v->link);
+    if (r != 0)
+        return r;
+    if (p->folder) {
+        r = name_exists(&p->to, VFS_EXIST);
+        if (r == VFS_SYMLINK)
+            v->link.which = 1;
+        return r;
     }
     r = vfs_charge_file(v, p->to.mount, p->to.rule);
     if (r != 0)
