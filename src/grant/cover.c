@@ -40,9 +40,15 @@ struct cover {
 struct zone {
     const char *guest;                          /* where the zone starts */
     const struct rule_mount *b_mount, *a_mount; /* a_mount: NULL = a has none that holds it */
-    const char *b_host; /* what b means by the zone's start; NULL for memory */
+    char *b_host, *a_host; /* what they mean by the zone's start, owned; NULL for memory */
     bool same_source, same_rules;
 };
+
+static void zone_done(struct zone *z)
+{
+    mem_free(z->b_host);
+    mem_free(z->a_host);
+}
 
 static int not_covered(struct cover *c, const struct grant *g, const char *format, ...)
     PRINTF_LIKE(3, 4);
@@ -90,35 +96,32 @@ static bool mounts_same_rules(const struct cover *c, const struct rule_mount *a,
 }
 
 static int zone_init(struct zone *ret, const struct cover *c, const struct rule_mount *b_mount,
-                     const char *guest, char **ret_b_host, struct error *e)
+                     const char *guest, struct error *e)
 {
     size_t index;
     const char *rest;
     *ret = (struct zone){ .guest = guest, .b_mount = b_mount };
     if (b_mount->mount.host) {
-        *ret_b_host = path_join(b_mount->mount.host, path_below(b_mount->mount.guest, guest));
-        if (*ret_b_host == NULL)
+        ret->b_host = path_join(b_mount->mount.host, path_below(b_mount->mount.guest, guest));
+        if (ret->b_host == NULL)
             return grant_no_memory(e);
-        ret->b_host = *ret_b_host;
     }
     if (!grant_mount_of(c->a, guest, strlen(guest), &index, &rest))
         return 0;
     const struct rule_mount *a_mount = &c->a->mounts[index];
     ret->a_mount = a_mount;
-    if (a_mount->mount.backing != b_mount->mount.backing) {
-        ret->same_source = false;
-    } else if (a_mount->mount.host == NULL) {
-        /* A scratch space is itself only at its own place. */
-        ret->same_source = rest[0] == '\0' && strcmp(guest, b_mount->mount.guest) == 0;
-    } else {
-        CLEANUP(mem_freep) char *a_host = path_join(a_mount->mount.host, rest);
-        if (a_host == NULL)
+    if (a_mount->mount.host) {
+        ret->a_host = path_join(a_mount->mount.host, rest);
+        if (ret->a_host == NULL)
             return grant_no_memory(e);
-        ret->same_source = strcmp(a_host, ret->b_host) == 0;
     }
-    ret->same_rules = ret->same_source && rest[0] == '\0' &&
-                      strcmp(guest, b_mount->mount.guest) == 0 &&
-                      mounts_same_rules(c, a_mount, b_mount);
+    /* A scratch space is itself only at its own place. */
+    bool same_place = rest[0] == '\0' && strcmp(guest, b_mount->mount.guest) == 0;
+    if (ret->a_host && ret->b_host)
+        ret->same_source = strcmp(ret->a_host, ret->b_host) == 0;
+    else
+        ret->same_source = !ret->a_host && !ret->b_host && same_place;
+    ret->same_rules = ret->same_source && same_place && mounts_same_rules(c, a_mount, b_mount);
     return 0;
 }
 
@@ -269,7 +272,7 @@ static int cover_in_zone(struct cover *c, const struct zone *z, const struct gra
     if (r == 1 && z->a_mount != NULL && !z->same_source)
         return not_covered(c, g, "%s is %s, and there it is %s", z->guest,
                            z->b_host ? z->b_host : "memory of its own",
-                           z->a_mount->mount.host ? z->a_mount->mount.host : "memory");
+                           z->a_host ? z->a_host : "memory");
     if (r == 1)
         return not_covered(c, g, "%s on `%s` in %s", fs_verb_names[__builtin_ctz(verb)], written,
                            z->guest);
@@ -302,9 +305,8 @@ static int cover_rule_in_zone(struct cover *c, const struct zone *z, const struc
 
 static int cover_zone(struct cover *c, const struct rule_mount *b_mount, const char *guest)
 {
-    CLEANUP(mem_freep) char *b_host = NULL;
-    struct zone z;
-    int r = zone_init(&z, c, b_mount, guest, &b_host, c->error);
+    CLEANUP(zone_done) struct zone z = { 0 };
+    int r = zone_init(&z, c, b_mount, guest, c->error);
     for (size_t i = 0; i < b_mount->rule_count && r == 0; i++)
         r = cover_rule_in_zone(c, &z, &b_mount->rules[i]);
     return r;

@@ -81,6 +81,42 @@ __attribute__((unused)) static void random_path(struct buf *out, uint32_t max)
     }
 }
 
+static void draw_name(struct buf *out, uint32_t least)
+{
+    for (uint32_t n = least + random_below(5); n > 0; n--)
+        buf_putc(out, "abc"[random_below(3)]);
+}
+
+/* A random path that the pattern matches; false when it came out with an empty name. */
+__attribute__((unused)) static bool draw_path(const char *pattern, struct buf *out)
+{
+    bool whole = true;
+    buf_clear(out);
+    for (const char *at = strcmp(pattern, ".") == 0 ? "" : pattern; *at;) {
+        size_t size = strcspn(at, "/");
+        bool deep = size == 2 && at[0] == '*' && at[1] == '*';
+        for (uint32_t n = deep ? random_below(4) : 0; n > 0; n--) {
+            buf_puts(out, out->size ? "/" : "");
+            draw_name(out, 1);
+        }
+        if (!deep)
+            buf_puts(out, out->size ? "/" : "");
+        size_t before = out->size;
+        for (size_t i = 0; !deep && i < size; i++) {
+            if (at[i] == '*')
+                draw_name(out, 0);
+            else if (at[i] == '?')
+                buf_putc(out, "abc"[random_below(3)]);
+            else if (at[i] != '\\')
+                buf_putc(out, at[i]);
+        }
+        whole &= deep || out->size > before;
+        at += size;
+        at += *at == '/';
+    }
+    return whole;
+}
+
 __attribute__((unused)) static void random_fs_grant(struct grant *ret)
 {
     /* Mounts inside each other, most of them the same part of the host on both sides. */
