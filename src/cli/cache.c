@@ -34,7 +34,8 @@ static json_t *item_json(const struct cache_item *item)
     json_object_set_new(value, "key", json_string(item->key));
     json_object_set_new(value, "bytes", json_integer((json_int_t)item->bytes));
     json_object_set_new(value, "used", json_string(buf_cstr(&used)));
-    json_object_set_new(value, "bad", item->bad ? json_string_lossy(item->why, strlen(item->why)) : json_false());
+    json_object_set_new(value, "bad",
+                        item->bad ? json_string_lossy(item->why, strlen(item->why)) : json_false());
     if (item->bad)
         return value;
     json_object_set_new(value, "component", json_string(digest));
@@ -83,7 +84,8 @@ static void put_item(struct buf *out, const struct cache_item *item)
         buf_puts(out, "just now");
     else
         text_put_duration_human(out, age - age % (60 * NS_PER_S));
-    buf_printf(out, "%s%s\n", age < 60 * NS_PER_S ? "" : " ago", item->current ? "" : "; made by another version");
+    buf_printf(out, "%s%s\n", age < 60 * NS_PER_S ? "" : " ago",
+               item->current ? "" : "; made by another version");
 }
 
 static void put_total(struct buf *out, const struct cache_list *list)
@@ -126,13 +128,15 @@ static int verb_gc(const struct cli *cli, struct cache *c, uint64_t max_bytes)
         json_object_set_new(value, "freed_bytes", json_integer((json_int_t)freed));
         return cli_put_json(value);
     }
-    buf_printf(&out, "%zu %s removed, ", removed, removed == 1 ? "file or entry" : "files or entries");
+    buf_printf(&out, "%zu %s removed, ", removed,
+               removed == 1 ? "file or entry" : "files or entries");
     text_put_size_human(&out, freed);
     buf_puts(&out, " freed\n");
     return cli_put(&out);
 }
 
-/* Hashes everything; what is not what was stored is removed, and the exit code says that there was some. */
+/* Hashes everything; what is not what was stored is removed, and the exit code says that there was
+ * some. */
 static int verb_verify(const struct cli *cli, struct cache *c)
 {
     struct error e = ERROR_INIT;
@@ -155,7 +159,8 @@ static int verb_verify(const struct cli *cli, struct cache *c)
     if (cli->json) {
         r = put_list_json(&list, "removed", bad);
     } else {
-        buf_printf(&out, "%zu of %zu %s whole", list.count - bad, list.count, list.count == 1 ? "entry is" : "entries are");
+        buf_printf(&out, "%zu of %zu %s whole", list.count - bad, list.count,
+                   list.count == 1 ? "entry is" : "entries are");
         buf_puts(&out, bad > 0 ? "; the others are removed and will be compiled again\n" : "\n");
         r = cli_put(&out);
     }
@@ -194,7 +199,8 @@ int cli_cache(int argc, char **argv)
         r = error_set(&e, -EINVAL, "what with the cache? ls, gc or verify");
     for (size_t i = 0; r == 0 && i <= ARRAY_SIZE(words); i++) {
         if (i == ARRAY_SIZE(words))
-            r = error_set(&e, -EINVAL, "there is no \"cache %s\"; there are ls, gc and verify", word);
+            r = error_set(&e, -EINVAL, "there is no \"cache %s\"; there are ls, gc and verify",
+                          word);
         else if (strcmp(word, words[i]) == 0)
             break;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ambit inspect FILE: what it is, what it imports and exports, what each import needs, and a grant file for all of it.
- * Nothing of FILE is run, and nothing here parses it: the compiler room describes it (cached), this prints the description.
+ * ambit inspect FILE: what it is, what it imports and exports, what each import needs, and a grant
+ * file for all of it. Nothing of FILE is run, and nothing here parses it: the compiler room
+ * describes it (cached), this prints the description.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,9 @@ static void inspection_done(struct inspection *i)
     json_decref(i->description);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------------------- */
+/* ---- looking
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_python(const char *name, const uint8_t *head, size_t size)
 {
@@ -85,7 +88,8 @@ static void show_progress(void *context, const char *stage, uint64_t elapsed_ns)
     bool *shown = context;
     if (elapsed_ns < UINT64_C(1000000000) || !isatty(STDERR_FILENO))
         return;
-    (void)dprintf(STDERR_FILENO, "\r%s: %u s ", stage, (unsigned)(elapsed_ns / UINT64_C(1000000000)));
+    (void)dprintf(STDERR_FILENO, "\r%s: %u s ", stage,
+                  (unsigned)(elapsed_ns / UINT64_C(1000000000)));
     *shown = true;
 }
 
@@ -124,7 +128,9 @@ static int look(struct inspection *i, struct error *e)
     return digest_fd(i->fd, &i->digest, e);
 }
 
-/* ---- telling, as text ------------------------------------------------------------------------------------------------------- */
+/* ---- telling, as text
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -141,12 +147,14 @@ static void put_kind(struct buf *out, const struct inspection *i)
         return;
     }
     if (strcmp(text_of(d, "kind"), "module") == 0)
-        buf_puts(out, json_is_true(json_object_get(d, "adapted")) ? "core module of WASI 0.1 (adapted when it is loaded)"
-                                                                  : "core module without imports");
+        buf_puts(out, json_is_true(json_object_get(d, "adapted"))
+                          ? "core module of WASI 0.1 (adapted when it is loaded)"
+                          : "core module without imports");
     else
         buf_puts(out, "component");
-    buf_puts(out, json_is_true(json_object_get(d, "command")) ? ", a command\n"
-                                                              : "; no command: call an export with ambit run --invoke\n");
+    buf_puts(out, json_is_true(json_object_get(d, "command"))
+                      ? ", a command\n"
+                      : "; no command: call an export with ambit run --invoke\n");
 }
 
 static void put_producers(struct buf *out, const json_t *d)
@@ -154,8 +162,10 @@ static void put_producers(struct buf *out, const json_t *d)
     const char *field;
     json_t *list, *one;
     size_t k, written = 0;
-    json_object_foreach(json_object_get(d, "producers"), field, list) {
-        json_array_foreach(list, k, one) {
+    json_object_foreach(json_object_get(d, "producers"), field, list)
+    {
+        json_array_foreach(list, k, one)
+        {
             buf_puts(out, written++ == 0 ? "  made by   " : ", ");
             cli_escaped(out, json_string_value(one));
         }
@@ -195,7 +205,8 @@ static void put_item(struct buf *out, const json_t *item)
     }
     size_t k;
     json_t *function;
-    json_array_foreach(json_object_get(item, "functions"), k, function) {
+    json_array_foreach(json_object_get(item, "functions"), k, function)
+    {
         buf_puts(out, "      ");
         cli_escaped(out, json_string_value(function));
         buf_putc(out, '\n');
@@ -210,7 +221,8 @@ static void put_imports(struct buf *out, const json_t *d)
     json_t *import;
     buf_printf(out, "\nimports%s\n", json_array_size(imports) == 0 ? ": none" : "");
     for (unsigned kind = 0; kind < NEED_COUNT; kind++) {
-        json_array_foreach(imports, k, import) {
+        json_array_foreach(imports, k, import)
+        {
             struct need need = need_of(text_of(import, "name"));
             if (need.kind != kind)
                 continue;
@@ -228,7 +240,8 @@ static void put_exports(struct buf *out, const json_t *d)
     size_t k;
     json_t *export;
     buf_printf(out, "\nexports%s\n", json_array_size(exports) == 0 ? ": none" : "");
-    json_array_foreach(exports, k, export) {
+    json_array_foreach(exports, k, export)
+    {
         buf_puts(out, "  ");
         cli_escaped(out, text_of(export, "name"));
         buf_putc(out, '\n');
@@ -240,7 +253,8 @@ static void put_cut(struct buf *out, const json_t *d)
 {
     size_t k;
     json_t *what;
-    json_array_foreach(json_object_get(d, "cut"), k, what) {
+    json_array_foreach(json_object_get(d, "cut"), k, what)
+    {
         buf_puts(out, "  (left out, because the whole is too large: ");
         cli_escaped(out, json_string_value(what));
         buf_puts(out, ")\n");
@@ -289,7 +303,9 @@ static int tell_wit(const struct inspection *i)
     const char *wit = i->description == NULL ? "" : text_of(i->description, "wit");
     if (wit[0] == '\0') {
         struct error e = ERROR_INIT;
-        (void)error_set(&e, -ENOENT, "%s", i->python ? "a script has none" : "its types cannot be told as WIT, or are too large");
+        (void)error_set(&e, -ENOENT, "%s",
+                        i->python ? "a script has none"
+                                  : "its types cannot be told as WIT, or are too large");
         error_hint(&e, "ambit inspect %s", i->file);
         return cli_fail(&i->cli, CLI_COMPONENT, &e, "%s: there is no WIT to print", i->name);
     }
@@ -298,16 +314,20 @@ static int tell_wit(const struct inspection *i)
     return cli_put(&out);
 }
 
-/* ---- telling, as JSON --------------------------------------------------------------------------------------------------------- */
+/* ---- telling, as JSON
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void add_needs(json_t *description)
 {
     size_t k;
     json_t *import;
-    json_array_foreach(json_object_get(description, "imports"), k, import) {
+    json_array_foreach(json_object_get(description, "imports"), k, import)
+    {
         struct need need = need_of(text_of(import, "name"));
         json_object_set_new(import, "needs", json_string(need.text));
-        json_object_set_new(import, "grant", need.grant != NULL ? json_string(need.grant) : json_null());
+        json_object_set_new(import, "grant",
+                            need.grant != NULL ? json_string(need.grant) : json_null());
         json_object_set_new(import, "there", json_boolean(need.kind != NEED_NOT_THERE));
     }
 }
@@ -328,7 +348,8 @@ static int tell_json(const struct inspection *i)
     json_object_set_new(value, "size", json_integer((json_int_t)i->size));
     if (i->description != NULL) {
         add_needs(i->description);
-        json_object_foreach(i->description, key, member) {
+        json_object_foreach(i->description, key, member)
+        {
             /* Its "size" is that of the component after adaptation. */
             json_object_set(value, strcmp(key, "size") == 0 ? "component_size" : key, member);
         }
@@ -337,7 +358,9 @@ static int tell_json(const struct inspection *i)
     return cli_put_json(value);
 }
 
-/* ---- the verb ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the verb
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static int read_flags(struct inspection *i, int argc, char **argv, struct error *e)
 {
@@ -358,7 +381,8 @@ static int read_flags(struct inspection *i, int argc, char **argv, struct error 
             i->grants = true;
         } else if (cli_is(&i->cli, "allow-missing-jail")) {
             if (jail_layer_parse(i->cli.value, &bits) != 0)
-                return error_set(e, -EINVAL, "--allow-missing-jail: there is no layer \"%s\"", i->cli.value);
+                return error_set(e, -EINVAL, "--allow-missing-jail: there is no layer \"%s\"",
+                                 i->cli.value);
             i->allow_missing |= bits;
         }
     }
@@ -367,7 +391,8 @@ static int read_flags(struct inspection *i, int argc, char **argv, struct error 
 int cli_inspect(int argc, char **argv)
 {
     struct error e = ERROR_INIT;
-    CLEANUP(inspection_done) struct inspection i = { .cli = { .verb = help_verb_find("inspect") }, .fd = -1 };
+    CLEANUP(inspection_done)
+    struct inspection i = { .cli = { .verb = help_verb_find("inspect") }, .fd = -1 };
 
     int r = read_flags(&i, argc, argv, &e);
     if (r == CLI_HELP)
@@ -382,8 +407,10 @@ int cli_inspect(int argc, char **argv)
     if (r > 0)
         return cli_fail(&i.cli, CLI_COMPONENT, &e, "Ambit does not run %s", i.name);
     if (r < 0) {
-        bool file = r == -ENOENT || r == -EACCES || r == -EISDIR || r == -ENOTDIR || r == -ELOOP || r == -EFBIG;
-        return cli_fail(&i.cli, file ? CLI_COMPONENT : CLI_INTERNAL, &e, "cannot inspect %s", i.name);
+        bool file = r == -ENOENT || r == -EACCES || r == -EISDIR || r == -ENOTDIR || r == -ELOOP ||
+                    r == -EFBIG;
+        return cli_fail(&i.cli, file ? CLI_COMPONENT : CLI_INTERNAL, &e, "cannot inspect %s",
+                        i.name);
     }
     if (i.cli.json)
         return tell_json(&i);

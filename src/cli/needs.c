@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of interfaces and the skeleton. Interfaces match by name without version: the engine links any 0.2. */
+/* The table of interfaces and the skeleton. Interfaces match by name without version: the engine
+ * links any 0.2. */
 #include "cli/needs.h"
 
 #include <string.h>
@@ -20,18 +21,27 @@ static const struct row {
     { "wasi:cli/terminal-stdout", { NEED_NOTHING, NULL, "nothing" } },
     { "wasi:cli/terminal-stderr", { NEED_NOTHING, NULL, "nothing" } },
     { "wasi:cli/stdin", { NEED_STDIO, "stdio", "a stdio grant with stdin, else it is empty" } },
-    { "wasi:cli/stdout", { NEED_STDIO, "stdio", "a stdio grant with stdout, else writing is denied" } },
-    { "wasi:cli/stderr", { NEED_STDIO, "stdio", "a stdio grant with stderr, else writing is denied" } },
-    { "wasi:cli/environment", { NEED_ARGS_ENV, "env", "args and env grants, else both are empty" } },
-    { "wasi:clocks/monotonic-clock", { NEED_CLOCK, "clock", "a clock grant, else time stands still" } },
+    { "wasi:cli/stdout",
+      { NEED_STDIO, "stdio", "a stdio grant with stdout, else writing is denied" } },
+    { "wasi:cli/stderr",
+      { NEED_STDIO, "stdio", "a stdio grant with stderr, else writing is denied" } },
+    { "wasi:cli/environment",
+      { NEED_ARGS_ENV, "env", "args and env grants, else both are empty" } },
+    { "wasi:clocks/monotonic-clock",
+      { NEED_CLOCK, "clock", "a clock grant, else time stands still" } },
     { "wasi:clocks/wall-clock", { NEED_CLOCK, "clock", "a clock grant, else time stands still" } },
-    { "wasi:random/random", { NEED_RANDOM, "random", "a random grant, else the same bytes at every run" } },
-    { "wasi:random/insecure", { NEED_RANDOM, "random", "a random grant, else the same bytes at every run" } },
-    { "wasi:random/insecure-seed", { NEED_RANDOM, "random", "a random grant, else the same bytes at every run" } },
+    { "wasi:random/random",
+      { NEED_RANDOM, "random", "a random grant, else the same bytes at every run" } },
+    { "wasi:random/insecure",
+      { NEED_RANDOM, "random", "a random grant, else the same bytes at every run" } },
+    { "wasi:random/insecure-seed",
+      { NEED_RANDOM, "random", "a random grant, else the same bytes at every run" } },
     { "wasi:logging/logging", { NEED_LOG, "log", "a log grant, else lines are denied" } },
     { "wasi:config/store", { NEED_CONFIG, "config", "a config grant, else there are no values" } },
-    { "wasi:filesystem/types", { NEED_FS, "fs", "an fs grant for each folder, else there are no files" } },
-    { "wasi:filesystem/preopens", { NEED_FS, "fs", "an fs grant for each folder, else there are no files" } },
+    { "wasi:filesystem/types",
+      { NEED_FS, "fs", "an fs grant for each folder, else there are no files" } },
+    { "wasi:filesystem/preopens",
+      { NEED_FS, "fs", "an fs grant for each folder, else there are no files" } },
     { "wasi:sockets/", { NEED_REFUSES, NULL, "nothing can be granted: sockets are refused" } },
     { "wasi:http/", { NEED_NOT_THERE, "http", "not there yet: http grants" } },
     { "wasi:keyvalue/", { NEED_NOT_THERE, "keyvalue", "not there yet: keyvalue grants" } },
@@ -54,12 +64,18 @@ struct need need_of(const char *interface)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         if (row_matches(rows[i].interface, interface, size))
             return rows[i].need;
-    return (struct need){ NEED_NOT_THERE, "rpc", "not there yet: rpc grants, another component that provides it" };
+    return (struct need){ NEED_NOT_THERE, "rpc",
+                          "not there yet: rpc grants, another component that provides it" };
 }
 
-/* ---- all imports together -------------------------------------------------------------------------------------------------- */
+/* ---- all imports together
+ * --------------------------------------------------------------------------------------------------
+ */
 
-static const struct { const char *function; uint32_t verbs; } fs_functions[] = {
+static const struct {
+    const char *function;
+    uint32_t verbs;
+} fs_functions[] = {
     { "[method]descriptor.read", FS_READ },
     { "[method]descriptor.read-via-stream", FS_READ },
     { "[method]descriptor.read-directory", FS_LIST },
@@ -92,7 +108,8 @@ static uint32_t fs_verbs_of(const json_t *functions, bool *ret_names)
     uint32_t verbs = 0;
     size_t i;
     json_t *function;
-    json_array_foreach(functions, i, function) {
+    json_array_foreach(functions, i, function)
+    {
         const char *name = json_string_value(function);
         if (name != NULL)
             *ret_names |= ends_with(name, "-at") || ends_with(name, ".read-directory");
@@ -116,11 +133,13 @@ struct needs needs_of(const json_t *description)
     uint32_t verbs = 0;
     size_t i;
     json_t *import;
-    json_array_foreach(json_object_get(description, "imports"), i, import) {
+    json_array_foreach(json_object_get(description, "imports"), i, import)
+    {
         const char *name = json_string_value(json_object_get(import, "name"));
         const json_t *functions = json_object_get(import, "functions");
         /* An interface of types alone asks for nothing. */
-        if (name == NULL || (json_array_size(functions) == 0 && need_of(name).kind != NEED_NOT_THERE))
+        if (name == NULL ||
+            (json_array_size(functions) == 0 && need_of(name).kind != NEED_NOT_THERE))
             continue;
         n.kinds[need_of(name).kind] = true;
         n.args |= is_interface(name, "wasi:cli/environment");
@@ -132,8 +151,8 @@ struct needs needs_of(const json_t *description)
         if (is_interface(name, "wasi:filesystem/types"))
             verbs |= fs_verbs_of(functions, &names);
     }
-    /* Without the root, or a function that takes a name, there is no way to a file: then the adapter of WASI 0.1 imports the rest
-     * for the sake of standard streams. */
+    /* Without the root, or a function that takes a name, there is no way to a file: then the
+     * adapter of WASI 0.1 imports the rest for the sake of standard streams. */
     n.kinds[NEED_FS] = root && names && verbs != 0;
     n.fs_verbs = n.kinds[NEED_FS] ? verbs : 0;
     return n;
@@ -141,16 +160,25 @@ struct needs needs_of(const json_t *description)
 
 struct needs needs_of_python(void)
 {
-    struct needs n = { .args = true, .environment = true, .input = true, .output = true, .errors = true, .fs_verbs = FS_RW };
-    n.kinds[NEED_STDIO] = n.kinds[NEED_ARGS_ENV] = n.kinds[NEED_CLOCK] = n.kinds[NEED_RANDOM] = n.kinds[NEED_FS] = true;
+    struct needs n = { .args = true,
+                       .environment = true,
+                       .input = true,
+                       .output = true,
+                       .errors = true,
+                       .fs_verbs = FS_RW };
+    n.kinds[NEED_STDIO] = n.kinds[NEED_ARGS_ENV] = n.kinds[NEED_CLOCK] = n.kinds[NEED_RANDOM] =
+        n.kinds[NEED_FS] = true;
     return n;
 }
 
-/* ---- the skeleton ------------------------------------------------------------------------------------------------------------ */
+/* ---- the skeleton
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_verbs(struct buf *out, uint32_t verbs)
 {
-    static const char *const names[] = { "read", "list", "stat", "write", "create", "delete", "rename", "link" };
+    static const char *const names[] = { "read",   "list",   "stat",   "write",
+                                         "create", "delete", "rename", "link" };
     bool first = true;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if ((verbs & 1u << i) == 0)
@@ -165,7 +193,8 @@ static void put_stdio(struct buf *out, const struct needs *n)
     buf_puts(out, "  - stdio: [");
     buf_puts(out, n->input ? "stdin" : "");
     buf_printf(out, "%s%s", n->input && n->output ? ", " : "", n->output ? "stdout" : "");
-    buf_printf(out, "%s%s]\n", (n->input || n->output) && n->errors ? ", " : "", n->errors ? "stderr" : "");
+    buf_printf(out, "%s%s]\n", (n->input || n->output) && n->errors ? ", " : "",
+               n->errors ? "stderr" : "");
 }
 
 /* Reading first; what changes things stands in a comment, to be added on purpose. */
@@ -194,17 +223,21 @@ void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n
     buf_puts(out, " can ask for, smallest authority first. Take out what it does not need:\n"
                   "# without a grant an interface is there and gives nothing.\n"
                   "version: 1\n");
-    bool any = n->kinds[NEED_STDIO] || n->args || n->environment || n->kinds[NEED_CLOCK] || n->kinds[NEED_RANDOM] ||
-               n->kinds[NEED_LOG] || n->kinds[NEED_CONFIG] || n->kinds[NEED_FS];
+    bool any = n->kinds[NEED_STDIO] || n->args || n->environment || n->kinds[NEED_CLOCK] ||
+               n->kinds[NEED_RANDOM] || n->kinds[NEED_LOG] || n->kinds[NEED_CONFIG] ||
+               n->kinds[NEED_FS];
     buf_puts(out, any ? "grants:\n" : "grants: []\n");
     if (n->kinds[NEED_STDIO])
         put_stdio(out, n);
     if (n->args)
         buf_puts(out, "  - args: given              # the arguments typed after FILE\n");
     if (n->kinds[NEED_CLOCK])
-        buf_puts(out, "  - clock: real              # or a time that stands still: 2026-01-01T00:00:00Z\n");
+        buf_puts(
+            out,
+            "  - clock: real              # or a time that stands still: 2026-01-01T00:00:00Z\n");
     if (n->kinds[NEED_RANDOM])
-        buf_puts(out, "  - random: real             # or a seed, for the same bytes at every run\n");
+        buf_puts(out,
+                 "  - random: real             # or a seed, for the same bytes at every run\n");
     if (n->kinds[NEED_LOG])
         buf_puts(out, "  - log: [info, warn, error, critical]\n");
     if (n->environment)
@@ -216,10 +249,13 @@ void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n
     if (n->kinds[NEED_REFUSES])
         buf_puts(out, "# Sockets are refused whatever is granted.\n");
     if (n->kinds[NEED_NOT_THERE])
-        buf_puts(out, "# It also imports interfaces that this version does not provide (ambit inspect names them): it will not start.\n");
+        buf_puts(out, "# It also imports interfaces that this version does not provide (ambit "
+                      "inspect names them): it will not start.\n");
 }
 
-/* ---- WIT --------------------------------------------------------------------------------------------------------------------- */
+/* ---- WIT
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 void needs_put_functions(struct buf *out, const char *wit, const char *indent)
 {
@@ -230,7 +266,8 @@ void needs_put_functions(struct buf *out, const char *wit, const char *indent)
         size_t size = strcspn(line, "\n");
         const char *at = line + strspn(line, " ");
         size_t length = size - MIN((size_t)(at - line), size);
-        if (length > sizeof(keyword) && strncmp(at, keyword, sizeof(keyword) - 1) == 0 && at[length - 1] == '{') {
+        if (length > sizeof(keyword) && strncmp(at, keyword, sizeof(keyword) - 1) == 0 &&
+            at[length - 1] == '{') {
             resource = at + sizeof(keyword) - 1;
             resource_size = strcspn(resource, " {\n");
         } else if (length == 1 && at[0] == '}') {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a component's imports need before they give anything, and a grant file that would give it: for `ambit inspect`.
- * Works on the description that the compiler room made; names in it are hostile and are escaped where they are put.
+ * What a component's imports need before they give anything, and a grant file that would give it:
+ * for `ambit inspect`. Works on the description that the compiler room made; names in it are
+ * hostile and are escaped where they are put.
  */
 #pragma once
 
 #include "base/json.h"
 
 enum need_kind {
-    NEED_NOTHING,   /* every toolchain imports it; it gives nothing that could do harm */
+    NEED_NOTHING, /* every toolchain imports it; it gives nothing that could do harm */
     NEED_STDIO,
     NEED_ARGS_ENV,
     NEED_CLOCK,
@@ -33,7 +34,8 @@ struct need need_of(const char *interface);
 struct needs {
     bool kinds[NEED_COUNT];
     bool args, environment, input, output, errors;
-    uint32_t fs_verbs; /* enum fs_verb bits that its functions can use; 0 where it never gets the root folder */
+    uint32_t fs_verbs; /* enum fs_verb bits that its functions can use; 0 where it never gets the
+                          root folder */
 };
 struct needs needs_of(const json_t *description);
 /* Everything a Python script may come to ask: the component that runs it imports all of it. */
@@ -41,5 +43,6 @@ struct needs needs_of_python(void);
 
 /* A grant file with all of it, smallest authority first: valid as it is. `name` is the file's. */
 void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n);
-/* The functions of an interface's WIT text, one a line: "output-stream.write: func(…) -> …". Escaped, each after `indent`. */
+/* The functions of an interface's WIT text, one a line: "output-stream.write: func(…) -> …".
+ * Escaped, each after `indent`. */
 void needs_put_functions(struct buf *out, const char *wit, const char *indent);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The compiler room. The one place where hostile WebAssembly meets a parser and Cranelift, so the order is everything:
+ * The compiler room. The one place where hostile WebAssembly meets a parser and Cranelift, so the
+ * order is everything:
  *
  *   1. receive COMPILE_START: a sealed memfd with the component, a fresh file for the code
  *   2. map the input (not a byte of it is read yet)
- *   3. close the jail: no files, no network, no exec; limits on CPU, address space, size of the output
+ *   3. close the jail: no files, no network, no exec; limits on CPU, address space, size of the
+ * output
  *   4. COMPILE_READY, compile, write the code to the file, COMPILE_DONE, exit
  *
- * A failure before 3 is told on stderr and by exit code 1; after it every answer is a frame, and a process that ends without one
- * ran into a limit or an assertion. What it answers is checked by its receiver (control/cache_room.c).
+ * A failure before 3 is told on stderr and by exit code 1; after it every answer is a frame, and a
+ * process that ends without one ran into a limit or an assertion. What it answers is checked by its
+ * receiver (control/cache_room.c).
  */
 #include "compiler/compiler.h"
 
@@ -25,7 +28,8 @@
 #include "room/jail.h"
 #include "wire/run.h"
 
-/* The Python component that ships (36 MiB) takes 19 s of CPU and 540 MiB of address space (docs/cache.md). */
+/* The Python component that ships (36 MiB) takes 19 s of CPU and 540 MiB of address space
+ * (docs/cache.md). */
 #define CPU_SECONDS 120
 #define ADDRESS_SPACE (UINT64_C(4) << 30)
 #define CODE_MAX (UINT64_C(2) << 30)
@@ -45,7 +49,8 @@ struct job {
     struct error error;
 };
 
-static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                    struct error *e)
 {
     struct job *job = context;
     struct stat st;
@@ -70,7 +75,12 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
 }
 
 static const struct frame_rule requests[] = {
-    { .kind = COMPILE_START, .name = "COMPILE_START", .phases = 1, .once = true, .fds_max = 2, .size_max = 8,
+    { .kind = COMPILE_START,
+      .name = "COMPILE_START",
+      .phases = 1,
+      .once = true,
+      .fds_max = 2,
+      .size_max = 8,
       .handle = on_start },
 };
 
@@ -88,7 +98,8 @@ static void take_text(void *context, const uint8_t *bytes, size_t size)
     buf_append(context, bytes, size);
 }
 
-static int answer(struct job *job, uint32_t status, struct buf *description, struct buf *message, struct error *e)
+static int answer(struct job *job, uint32_t status, struct buf *description, struct buf *message,
+                  struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     buf_u32(&payload, status);
@@ -105,8 +116,8 @@ static int compile(struct job *job, struct error *e)
 {
     CLEANUP(buf_done) struct buf description = BUF_INIT(DESCRIPTION_MAX);
     CLEANUP(buf_done) struct buf message = BUF_INIT(MESSAGE_MAX);
-    uint32_t status = ambit_compile(job->input, job->input_size, job->describe_only, take_code, job, take_text, &description,
-                                    take_text, &message);
+    uint32_t status = ambit_compile(job->input, job->input_size, job->describe_only, take_code, job,
+                                    take_text, &description, take_text, &message);
     /* The engine keeps both texts within these sizes; this is for the day it does not. */
     if (buf_status(&message) < 0) {
         buf_done(&message);
@@ -116,7 +127,8 @@ static int compile(struct job *job, struct error *e)
         status = AMBIT_COMPILE_FAILED;
         buf_done(&message);
         buf_printf(&message, "%s\nis the disk of the state folder full?",
-                   job->write_failed < 0 ? job->error.what : "the description is larger than 512 KiB");
+                   job->write_failed < 0 ? job->error.what
+                                         : "the description is larger than 512 KiB");
     }
     if (buf_status(&description) < 0)
         buf_clear(&description);

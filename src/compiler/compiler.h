@@ -4,5 +4,6 @@
 
 #include "room/channel.h"
 
-/* room_main of ROOM_COMPILER: takes one COMPILE_START, answers COMPILE_READY and COMPILE_DONE; the exit code of the process. */
+/* room_main of ROOM_COMPILER: takes one COMPILE_START, answers COMPILE_READY and COMPILE_DONE; the
+ * exit code of the process. */
 int compiler_room_main(struct channel *control);

@@ -2,9 +2,10 @@
 /*
  * Looking up and filling the code cache; model and invariants are in cache.h.
  *
- * The order of a lookup: identity of the file → digest (or a sealed copy, hashed) → key → record → code file. Readers take
- * no lock: a record and its code file that do not fit together, because somebody is replacing them just now, are looked at once
- * more under the entries' lock before they are called bad.
+ * The order of a lookup: identity of the file → digest (or a sealed copy, hashed) → key → record →
+ * code file. Readers take no lock: a record and its code file that do not fit together, because
+ * somebody is replacing them just now, are looked at once more under the entries' lock before they
+ * are called bad.
  */
 #include "control/cache.h"
 
@@ -22,7 +23,9 @@
 #define FORMAT "ambit code cache 1"
 #define COPY_CHUNK (256u << 10)
 #define AT_REST_NS (2 * (int64_t)NS_PER_S)
-#define TOUCH_NS (60 * (int64_t)NS_PER_S) /* "last used" is kept to the minute, so that a start writes nothing */
+#define TOUCH_NS                                                                                  \
+    (60 * (int64_t)NS_PER_S) /* "last used" is kept to the minute, so that a start writes nothing \
+                              */
 
 int cache_new(const struct cache_config *config, struct cache **ret, struct error *e)
 {
@@ -37,8 +40,10 @@ int cache_new(const struct cache_config *config, struct cache **ret, struct erro
     if (r == 0 && mkdirat(config->dir_fd, "sources", 0700) < 0 && errno != EEXIST)
         r = error_set_errno(e, errno, "cannot make the cache's folder \"sources\"");
     if (r == 0) {
-        c->sources_fd = openat(config->dir_fd, "sources", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        c->lock_fd = openat(config->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        c->sources_fd =
+            openat(config->dir_fd, "sources", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        c->lock_fd =
+            openat(config->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (c->sources_fd < 0 || c->lock_fd < 0)
             r = error_set_errno(e, errno, "cannot open the code cache");
     }
@@ -68,9 +73,12 @@ void cache_entry_done(struct cache_entry *entry)
     *entry = (struct cache_entry){ .code_fd = -1 };
 }
 
-/* ---- names and locks ------------------------------------------------------------------------------------------------- */
+/* ---- names and locks
+ * -------------------------------------------------------------------------------------------------
+ */
 
-void cache_key_of(const struct cache *c, const struct digest *component, uint8_t ret[static CACHE_KEY_SIZE])
+void cache_key_of(const struct cache *c, const struct digest *component,
+                  uint8_t ret[static CACHE_KEY_SIZE])
 {
     uint8_t text[sizeof(FORMAT) + CACHE_KEY_SIZE + DIGEST_SIZE];
     struct digest key;
@@ -125,7 +133,9 @@ static int64_t key_offset(const uint8_t key[static CACHE_KEY_SIZE])
     return (int64_t)n + 1;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- reading
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static int code_matches(const struct cache_record *record, int fd, bool full, struct error *e)
 {
@@ -134,7 +144,8 @@ static int code_matches(const struct cache_record *record, int fd, bool full, st
     if (fstat(fd, &st) < 0)
         return error_set_errno(e, errno, "cannot look at machine code in the cache");
     if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022) != 0) {
-        (void)error_set(e, -EPERM, "the machine code is no file of ours, or others may write to it");
+        (void)error_set(e, -EPERM,
+                        "the machine code is no file of ours, or others may write to it");
         return CACHE_BAD;
     }
     struct cache_identity now = cache_identity_of(&st);
@@ -145,18 +156,20 @@ static int code_matches(const struct cache_record *record, int fd, bool full, st
     if (r < 0)
         return r;
     if (!digest_equal(&found, &record->code)) {
-        (void)error_set(e, -EBADMSG, "the machine code is not what was stored (its digest differs)");
+        (void)error_set(e, -EBADMSG,
+                        "the machine code is not what was stored (its digest differs)");
         return CACHE_BAD;
     }
     return same ? CACHE_FOUND : CACHE_MOVED;
 }
 
-static int code_open(struct cache *c, const char *key, const struct cache_record *record, bool full, int *ret_fd,
-                     struct error *e)
+static int code_open(struct cache *c, const char *key, const struct cache_record *record, bool full,
+                     int *ret_fd, struct error *e)
 {
     char name[CACHE_NAME_SIZE];
     cache_name(name, key, CACHE_CODE_SUFFIX);
-    CLEANUP(fd_closep) int fd = openat(c->config.dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    CLEANUP(fd_closep)
+    int fd = openat(c->config.dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && (errno == ENOENT || errno == ELOOP)) {
         (void)error_set(e, -ENOENT, "the machine code is gone");
         return CACHE_BAD;
@@ -169,8 +182,8 @@ static int code_open(struct cache *c, const char *key, const struct cache_record
     return r;
 }
 
-int cache_lookup(struct cache *c, const char *key, bool want_code, bool full, struct cache_record *ret, int *ret_code_fd,
-                 struct error *e)
+int cache_lookup(struct cache *c, const char *key, bool want_code, bool full,
+                 struct cache_record *ret, int *ret_code_fd, struct error *e)
 {
     char name[CACHE_NAME_SIZE], own[CACHE_KEY_TEXT_SIZE];
     CLEANUP(buf_done) struct buf bytes = BUF_INIT(CACHE_RECORD_MAX);
@@ -206,11 +219,13 @@ int cache_lookup(struct cache *c, const char *key, bool want_code, bool full, st
     return r;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------ */
+/* ---- writing
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 /* Writes the record of code that lies there already, as it is now. */
-static int record_store(struct cache *c, const char *key, struct cache_record *record, int code_fd, bool replace,
-                        struct error *e)
+static int record_store(struct cache *c, const char *key, struct cache_record *record, int code_fd,
+                        bool replace, struct error *e)
 {
     char name[CACHE_NAME_SIZE];
     struct stat st;
@@ -230,7 +245,8 @@ static int record_store(struct cache *c, const char *key, struct cache_record *r
 static int entry_remove(struct cache *c, const char *key, struct error *e)
 {
     char name[CACHE_NAME_SIZE];
-    /* The record first: code without a record is a leftover, a record without code would be a bad entry. */
+    /* The record first: code without a record is a leftover, a record without code would be a bad
+     * entry. */
     cache_name(name, key, CACHE_ENTRY_SUFFIX);
     if (unlinkat(c->config.dir_fd, name, 0) < 0 && errno != ENOENT)
         return error_set_errno(e, errno, "cannot remove a cache entry");
@@ -250,9 +266,10 @@ int cache_evict(struct cache *c, const char *key, struct error *e)
     return r;
 }
 
-/* What was found bad or moved, once more under the lock: a bad entry goes, a moved one gets a new record. */
-static int settle(struct cache *c, const char *key, bool want_code, struct cache_record *ret, int *ret_code_fd,
-                  struct cache_entry *event, struct error *e)
+/* What was found bad or moved, once more under the lock: a bad entry goes, a moved one gets a new
+ * record. */
+static int settle(struct cache *c, const char *key, bool want_code, struct cache_record *ret,
+                  int *ret_code_fd, struct cache_entry *event, struct error *e)
 {
     struct error why = ERROR_INIT;
     int r = cache_lock(c, CACHE_LOCK_ENTRIES, true, e);
@@ -289,7 +306,8 @@ static void touch(struct cache *c, const char *key)
 }
 
 /* CACHE_FOUND and the entry filled in, CACHE_ABSENT, or < 0. */
-static int find(struct cache *c, const struct digest *component, bool describe_only, struct cache_entry *ret, struct error *e)
+static int find(struct cache *c, const struct digest *component, bool describe_only,
+                struct cache_entry *ret, struct error *e)
 {
     uint8_t key[CACHE_KEY_SIZE];
     char text[CACHE_KEY_TEXT_SIZE];
@@ -319,7 +337,9 @@ static int find(struct cache *c, const struct digest *component, bool describe_o
     return CACHE_FOUND;
 }
 
-/* ---- the component's bytes ------------------------------------------------------------------------------------------------ */
+/* ---- the component's bytes
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct source {
     bool identified; /* a regular file, its identity in `id` */
@@ -350,7 +370,8 @@ static bool source_known(struct cache *c, struct source *s)
            cache_source_get(bytes.data, bytes.size, &s->id, c->mac_key, &s->digest, &ignored) == 0;
 }
 
-/* Only what was at rest is remembered; failing to remember costs a hash at the next start and nothing else. */
+/* Only what was at rest is remembered; failing to remember costs a hash at the next start and
+ * nothing else. */
 static void source_remember(struct cache *c, const struct source *s)
 {
     struct error ignored = ERROR_INIT;
@@ -362,14 +383,16 @@ static void source_remember(struct cache *c, const struct source *s)
         (void)!cache_file_put(c->sources_fd, s->name, bytes.data, bytes.size, true, &ignored);
 }
 
-static int copy_all(int from, bool regular, int to, struct digest_stream *hash, uint64_t *ret_size, struct error *e)
+static int copy_all(int from, bool regular, int to, struct digest_stream *hash, uint64_t *ret_size,
+                    struct error *e)
 {
     CLEANUP(mem_freep) uint8_t *chunk = mem_alloc(COPY_CHUNK);
     uint64_t size = 0;
     if (chunk == NULL)
         return error_set(e, -ENOMEM, "no memory");
     for (;;) {
-        ssize_t got = regular ? pread(from, chunk, COPY_CHUNK, (off_t)size) : read(from, chunk, COPY_CHUNK);
+        ssize_t got =
+            regular ? pread(from, chunk, COPY_CHUNK, (off_t)size) : read(from, chunk, COPY_CHUNK);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -379,7 +402,8 @@ static int copy_all(int from, bool regular, int to, struct digest_stream *hash, 
         size += (uint64_t)got;
         if (size > CACHE_COMPONENT_MAX) {
             error_hint(e, "components of this size are always wrong: did you mean another file?");
-            return error_set(e, -EFBIG, "the file is larger than %llu MiB", (unsigned long long)(CACHE_COMPONENT_MAX >> 20));
+            return error_set(e, -EFBIG, "the file is larger than %llu MiB",
+                             (unsigned long long)(CACHE_COMPONENT_MAX >> 20));
         }
         int r = file_write_fd(to, chunk, (size_t)got, e);
         if (r == 0)
@@ -420,11 +444,15 @@ static int source_copy(int fd, struct source *s, struct error *e)
     return 0;
 }
 
-/* ---- a miss ---------------------------------------------------------------------------------------------------------------- */
+/* ---- a miss
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
-/* The file that code is written to: without a name where the file system can do that (then nothing stays behind however this
- * process ends), else under a temporary one. `temporary` is "" in the first case. */
-static int out_open(struct cache *c, char temporary[static CACHE_TEMPORARY_SIZE], int *ret_fd, struct error *e)
+/* The file that code is written to: without a name where the file system can do that (then nothing
+ * stays behind however this process ends), else under a temporary one. `temporary` is "" in the
+ * first case. */
+static int out_open(struct cache *c, char temporary[static CACHE_TEMPORARY_SIZE], int *ret_fd,
+                    struct error *e)
 {
     temporary[0] = '\0';
     int fd = openat(c->config.dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -432,7 +460,8 @@ static int out_open(struct cache *c, char temporary[static CACHE_TEMPORARY_SIZE]
         int r = cache_temporary_name(temporary, e);
         if (r < 0)
             return r;
-        fd = openat(c->config.dir_fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fd = openat(c->config.dir_fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                    0600);
     }
     if (fd < 0)
         return error_set_errno(e, errno, "cannot write to the code cache");
@@ -447,7 +476,8 @@ static void fd_path(int fd, char ret[static FD_PATH_SIZE])
 }
 
 /* Gives the code its name, in the place of an older one. Under the entries' lock. */
-static int code_name(struct cache *c, const char *key, const char *temporary, int code_fd, struct error *e)
+static int code_name(struct cache *c, const char *key, const char *temporary, int code_fd,
+                     struct error *e)
 {
     char name[CACHE_NAME_SIZE], path[FD_PATH_SIZE];
     cache_name(name, key, CACHE_CODE_SUFFIX);
@@ -464,8 +494,8 @@ static int code_name(struct cache *c, const char *key, const char *temporary, in
 }
 
 /* Names code and record. The code's digest was made after its compiler had ended. */
-static int install(struct cache *c, const char *key, const char *temporary, int code_fd, struct cache_record *record,
-                   struct error *e)
+static int install(struct cache *c, const char *key, const char *temporary, int code_fd,
+                   struct cache_record *record, struct error *e)
 {
     int r = cache_lock(c, CACHE_LOCK_ENTRIES, true, e);
     if (r < 0)
@@ -479,14 +509,15 @@ static int install(struct cache *c, const char *key, const char *temporary, int 
     return r < 0 ? r : 0;
 }
 
-static int code_finish(int fd, const struct cache_made *made, struct cache_record *record, struct error *e)
+static int code_finish(int fd, const struct cache_made *made, struct cache_record *record,
+                       struct error *e)
 {
     struct stat st;
     if (fstat(fd, &st) < 0 || fchmod(fd, 0400) < 0)
         return error_set_errno(e, errno, "cannot look at fresh machine code");
     if (st.st_size <= 0 || (uint64_t)st.st_size != made->code_size)
-        return error_set(e, -EPROTO, "the compiler said %llu bytes and wrote %lld", (unsigned long long)made->code_size,
-                         (long long)st.st_size);
+        return error_set(e, -EPROTO, "the compiler said %llu bytes and wrote %lld",
+                         (unsigned long long)made->code_size, (long long)st.st_size);
     return digest_fd(fd, &record->code, e);
 }
 
@@ -505,12 +536,16 @@ static int reopen(int out, int *ret_fd, struct error *e)
     return 0;
 }
 
-static int compile(struct cache *c, const struct source *s, bool describe_only, cache_progress progress,
-                   void *progress_context, struct cache_entry *ret, struct error *e)
+static int compile(struct cache *c, const struct source *s, bool describe_only,
+                   cache_progress progress, void *progress_context, struct cache_entry *ret,
+                   struct error *e)
 {
     char key[CACHE_KEY_TEXT_SIZE], temporary[CACHE_TEMPORARY_SIZE] = "";
-    CLEANUP(cache_record_done) struct cache_record record = { .component = s->digest, .component_size = s->size,
-                                                              .has_code = !describe_only, .made_ns = clock_real_ns() };
+    CLEANUP(cache_record_done)
+    struct cache_record record = { .component = s->digest,
+                                   .component_size = s->size,
+                                   .has_code = !describe_only,
+                                   .made_ns = clock_real_ns() };
     CLEANUP(fd_closep) int out = -1;
     struct cache_made made = { 0 };
 
@@ -519,7 +554,8 @@ static int compile(struct cache *c, const struct source *s, bool describe_only, 
     int r = describe_only ? 0 : out_open(c, temporary, &out, e);
     if (r < 0)
         return r;
-    r = c->config.compile(c->config.compile_context, s->copy_fd, out, progress, progress_context, &made, e);
+    r = c->config.compile(c->config.compile_context, s->copy_fd, out, progress, progress_context,
+                          &made, e);
     if (r == 0) {
         record.description = made.description;
         r = describe_only ? 0 : code_finish(out, &made, &record, e);
@@ -542,8 +578,9 @@ static int compile(struct cache *c, const struct source *s, bool describe_only, 
 }
 
 /* Compiles unless another process is at it, or was and is done. */
-static int fill(struct cache *c, const struct source *s, bool describe_only, cache_progress progress,
-                void *progress_context, struct cache_entry *ret, struct error *e)
+static int fill(struct cache *c, const struct source *s, bool describe_only,
+                cache_progress progress, void *progress_context, struct cache_entry *ret,
+                struct error *e)
 {
     uint8_t key[CACHE_KEY_SIZE];
     char text[CACHE_KEY_TEXT_SIZE];
@@ -573,8 +610,8 @@ static int fill(struct cache *c, const struct source *s, bool describe_only, cac
     return r;
 }
 
-int cache_get(struct cache *c, int component_fd, bool describe_only, cache_progress progress, void *progress_context,
-              struct cache_entry *ret, struct error *e)
+int cache_get(struct cache *c, int component_fd, bool describe_only, cache_progress progress,
+              void *progress_context, struct cache_entry *ret, struct error *e)
 {
     struct cache_entry entry = { .code_fd = -1 };
     struct source s = { .copy_fd = -1 };

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The code cache: component bytes in, machine code and a description out; compiled in a room of its own on a miss.
+ * The code cache: component bytes in, machine code and a description out; compiled in a room of its
+ * own on a miss.
  *
  * A folder of mode 0700 that no room can write:
  *   key                    32 random bytes, the key of every MAC here; made at first use
- *   lock                   byte-range locks: byte 0 for changing entries, the others for "I compile this key"
- *   KEY.code               machine code, mode 0400
- *   KEY.entry              the index record of that file, its description, and a MAC over both
- *   sources/DEVICE-INODE   a source file's identity → its digest, and a MAC
- * KEY = SHA-256(format, compatibility of the engine, digest of the component).
+ *   lock                   byte-range locks: byte 0 for changing entries, the others for "I compile
+ * this key" KEY.code               machine code, mode 0400 KEY.entry              the index record
+ * of that file, its description, and a MAC over both sources/DEVICE-INODE   a source file's
+ * identity → its digest, and a MAC KEY = SHA-256(format, compatibility of the engine, digest of the
+ * component).
  *
- * Invariants: what is compiled is exactly the bytes that were hashed (a sealed copy of them); a record counts only with a good MAC and
- * only for the code file whose device, inode, size and times it names. When those differ the file is hashed in full: equal, the
- * record is renewed; different, the entry is evicted, compiled again, and the caller told. Entries appear whole (rename) or not
- * at all. A file's identity stands for its digest only if it was at rest for 2 s when recorded (a later write
- * within one tick of the file system's clock would not show, git's "racily clean").
+ * Invariants: what is compiled is exactly the bytes that were hashed (a sealed copy of them); a
+ * record counts only with a good MAC and only for the code file whose device, inode, size and times
+ * it names. When those differ the file is hashed in full: equal, the record is renewed; different,
+ * the entry is evicted, compiled again, and the caller told. Entries appear whole (rename) or not
+ * at all. A file's identity stands for its digest only if it was at rest for 2 s when recorded (a
+ * later write within one tick of the file system's clock would not show, git's "racily clean").
  */
 #pragma once
 
@@ -27,7 +29,8 @@
 #define CACHE_COMPONENT_MAX (UINT64_C(512) << 20) /* larger files are refused */
 #define CACHE_DESCRIPTION_MAX (512u << 10)
 
-/* Told while something takes long: a stage for people ("compiling"), about four times a second. May be NULL. */
+/* Told while something takes long: a stage for people ("compiling"), about four times a second. May
+ * be NULL. */
 typedef void (*cache_progress)(void *context, const char *stage, uint64_t elapsed_ns);
 
 /* What a compiler answered. */
@@ -36,14 +39,16 @@ struct cache_made {
     uint64_t code_size;
     uint32_t missing; /* enum jail_layer bits that its room did without */
 };
-/* Compiles what `input_fd` (sealed) holds into `output_fd` (-1: describe only). 0 and *ret; an enum cache_outcome with `e` set; < 0.
- * Nothing writes to output_fd any more when it returns. cache_room() is the one of the product; tests have their own. */
+/* Compiles what `input_fd` (sealed) holds into `output_fd` (-1: describe only). 0 and *ret; an enum
+ * cache_outcome with `e` set; < 0. Nothing writes to output_fd any more when it returns.
+ * cache_room() is the one of the product; tests have their own. */
 typedef int (*cache_compiler)(void *context, int input_fd, int output_fd, cache_progress progress,
                               void *progress_context, struct cache_made *ret, struct error *e);
 
 enum cache_outcome {
     CACHE_REFUSED = 1, /* a file that Ambit does not run; `e` has why and what to do */
-    CACHE_LIMIT = 2,   /* the compiler ran into its time or memory limit, or ended without an answer */
+    CACHE_LIMIT =
+        2, /* the compiler ran into its time or memory limit, or ended without an answer */
 };
 
 struct cache_config {
@@ -56,7 +61,8 @@ struct cache_config {
 struct cache;
 /* Takes config->dir_fd, also on failure. */
 int cache_new(const struct cache_config *config, struct cache **ret, struct error *e) MUST_CHECK;
-/* The product's: the state folder, the linked engine, the compiler room. `allow_missing`: enum jail_layer bits. */
+/* The product's: the state folder, the linked engine, the compiler room. `allow_missing`: enum
+ * jail_layer bits. */
 int cache_open(uint32_t allow_missing, struct cache **ret, struct error *e) MUST_CHECK;
 void cache_free(struct cache *c);
 static inline void cache_freep(struct cache **c)
@@ -71,14 +77,16 @@ struct cache_entry {
     uint64_t component_size, code_size;
     bool hit;
     uint32_t missing;  /* of the compiler room, when one ran now */
-    char evicted[160]; /* why an entry was thrown away on the way: an event for the receipt; "" = none */
+    char evicted[160]; /* why an entry was thrown away on the way: an event for the receipt; "" =
+                          none */
 };
 void cache_entry_done(struct cache_entry *entry);
 
-/* The machine code of the component that `component_fd` holds (a file from its start; a pipe as it comes). 0, an enum cache_outcome, or < 0.
- * Several processes may call this at once, for the same component too: then one compiles and the others wait. */
-int cache_get(struct cache *c, int component_fd, bool describe_only, cache_progress progress, void *progress_context,
-              struct cache_entry *ret, struct error *e) MUST_CHECK;
+/* The machine code of the component that `component_fd` holds (a file from its start; a pipe as it
+ * comes). 0, an enum cache_outcome, or < 0. Several processes may call this at once, for the same
+ * component too: then one compiles and the others wait. */
+int cache_get(struct cache *c, int component_fd, bool describe_only, cache_progress progress,
+              void *progress_context, struct cache_entry *ret, struct error *e) MUST_CHECK;
 
 /* One entry as it lies there. */
 struct cache_item {
@@ -97,16 +105,17 @@ struct cache_list {
 };
 void cache_list_done(struct cache_list *list);
 /* Reads the records; with `full` hashes every code file too. */
-int cache_list(struct cache *c, bool full, cache_progress progress, void *progress_context, struct cache_list *ret,
-               struct error *e) MUST_CHECK;
+int cache_list(struct cache *c, bool full, cache_progress progress, void *progress_context,
+               struct cache_list *ret, struct error *e) MUST_CHECK;
 /* Removes one entry. */
 int cache_evict(struct cache *c, const char *key, struct error *e) MUST_CHECK;
-/* Removes, until at most max_bytes remain: leftovers of interrupted work, bad entries, those of other engines, then the least recently
- * used. `keep` (a key or NULL) stays. */
-int cache_gc(struct cache *c, uint64_t max_bytes, const char *keep, size_t *ret_removed, uint64_t *ret_freed,
-             struct error *e) MUST_CHECK;
+/* Removes, until at most max_bytes remain: leftovers of interrupted work, bad entries, those of
+ * other engines, then the least recently used. `keep` (a key or NULL) stays. */
+int cache_gc(struct cache *c, uint64_t max_bytes, const char *keep, size_t *ret_removed,
+             uint64_t *ret_freed, struct error *e) MUST_CHECK;
 
-/* ---- the compiler room, from control's side (cache_room.c) -------------------------------------------------------- */
+/* ---- the compiler room, from control's side (cache_room.c)
+ * -------------------------------------------------------- */
 
 struct cache_room_options {
     uint32_t allow_missing;
@@ -114,5 +123,5 @@ struct cache_room_options {
 };
 #define CACHE_ROOM_WALL_MS 120000
 /* A cache_compiler; its context is a struct cache_room_options. */
-int cache_room(void *context, int input_fd, int output_fd, cache_progress progress, void *progress_context,
-               struct cache_made *ret, struct error *e) MUST_CHECK;
+int cache_room(void *context, int input_fd, int output_fd, cache_progress progress,
+               void *progress_context, struct cache_made *ret, struct error *e) MUST_CHECK;

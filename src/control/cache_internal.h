@@ -15,7 +15,8 @@ struct cache {
 #define CACHE_ENTRY_SUFFIX ".entry"
 #define CACHE_RECORD_MAX (CACHE_DESCRIPTION_MAX + 4096)
 
-void cache_key_of(const struct cache *c, const struct digest *component, uint8_t ret[static CACHE_KEY_SIZE]);
+void cache_key_of(const struct cache *c, const struct digest *component,
+                  uint8_t ret[static CACHE_KEY_SIZE]);
 void cache_key_text(const uint8_t key[static CACHE_KEY_SIZE], char ret[static CACHE_KEY_TEXT_SIZE]);
 void cache_name(char ret[static CACHE_NAME_SIZE], const char *key, const char *suffix);
 
@@ -23,14 +24,16 @@ enum cache_lookup {
     CACHE_FOUND = 0,
     CACHE_ABSENT = 1,
     CACHE_BAD = 2, /* there, and not what was stored: the reason is in `e` */
-    CACHE_MOVED = 3, /* good, but the code file's identity is a new one: the record wants renewing */
+    CACHE_MOVED =
+        3, /* good, but the code file's identity is a new one: the record wants renewing */
 };
-/* An entry by its key's text. `want_code`: an entry without code is absent; *ret_code_fd is then open. `full`: hash the code in any
- * case. enum cache_lookup or < 0. */
-int cache_lookup(struct cache *c, const char *key, bool want_code, bool full, struct cache_record *ret, int *ret_code_fd,
-                 struct error *e) MUST_CHECK;
+/* An entry by its key's text. `want_code`: an entry without code is absent; *ret_code_fd is then
+ * open. `full`: hash the code in any case. enum cache_lookup or < 0. */
+int cache_lookup(struct cache *c, const char *key, bool want_code, bool full,
+                 struct cache_record *ret, int *ret_code_fd, struct error *e) MUST_CHECK;
 
 /* Byte-range locks of open file descriptions: gone with the process, however it ends. */
 #define CACHE_LOCK_ENTRIES INT64_C(0)
-int cache_lock(struct cache *c, int64_t offset, bool wait, struct error *e) MUST_CHECK; /* 1: taken by another (only !wait) */
+int cache_lock(struct cache *c, int64_t offset, bool wait,
+               struct error *e) MUST_CHECK; /* 1: taken by another (only !wait) */
 void cache_unlock(struct cache *c, int64_t offset);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeping the cache: what is in it, is it whole, and what goes when it is too large. Removing is always safe: a worker holds
- * its code file open, and a start that finds nothing compiles again.
+ * Keeping the cache: what is in it, is it whole, and what goes when it is too large. Removing is
+ * always safe: a worker holds its code file open, and a start that finds nothing compiles again.
  */
 #include "control/cache.h"
 
@@ -59,7 +59,8 @@ static int by_use(const void *a, const void *b)
     return x->used_ns < y->used_ns ? 1 : x->used_ns > y->used_ns ? -1 : strcmp(x->key, y->key);
 }
 
-static uint64_t bytes_on_disk(const struct cache *c, const char *key, const char *suffix, struct stat *ret)
+static uint64_t bytes_on_disk(const struct cache *c, const char *key, const char *suffix,
+                              struct stat *ret)
 {
     char name[CACHE_NAME_SIZE];
     cache_name(name, key, suffix);
@@ -98,8 +99,8 @@ static int item_fill(struct cache *c, bool full, struct cache_item *item, struct
     return 0;
 }
 
-int cache_list(struct cache *c, bool full, cache_progress progress, void *progress_context, struct cache_list *ret,
-               struct error *e)
+int cache_list(struct cache *c, bool full, cache_progress progress, void *progress_context,
+               struct cache_list *ret, struct error *e)
 {
     CLEANUP(cache_list_done) struct cache_list list = { 0 };
     size_t capacity = 0;
@@ -136,7 +137,9 @@ int cache_list(struct cache *c, bool full, cache_progress progress, void *progre
     return 0;
 }
 
-/* ---- cleaning ------------------------------------------------------------------------------------------------------------ */
+/* ---- cleaning
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_older(const struct stat *st, int64_t age_ns)
 {
@@ -151,8 +154,10 @@ static bool has_record(const struct cache *c, const char *key)
     return fstatat(c->config.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* What interrupted work left behind: temporary files, code without a record; old enough that nobody is still at it. */
-static int remove_leftovers(struct cache *c, int dir_fd, size_t *removed, uint64_t *freed, struct error *e)
+/* What interrupted work left behind: temporary files, code without a record; old enough that nobody
+ * is still at it. */
+static int remove_leftovers(struct cache *c, int dir_fd, size_t *removed, uint64_t *freed,
+                            struct error *e)
 {
     CLEANUP(dir_closep) DIR *d = folder_stream(dir_fd);
     if (d == NULL)
@@ -162,7 +167,8 @@ static int remove_leftovers(struct cache *c, int dir_fd, size_t *removed, uint64
         struct stat st;
         bool temporary = strncmp(entry->d_name, CACHE_TEMPORARY, strlen(CACHE_TEMPORARY)) == 0;
         bool orphan = key_of_name(entry->d_name, CACHE_CODE_SUFFIX, key) && !has_record(c, key);
-        if ((!temporary && !orphan) || fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        if ((!temporary && !orphan) ||
+            fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !is_older(&st, LEFTOVER_NS))
             continue;
         if (unlinkat(dir_fd, entry->d_name, 0) == 0) {
@@ -173,8 +179,8 @@ static int remove_leftovers(struct cache *c, int dir_fd, size_t *removed, uint64
     return 0;
 }
 
-/* Source identities are a few dozen bytes each; when there are very many, most are of files that are gone, and all of them cost
- * one hash each to make again. */
+/* Source identities are a few dozen bytes each; when there are very many, most are of files that
+ * are gone, and all of them cost one hash each to make again. */
 static int trim_sources(struct cache *c, struct error *e)
 {
     size_t count = 0;
@@ -203,8 +209,8 @@ static int by_worth(const void *a, const void *b)
     return -by_use(a, b);
 }
 
-int cache_gc(struct cache *c, uint64_t max_bytes, const char *keep, size_t *ret_removed, uint64_t *ret_freed,
-             struct error *e)
+int cache_gc(struct cache *c, uint64_t max_bytes, const char *keep, size_t *ret_removed,
+             uint64_t *ret_freed, struct error *e)
 {
     CLEANUP(cache_list_done) struct cache_list list = { 0 };
     size_t removed = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of the cache: a magic that names format and use, the fields in order, a MAC over all before it. A record of
- * one use is never taken for the other: the magic is under the MAC too. All little-endian; read with a cursor.
+ * Records of the cache: a magic that names format and use, the fields in order, a MAC over all
+ * before it. A record of one use is never taken for the other: the magic is under the MAC too. All
+ * little-endian; read with a cursor.
  */
 #include "control/cache_record.h"
 
@@ -14,7 +15,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#define ENTRY_MAGIC UINT64_C(0x3145434942414d41)  /* "AMABICE1" in memory */
+#define ENTRY_MAGIC UINT64_C(0x3145434942414d41) /* "AMABICE1" in memory */
 #define SOURCE_MAGIC UINT64_C(0x3153434942414d41)
 
 struct cache_identity cache_identity_of(const struct stat *st)
@@ -75,7 +76,8 @@ static int seal(struct buf *out, const uint8_t *mac_key, struct error *e)
 }
 
 /* Gives the sealed part; 1 with the reason when the seal is broken. */
-static int unseal(const void *bytes, size_t size, const uint8_t *mac_key, struct cursor *ret, struct error *e)
+static int unseal(const void *bytes, size_t size, const uint8_t *mac_key, struct cursor *ret,
+                  struct error *e)
 {
     struct digest mac, stored;
     if (size < sizeof(stored.bytes)) {
@@ -101,7 +103,8 @@ void cache_record_done(struct cache_record *r)
     *r = (struct cache_record){ 0 };
 }
 
-int cache_record_put(const struct cache_record *r, const uint8_t *mac_key, struct buf *out, struct error *e)
+int cache_record_put(const struct cache_record *r, const uint8_t *mac_key, struct buf *out,
+                     struct error *e)
 {
     buf_u64(out, ENTRY_MAGIC);
     buf_append(out, r->key, sizeof(r->key));
@@ -115,7 +118,8 @@ int cache_record_put(const struct cache_record *r, const uint8_t *mac_key, struc
     return seal(out, mac_key, e);
 }
 
-int cache_record_get(const void *bytes, size_t size, const uint8_t *mac_key, struct cache_record *ret, struct error *e)
+int cache_record_get(const void *bytes, size_t size, const uint8_t *mac_key,
+                     struct cache_record *ret, struct error *e)
 {
     struct cursor c;
     struct cache_record record = { 0 };
@@ -140,8 +144,8 @@ int cache_record_get(const void *bytes, size_t size, const uint8_t *mac_key, str
     return 0;
 }
 
-int cache_source_put(const struct cache_identity *id, const struct digest *d, const uint8_t *mac_key,
-                     struct buf *out, struct error *e)
+int cache_source_put(const struct cache_identity *id, const struct digest *d,
+                     const uint8_t *mac_key, struct buf *out, struct error *e)
 {
     buf_u64(out, SOURCE_MAGIC);
     identity_put(out, id);
@@ -149,8 +153,8 @@ int cache_source_put(const struct cache_identity *id, const struct digest *d, co
     return seal(out, mac_key, e);
 }
 
-int cache_source_get(const void *bytes, size_t size, const struct cache_identity *id, const uint8_t *mac_key,
-                     struct digest *ret, struct error *e)
+int cache_source_get(const void *bytes, size_t size, const struct cache_identity *id,
+                     const uint8_t *mac_key, struct digest *ret, struct error *e)
 {
     struct cursor c;
     struct digest d;
@@ -171,7 +175,8 @@ int cache_source_get(const void *bytes, size_t size, const struct cache_identity
 int cache_file_read(int dir_fd, const char *name, struct buf *out, struct error *e)
 {
     struct stat st;
-    CLEANUP(fd_closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    CLEANUP(fd_closep)
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return 1;
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -187,17 +192,20 @@ int cache_temporary_name(char ret[static CACHE_TEMPORARY_SIZE], struct error *e)
     int r = random_bytes(&random, sizeof(random));
     if (r < 0)
         return error_set(e, r, "no random bytes");
-    (void)snprintf(ret, CACHE_TEMPORARY_SIZE, CACHE_TEMPORARY "%016llx", (unsigned long long)random);
+    (void)snprintf(ret, CACHE_TEMPORARY_SIZE, CACHE_TEMPORARY "%016llx",
+                   (unsigned long long)random);
     return 0;
 }
 
-int cache_file_put(int dir_fd, const char *name, const void *bytes, size_t size, bool replace, struct error *e)
+int cache_file_put(int dir_fd, const char *name, const void *bytes, size_t size, bool replace,
+                   struct error *e)
 {
     char temporary[CACHE_TEMPORARY_SIZE];
     int r = cache_temporary_name(temporary, e);
     if (r < 0)
         return r;
-    CLEANUP(fd_closep) int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP(fd_closep)
+    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return error_set_errno(e, errno, "cannot write to the cache");
     r = file_write_fd(fd, bytes, size, e);
@@ -224,8 +232,10 @@ int cache_mac_key(int dir_fd, uint8_t ret[static CACHE_MAC_KEY_SIZE], struct err
             return 0;
         }
         if (r == 0) {
-            error_hint(e, "remove the file \"key\" in the cache folder: entries are then compiled again");
-            return error_set(e, -EBADMSG, "the cache's key has %zu bytes instead of %d", stored.size, CACHE_MAC_KEY_SIZE);
+            error_hint(
+                e, "remove the file \"key\" in the cache folder: entries are then compiled again");
+            return error_set(e, -EBADMSG, "the cache's key has %zu bytes instead of %d",
+                             stored.size, CACHE_MAC_KEY_SIZE);
         }
         r = random_bytes(key, sizeof(key));
         if (r < 0)

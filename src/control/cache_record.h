@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cache's records and files, below cache.c: formats, MACs, identities. For src/control/cache*.c alone. */
+/* The cache's records and files, below cache.c: formats, MACs, identities. For src/control/cache*.c
+ * alone. */
 #pragma once
 
 #include <sys/stat.h>
@@ -27,18 +28,24 @@ struct cache_record {
 void cache_record_done(struct cache_record *r);
 
 #define CACHE_MAC_KEY_SIZE 32
-int cache_record_put(const struct cache_record *r, const uint8_t *mac_key, struct buf *out, struct error *e) MUST_CHECK;
-/* 0, or 1 with a reason in `e` when the bytes are not what cache_record_put() made with this MAC key. */
-int cache_record_get(const void *bytes, size_t size, const uint8_t *mac_key, struct cache_record *ret, struct error *e) MUST_CHECK;
+int cache_record_put(const struct cache_record *r, const uint8_t *mac_key, struct buf *out,
+                     struct error *e) MUST_CHECK;
+/* 0, or 1 with a reason in `e` when the bytes are not what cache_record_put() made with this MAC
+ * key. */
+int cache_record_get(const void *bytes, size_t size, const uint8_t *mac_key,
+                     struct cache_record *ret, struct error *e) MUST_CHECK;
 
 /* A source file's digest, trusted while its identity stays. */
-int cache_source_put(const struct cache_identity *id, const struct digest *d, const uint8_t *mac_key, struct buf *out, struct error *e) MUST_CHECK;
-int cache_source_get(const void *bytes, size_t size, const struct cache_identity *id, const uint8_t *mac_key, struct digest *ret, struct error *e) MUST_CHECK;
+int cache_source_put(const struct cache_identity *id, const struct digest *d,
+                     const uint8_t *mac_key, struct buf *out, struct error *e) MUST_CHECK;
+int cache_source_get(const void *bytes, size_t size, const struct cache_identity *id,
+                     const uint8_t *mac_key, struct digest *ret, struct error *e) MUST_CHECK;
 
 /* Reads a regular file of ours, at most `out`'s maximum. 0, 1: not there, < 0. */
 int cache_file_read(int dir_fd, const char *name, struct buf *out, struct error *e) MUST_CHECK;
 /* Writes beside and renames; without `replace` an existing file stays (1). */
-int cache_file_put(int dir_fd, const char *name, const void *bytes, size_t size, bool replace, struct error *e) MUST_CHECK;
+int cache_file_put(int dir_fd, const char *name, const void *bytes, size_t size, bool replace,
+                   struct error *e) MUST_CHECK;
 /* The name of a temporary file, not taken yet. gc removes those that are an hour old. */
 #define CACHE_TEMPORARY ".tmp-"
 #define CACHE_TEMPORARY_SIZE 40

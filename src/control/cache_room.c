@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The compiler room, from control's side: start it, hand over the sealed copy and the output file, wait within the wall limit,
- * take one answer, end it. Nothing that it says is believed: texts are bounded, the description must be a JSON object, and
- * the code's size and digest are taken from the file after the room has ended.
+ * The compiler room, from control's side: start it, hand over the sealed copy and the output file,
+ * wait within the wall limit, take one answer, end it. Nothing that it says is believed: texts are
+ * bounded, the description must be a JSON object, and the code's size and digest are taken from the
+ * file after the room has ended.
  *
- * CPU and address space are limited inside the room (compiler/compiler.c) before it looks at a byte.
+ * CPU and address space are limited inside the room (compiler/compiler.c) before it looks at a
+ * byte.
  */
 #include "control/cache.h"
 
@@ -24,7 +26,8 @@
 
 #define PROGRESS_MS 250
 #define MESSAGE_MAX 8192
-#define LIMIT_HINT "the file is hostile or far beyond what is usual: split it, or build it with less inlining"
+#define LIMIT_HINT \
+    "the file is hostile or far beyond what is usual: split it, or build it with less inlining"
 
 /* What the room said, while it says it. */
 struct answer {
@@ -40,7 +43,8 @@ static void answer_done(struct answer *a)
     mem_free(a->message);
 }
 
-static int on_ready(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+static int on_ready(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                    struct error *e)
 {
     struct answer *a = context;
     a->ready = true;
@@ -48,7 +52,8 @@ static int on_ready(void *context, struct cursor *payload, const int *fds, size_
     return 0;
 }
 
-static int on_done(void *context, struct cursor *payload, const int *fds, size_t fd_count, struct error *e)
+static int on_done(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                   struct error *e)
 {
     struct answer *a = context;
     if (!a->ready)
@@ -66,11 +71,22 @@ static int on_done(void *context, struct cursor *payload, const int *fds, size_t
 }
 
 static const struct frame_rule answers[] = {
-    { .kind = COMPILE_READY, .name = "COMPILE_READY", .phases = 1, .once = true, .size_max = 4, .handle = on_ready },
-    { .kind = COMPILE_DONE, .name = "COMPILE_DONE", .phases = 1, .once = true, .size_max = FRAME_MAX, .handle = on_done },
+    { .kind = COMPILE_READY,
+      .name = "COMPILE_READY",
+      .phases = 1,
+      .once = true,
+      .size_max = 4,
+      .handle = on_ready },
+    { .kind = COMPILE_DONE,
+      .name = "COMPILE_DONE",
+      .phases = 1,
+      .once = true,
+      .size_max = FRAME_MAX,
+      .handle = on_done },
 };
 
-static int start(struct room *room, const struct cache_room_options *options, int input_fd, int output_fd, struct error *e)
+static int start(struct room *room, const struct cache_room_options *options, int input_fd,
+                 int output_fd, struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(64);
     const int fds[] = { input_fd, output_fd };
@@ -79,11 +95,13 @@ static int start(struct room *room, const struct cache_room_options *options, in
     int r = buf_status(&payload);
     if (r < 0)
         return error_set(e, r, "no memory");
-    return channel_send(room->channel, COMPILE_START, payload.data, payload.size, fds, output_fd < 0 ? 1 : 2, e);
+    return channel_send(room->channel, COMPILE_START, payload.data, payload.size, fds,
+                        output_fd < 0 ? 1 : 2, e);
 }
 
 /* Until the answer, the room's end (1) or the wall limit (CACHE_LIMIT). */
-static int await_answer(struct room *room, struct answer *a, uint32_t wall_ms, cache_progress progress, void *context, struct error *e)
+static int await_answer(struct room *room, struct answer *a, uint32_t wall_ms,
+                        cache_progress progress, void *context, struct error *e)
 {
     struct frame_gate gate = { .rules = answers, .rule_count = ARRAY_SIZE(answers) };
     uint64_t started = clock_monotonic_ns(), end = started + wall_ms * NS_PER_MS;
@@ -135,8 +153,11 @@ static int explain_end(struct room *room, const struct answer *a, struct error *
         (void)error_set(e, -ETIME, "compiling used up its CPU limit, or the machine's memory");
         break;
     case SIGABRT:
-    case SIGSEGV: /* the first process of a pid namespace cannot abort(); glibc then ends it like this */
-        (void)error_set(e, -ENOMEM, "the compiler ended itself: out of its memory limit, or it met what it does not expect (%s)",
+    case SIGSEGV: /* the first process of a pid namespace cannot abort(); glibc then ends it like
+                     this */
+        (void)error_set(e, -ENOMEM,
+                        "the compiler ended itself: out of its memory limit, or it met what it "
+                        "does not expect (%s)",
                         buf_cstr(&text));
         break;
     case SIGXFSZ:
@@ -162,7 +183,8 @@ static int refused(const struct answer *a, struct error *e)
 
 static int check(const struct answer *a, struct error *e)
 {
-    if (a->status == AMBIT_COMPILE_MALFORMED || a->status == AMBIT_COMPILE_UNSUPPORTED || a->status == AMBIT_COMPILE_FAILED)
+    if (a->status == AMBIT_COMPILE_MALFORMED || a->status == AMBIT_COMPILE_UNSUPPORTED ||
+        a->status == AMBIT_COMPILE_FAILED)
         return refused(a, e);
     if (a->status != AMBIT_COMPILE_OK)
         return error_set(e, -EPROTO, "the compiler's answer has an unknown status");
@@ -172,8 +194,8 @@ static int check(const struct answer *a, struct error *e)
     return object ? 0 : error_set(e, -EPROTO, "the compiler's description is malformed");
 }
 
-int cache_room(void *context, int input_fd, int output_fd, cache_progress progress, void *progress_context,
-               struct cache_made *ret, struct error *e)
+int cache_room(void *context, int input_fd, int output_fd, cache_progress progress,
+               void *progress_context, struct cache_made *ret, struct error *e)
 {
     const struct cache_room_options *options = context;
     struct room room = { .pid_fd = -1 };
@@ -199,7 +221,9 @@ int cache_room(void *context, int input_fd, int output_fd, cache_progress progre
         r = check(&a, e);
     if (r != 0)
         return r;
-    *ret = (struct cache_made){ .description = TAKE(a.description), .code_size = a.code_size, .missing = missing | a.missing };
+    *ret = (struct cache_made){ .description = TAKE(a.description),
+                                .code_size = a.code_size,
+                                .missing = missing | a.missing };
     return 0;
 }
 
@@ -208,7 +232,9 @@ static struct cache_room_options room_options;
 
 int cache_open(uint32_t allow_missing, struct cache **ret, struct error *e)
 {
-    struct cache_config config = { .max_bytes = CACHE_MAX_BYTES_DEFAULT, .compile = cache_room, .compile_context = &room_options };
+    struct cache_config config = { .max_bytes = CACHE_MAX_BYTES_DEFAULT,
+                                   .compile = cache_room,
+                                   .compile_context = &room_options };
     room_options.allow_missing = allow_missing;
     int r = state_open("cache", &config.dir_fd, e);
     if (r < 0)

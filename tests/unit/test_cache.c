@@ -16,10 +16,15 @@
 static char folder[] = "/tmp/ambit-test-cache-XXXXXX";
 static int dir = -1;
 /* Shared with children: how often the compiler ran, and whether it dawdles. */
-static struct shared { int compiled; int slow_ms; int refuse; int lie; } *shared;
+static struct shared {
+    int compiled;
+    int slow_ms;
+    int refuse;
+    int lie;
+} * shared;
 
-static int made_up(void *context, int input_fd, int output_fd, cache_progress progress, void *progress_context,
-                   struct cache_made *ret, struct error *e)
+static int made_up(void *context, int input_fd, int output_fd, cache_progress progress,
+                   void *progress_context, struct cache_made *ret, struct error *e)
 {
     struct stat st;
     CLEANUP(buf_done) struct buf code = BUF_INIT(1u << 20);
@@ -49,7 +54,9 @@ static struct cache *open_cache(uint8_t compatibility)
 {
     struct error e = ERROR_INIT;
     struct cache *c = NULL;
-    struct cache_config config = { .dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .max_bytes = 1 << 20, .compile = made_up };
+    struct cache_config config = { .dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                                   .max_bytes = 1 << 20,
+                                   .compile = made_up };
     memset(config.compatibility, compatibility, sizeof(config.compatibility));
     if (cache_new(&config, &c, &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", e.what);
@@ -63,7 +70,8 @@ static void begin(void)
     CHECK(mkdtemp(folder) != NULL);
     dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (shared == NULL)
-        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shared =
+            mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     *shared = (struct shared){ 0 };
 }
 
@@ -248,7 +256,8 @@ TEST(changed_times_cost_a_hash_and_no_compilation)
     cache_entry_done(&entry);
     /* A copy put in its place (a restored backup): another inode, the same bytes. */
     char command[512];
-    (void)snprintf(command, sizeof(command), "cd '%s' && cp -p %s copy && mv -f copy %s", folder, name, name);
+    (void)snprintf(command, sizeof(command), "cd '%s' && cp -p %s copy && mv -f copy %s", folder,
+                   name, name);
     CHECK_EQ(system(command), 0);
     CHECK(get_hits(c, fd, "one"));
     CHECK(get_hits(c, fd, "one"));
@@ -292,7 +301,10 @@ TEST(a_tampered_record_is_thrown_away)
     CHECK(get_hits(c, fd, "one"));
     CHECK(!get_hits(c, other, "two"));
     char command[512];
-    (void)snprintf(command, sizeof(command), "cd '%s' && set -- *.entry && cp $1 x && cp $2 $1 && cp x $2 && set -- *.code && cp $1 x && cp -f $2 $1 && cp -f x $2", folder);
+    (void)snprintf(command, sizeof(command),
+                   "cd '%s' && set -- *.entry && cp $1 x && cp $2 $1 && cp x $2 && set -- *.code "
+                   "&& cp $1 x && cp -f $2 $1 && cp -f x $2",
+                   folder);
     CHECK_EQ(system(command), 0);
     CHECK(!get_hits(c, fd, "one"));
     CHECK(!get_hits(c, other, "two"));
@@ -311,11 +323,14 @@ TEST(a_tampered_source_index_is_ignored)
     sleep(3);
     CHECK(!get_hits(c, one, "one"));
     CHECK(!get_hits(c, two, "two"));
-    (void)snprintf(command, sizeof(command), "cd '%s/sources' && set -- * && test $# = 2 && cp $1 x && mv $2 $1 && mv x $2", folder);
+    (void)snprintf(command, sizeof(command),
+                   "cd '%s/sources' && set -- * && test $# = 2 && cp $1 x && mv $2 $1 && mv x $2",
+                   folder);
     CHECK_EQ(system(command), 0);
     CHECK(get_hits(c, one, "one"));
     CHECK(get_hits(c, two, "two"));
-    (void)snprintf(command, sizeof(command), "cd '%s/sources' && for f in *; do printf x >> $f; done", folder);
+    (void)snprintf(command, sizeof(command),
+                   "cd '%s/sources' && for f in *; do printf x >> $f; done", folder);
     CHECK_EQ(system(command), 0);
     CHECK(get_hits(c, one, "one"));
     CHECK_EQ(shared->compiled, 2);
@@ -337,7 +352,10 @@ TEST(twenty_at_once_compile_once)
             char code[64] = "";
             struct cache *c = open_cache(1);
             int r = cache_get(c, fd, false, NULL, NULL, &entry, &e);
-            _exit(r == 0 && pread(entry.code_fd, code, 63, 0) > 0 && strcmp(code, "code of one") == 0 ? 0 : 1);
+            _exit(r == 0 && pread(entry.code_fd, code, 63, 0) > 0 &&
+                          strcmp(code, "code of one") == 0
+                      ? 0
+                      : 1);
         }
     for (int i = 0, status; i < 20; i++) {
         CHECK(wait(&status) > 0);
@@ -354,7 +372,8 @@ TEST(twenty_at_once_compile_once)
 TEST(a_crowd_does_not_corrupt)
 {
     begin();
-    int fds[3] = { component("a.wasm", "one", false), component("b.wasm", "two", true), component("c.wasm", "six", false) };
+    int fds[3] = { component("a.wasm", "one", false), component("b.wasm", "two", true),
+                   component("c.wasm", "six", false) };
     const char *texts[3] = { "one", "two", "six" };
     for (int i = 0; i < 8; i++)
         if (fork() == 0) {
@@ -367,7 +386,8 @@ TEST(a_crowd_does_not_corrupt)
                     _exit(2);
                 struct cache_entry entry = { .code_fd = -1 };
                 char code[64] = "", wanted[64];
-                int which = (n + i) % 3, r = cache_get(c, fds[which], false, NULL, NULL, &entry, &e);
+                int which = (n + i) % 3,
+                    r = cache_get(c, fds[which], false, NULL, NULL, &entry, &e);
                 (void)snprintf(wanted, sizeof(wanted), "code of %s", texts[which]);
                 if (r != 0 || pread(entry.code_fd, code, 63, 0) < 0 || strcmp(code, wanted) != 0) {
                     fprintf(stderr, "%d %s\n", r, e.what);
@@ -442,7 +462,8 @@ TEST(cleaning_keeps_what_was_used_last)
     struct error e = ERROR_INIT;
     struct cache *c = open_cache(1), *old = open_cache(9);
     struct cache_list list;
-    int fds[3] = { component("a.wasm", "one", false), component("b.wasm", "two", false), component("c.wasm", "six", false) };
+    int fds[3] = { component("a.wasm", "one", false), component("b.wasm", "two", false),
+                   component("c.wasm", "six", false) };
     CHECK(!get_hits(old, fds[0], "one"));
     CHECK(!get_hits(c, fds[0], "one"));
     usleep(20000);
@@ -495,7 +516,8 @@ TEST(a_full_check_finds_what_identity_does_not)
     CHECK_EQ(pwrite(code, "C", 1, 0), 1);
     close(code);
     CHECK_EQ(cache_list(c, false, NULL, NULL, &list, &e), 0);
-    CHECK(list.count == 1 && !list.items[0].bad); /* the negative control: a look at records alone */
+    CHECK(list.count == 1 &&
+          !list.items[0].bad); /* the negative control: a look at records alone */
     cache_list_done(&list);
     CHECK_EQ(cache_list(c, true, NULL, NULL, &list, &e), 0);
     CHECK(list.count == 1 && list.items[0].bad);
@@ -516,7 +538,8 @@ TEST(a_foreign_key_file_is_an_error)
     int fd = openat(dir, "key", O_CREAT | O_WRONLY, 0600);
     CHECK_EQ(write(fd, "short", 5), 5);
     close(fd);
-    struct cache_config config = { .dir_fd = open(folder, O_RDONLY | O_DIRECTORY), .compile = made_up };
+    struct cache_config config = { .dir_fd = open(folder, O_RDONLY | O_DIRECTORY),
+                                   .compile = made_up };
     CHECK_EQ(cache_new(&config, &c, &e), -EBADMSG);
     end();
 }

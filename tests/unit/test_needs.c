@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `ambit inspect` says an import needs, and that the grant file it prints is a valid one that gives just that. */
+/* What `ambit inspect` says an import needs, and that the grant file it prints is a valid one that
+ * gives just that. */
 #include "cli/needs.h"
 #include "grant/grant.h"
 #include "test.h"
@@ -28,7 +29,10 @@ static struct grant_set *parsed(const struct needs *n, const char *name)
 
 TEST(each_interface_has_its_need)
 {
-    static const struct { const char *name; enum need_kind kind; } table[] = {
+    static const struct {
+        const char *name;
+        enum need_kind kind;
+    } table[] = {
         { "wasi:io/streams@0.2.3", NEED_NOTHING },
         { "wasi:cli/exit@0.2.0", NEED_NOTHING },
         { "wasi:cli/stdout@0.2.12", NEED_STDIO },
@@ -59,7 +63,11 @@ TEST(each_interface_has_its_need)
 TEST(the_skeleton_is_valid_whatever_is_asked)
 {
     for (unsigned bits = 0; bits < 1u << 9; bits++) {
-        struct needs n = { .input = bits & 1, .output = bits & 2, .errors = bits & 4, .args = bits & 8, .environment = bits & 8 };
+        struct needs n = { .input = bits & 1,
+                           .output = bits & 2,
+                           .errors = bits & 4,
+                           .args = bits & 8,
+                           .environment = bits & 8 };
         n.kinds[NEED_STDIO] = n.input || n.output || n.errors;
         n.kinds[NEED_CLOCK] = bits & 16;
         n.kinds[NEED_RANDOM] = n.kinds[NEED_LOG] = bits & 32;
@@ -68,8 +76,9 @@ TEST(the_skeleton_is_valid_whatever_is_asked)
         n.fs_verbs = bits & 256 ? FS_WRITE | FS_CREATE : FS_RW;
         n.kinds[NEED_REFUSES] = n.kinds[NEED_NOT_THERE] = bits & 1;
         struct grant_set *set = parsed(&n, "tool.wasm");
-        size_t wanted = (size_t)(n.kinds[NEED_STDIO] + n.args + n.environment + n.kinds[NEED_CLOCK] + 2 * n.kinds[NEED_RANDOM] +
-                                 n.kinds[NEED_CONFIG] + n.kinds[NEED_FS]);
+        size_t wanted =
+            (size_t)(n.kinds[NEED_STDIO] + n.args + n.environment + n.kinds[NEED_CLOCK] +
+                     2 * n.kinds[NEED_RANDOM] + n.kinds[NEED_CONFIG] + n.kinds[NEED_FS]);
         CHECK_EQ(set->count, wanted);
         if (n.kinds[NEED_FS]) {
             const struct grant *fs = &set->grants[set->count - 1];
@@ -86,16 +95,22 @@ TEST(the_skeleton_is_valid_whatever_is_asked)
 TEST(a_hostile_name_stays_in_its_comment)
 {
     struct needs n = { 0 };
-    struct grant_set *set = parsed(&n, "a\nversion: 1\ngrants:\n  - fs: /\n    from: { dir: / }\n    allow: rw\r\n\xe2\x80\xa8- x\x85");
+    struct grant_set *set = parsed(&n, "a\nversion: 1\ngrants:\n  - fs: /\n    from: { dir: / }\n  "
+                                       "  allow: rw\r\n\xe2\x80\xa8- x\x85");
     CHECK_EQ(set->count, 0);
     grant_set_free(set);
 }
 
 TEST(files_are_asked_for_only_where_one_can_be_named)
 {
-    const char *preopens = "{\"name\":\"wasi:filesystem/preopens@0.2.3\",\"functions\":[\"get-directories\"]}";
+    const char *preopens =
+        "{\"name\":\"wasi:filesystem/preopens@0.2.3\",\"functions\":[\"get-directories\"]}";
     const char *types = "{\"name\":\"wasi:filesystem/types@0.2.3\",\"functions\":[%s]}";
-    static const struct { const char *functions; bool root; uint32_t verbs; } table[] = {
+    static const struct {
+        const char *functions;
+        bool root;
+        uint32_t verbs;
+    } table[] = {
         { "\"[method]descriptor.write-via-stream\",\"[method]descriptor.stat\"", true, 0 },
         { "\"[method]descriptor.open-at\",\"[method]descriptor.read\"", true, FS_READ },
         { "\"[method]descriptor.open-at\",\"[method]descriptor.read\"", false, 0 },
@@ -106,7 +121,8 @@ TEST(files_are_asked_for_only_where_one_can_be_named)
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         char one[512], imports[1024];
         (void)snprintf(one, sizeof(one), types, table[i].functions);
-        (void)snprintf(imports, sizeof(imports), "%s%s%s", one, table[i].root ? "," : "", table[i].root ? preopens : "");
+        (void)snprintf(imports, sizeof(imports), "%s%s%s", one, table[i].root ? "," : "",
+                       table[i].root ? preopens : "");
         json_t *d = described(imports);
         struct needs n = needs_of(d);
         CHECK_EQ(n.fs_verbs, table[i].verbs);
@@ -117,7 +133,9 @@ TEST(files_are_asked_for_only_where_one_can_be_named)
 
 TEST(malformed_descriptions_ask_for_nothing)
 {
-    static const char *const texts[] = { "", "1", "null", "{}", "{\"name\":1}", "{\"name\":\"wasi:cli/stdin@0.2.0\",\"functions\":3}" };
+    static const char *const texts[] = {
+        "", "1", "null", "{}", "{\"name\":1}", "{\"name\":\"wasi:cli/stdin@0.2.0\",\"functions\":3}"
+    };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         json_t *d = described(texts[i]);
         struct needs n = needs_of(d);
@@ -130,9 +148,14 @@ TEST(malformed_descriptions_ask_for_nothing)
 TEST(functions_are_told_with_their_resource)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(4096);
-    needs_put_functions(&out, "use error.{error};\n\nresource output-stream {\n  constructor(a: u8);\n  write: func(x: list<u8>);\n}\n\n"
-                              "record r {\n  a: u8,\n}\n\nfree\x1b: func();\nresource plain;\nlast: func()", "  ");
-    CHECK_STR(buf_cstr(&out), "  output-stream.constructor(a: u8)\n  output-stream.write: func(x: list<u8>)\n  free\\x1b: func()\n"
+    needs_put_functions(
+        &out,
+        "use error.{error};\n\nresource output-stream {\n  constructor(a: u8);\n  write: func(x: "
+        "list<u8>);\n}\n\n"
+        "record r {\n  a: u8,\n}\n\nfree\x1b: func();\nresource plain;\nlast: func()",
+        "  ");
+    CHECK_STR(buf_cstr(&out), "  output-stream.constructor(a: u8)\n  output-stream.write: func(x: "
+                              "list<u8>)\n  free\\x1b: func()\n"
                               "  last: func()\n");
     buf_clear(&out);
     needs_put_functions(&out, "", "  ");
