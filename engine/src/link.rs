@@ -35,7 +35,8 @@ pub fn missing_imports(engine: &Engine, component: &Component) -> String {
         let mut needs = item.exports(engine).filter_map(|(function, e)| match e.ty {
             ComponentItem::Type(_) => None,
             ComponentItem::ComponentFunc(_) => Some((function, calls::knows(interface, function))),
-            ComponentItem::Resource(_) => Some((function, RESOURCES.contains(&(interface, function)))),
+            // An interface that only uses a resource of another lists it too; by name is enough, since instantiate_pre links for real.
+            ComponentItem::Resource(_) => Some((function, RESOURCES.iter().any(|(_, resource)| *resource == function))),
             _ => Some((function, false)),
         });
         if !has_version {

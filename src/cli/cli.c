@@ -196,8 +196,9 @@ static void put_lines(struct buf *out, const char *label, const char *text)
     }
 }
 
-static void fail_json(const char *what, const struct error *e, enum cli_exit code)
+static void fail_json(const struct cli *c, const char *what, const struct error *e, enum cli_exit code)
 {
+    CLEANUP(buf_done) struct buf line = BUF_INIT(1u << 20);
     json_t *error = json_object(), *value = json_object();
     if (error != NULL && value != NULL) {
         json_object_set_new(error, "what", json_string_lossy(what, strlen(what)));
@@ -211,7 +212,11 @@ static void fail_json(const char *what, const struct error *e, enum cli_exit cod
             json_object_set_new(error, "hint", json_string_lossy(e->hint, strlen(e->hint)));
         json_object_set_new(error, "exit", json_integer(code));
         json_object_set(value, "error", error);
-        (void)cli_put_json(value);
+        if (!c->json_to_stderr)
+            (void)cli_put_json(value);
+        else if (json_line(value, &line) == 0 && (buf_putc(&line, '\n'), buf_status(&line)) == 0 &&
+                 file_write_fd(STDERR_FILENO, line.data, line.size, NULL) < 0)
+            line.failed = -EPIPE; /* the exit code still says it */
     }
     json_decref(error);
     json_decref(value);
@@ -243,7 +248,7 @@ int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e,
     if (buf_status(&out) == 0 && file_write_fd(STDERR_FILENO, out.data, out.size, NULL) < 0)
         code = CLI_INTERNAL; /* nobody can be told: at least not a success */
     if (c != NULL && c->json)
-        fail_json(what, e, code);
+        fail_json(c, what, e, code);
     return code;
 }
 

@@ -29,6 +29,7 @@ enum cli_exit {
 struct cli {
     const struct help_verb *verb;
     bool json;  /* the verb sets it when it meets --json; errors are then one JSON object on stdout */
+    bool json_to_stderr; /* standard output belongs to a guest: the error's JSON is one line on stderr */
     int at;     /* next element of argv; 0 = not begun */
     bool flags_over;
     /* of the last cli_next(): */
@@ -52,7 +53,8 @@ bool cli_is(const struct cli *c, const char *flag_name);
  *     ambit: WHAT              (the format: what could not be done)
  *       why: e->what           (with line and column when known)
  *       try: e->hint           (when there is one)
- * With --json also {"error":{"what","why","hint","exit"}} on stdout. Everything is escaped here. `e` may be NULL. */
+ * With --json also {"error":{"what","why","hint","exit"}} on stdout
+ * (one line on stderr with json_to_stderr). Everything is escaped here. `e` may be NULL. */
 int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, const char *format, ...) PRINTF_LIKE(4, 5);
 /* A usage error: as cli_fail(CLI_USAGE) with "ambit help VERB" as the hint when `e` has none. */
 int cli_usage(const struct cli *c, struct error *e);

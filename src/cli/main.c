@@ -3,9 +3,10 @@
  * The command. A room's main runs before anything else looks at the command line: the same binary plays every room, and
  * a room reads neither flags nor environment.
  */
+#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -47,11 +48,24 @@ static int overview(enum cli_exit code)
     return r != CLI_OK ? r : (int)code;
 }
 
+/* A caller may have closed 0, 1 or 2: without this the next file we open would become a standard stream. */
+static bool standard_streams_open(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_NOCTTY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    fd_close(fd);
+    return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
     int r = room_dispatch(argc, argv, rooms);
     if (r != 0)
         return r;
+    if (!standard_streams_open())
+        return CLI_INTERNAL;
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
     if (argc < 2)
         return overview(CLI_USAGE);

@@ -486,7 +486,7 @@ static int test_skip(uint32_t *ret, struct error *e)
 
 int cli_run(int argc, char **argv)
 {
-    CLEANUP(run_command_done) struct run_command c = { .cli = { .verb = help_verb_find("run") } };
+    CLEANUP(run_command_done) struct run_command c = { .cli = { .verb = help_verb_find("run"), .json_to_stderr = true } };
     struct run_report report;
     struct error e = ERROR_INIT;
     char path[4096];
