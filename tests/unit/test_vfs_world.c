@@ -356,6 +356,67 @@ TEST(random_sequences)
     CHECK_EQ(mem_live(), blocks);
 }
 
+/* Contents: writes, appends and sizes at random, against an array; the whole file read back each time. */
+static void contents(struct fixture *f, const char *path)
+{
+    enum { MOST = 300000 };
+    static uint8_t model[MOST], seen[MOST], bytes[3000];
+    static const uint32_t edges[] = {0, 255, 256, 257, 4096, 65535, 65536, 65537, 131072, 200000};
+    size_t size = 0, n, part;
+    struct vfs_file *file;
+
+    memset(model, 0, sizeof(model));
+    CHECK_EQ(do_open(f, path, VFS_O_READ | VFS_O_WRITE | VFS_O_CREATE, &file), 0);
+    for (unsigned step = 0; step < 600; step++) {
+        size_t at = edges[pick(ARRAY_SIZE(edges))] + pick(3);
+
+        part = 1 + pick(sizeof(bytes) - 1);
+        memset(bytes, 'a' + (int)pick(26), sizeof(bytes));
+        switch (pick(3)) {
+        case 0:
+            CHECK_EQ(vfs_write(file, at, bytes, part, &n), 0);
+            CHECK_EQ(n, part);
+            memcpy(model + at, bytes, part);
+            size = MAX(size, at + part);
+            break;
+        case 1:
+            if (size + part > MOST)
+                continue;
+            CHECK_EQ(vfs_append(file, bytes, part, &n), 0);
+            CHECK_EQ(n, part);
+            memcpy(model + size, bytes, part);
+            size += part;
+            break;
+        default:
+            CHECK_EQ(vfs_set_size(file, at), 0);
+            if (at < size)
+                memset(model + at, 0, size - at);
+            size = at;
+        }
+        memset(seen, 0xee, sizeof(seen));
+        for (size_t done = 0; done < size; done += n) {
+            CHECK_EQ(vfs_read(file, done, seen + done, sizeof(seen) - done, &n), 0);
+            CHECK(n > 0);
+        }
+        CHECK(memcmp(seen, model, size) == 0);
+        CHECK_EQ(vfs_read(file, size, seen, 1, &n), 0);
+        CHECK_EQ(n, 0);
+    }
+    vfs_close(file);
+}
+
+TEST(contents_at_random)
+{
+    struct fixture f = {0};
+
+    random_state = 7;
+    fixture_folder(&f);
+    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+    contents(&f, "w/file");
+    contents(&f, "m/file");
+    fixture_done(&f);
+}
+
 /* ---- failing allocations ------------------------------------------------------------------------------------------------------ */
 
 static int made_and_freed(struct fixture *f, const struct grant_rules *rules)
