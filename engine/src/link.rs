@@ -36,7 +36,7 @@ pub fn missing_imports(engine: &Engine, component: &Component) -> String {
             ComponentItem::Type(_) => None,
             ComponentItem::ComponentFunc(_) => Some((function, calls::knows(interface, function))),
             // An interface that only uses a resource of another lists it too; by name is enough, since instantiate_pre links for real.
-            ComponentItem::Resource(_) => Some((function, RESOURCES.iter().any(|(_, resource)| *resource == function))),
+            ComponentItem::Resource(_) => Some((function, RESOURCES.contains(&function))),
             _ => Some((function, false)),
         });
         if !has_version {

@@ -50,22 +50,22 @@ pub mod bindings {
     });
 }
 
-/// Resources without functions of their own; functions are in `calls`.
-pub const RESOURCES: &[(&str, &str)] = &[
-    ("wasi:cli/terminal-input", "terminal-input"),
-    ("wasi:cli/terminal-output", "terminal-output"),
-    ("wasi:io/error", "error"),
-    ("wasi:io/poll", "pollable"),
-    ("wasi:io/streams", "input-stream"),
-    ("wasi:io/streams", "output-stream"),
-    ("wasi:filesystem/types", "descriptor"),
-    ("wasi:filesystem/types", "directory-entry-stream"),
-    ("wasi:sockets/network", "network"),
-    ("wasi:sockets/ip-name-lookup", "resolve-address-stream"),
-    ("wasi:sockets/tcp", "tcp-socket"),
-    ("wasi:sockets/udp", "udp-socket"),
-    ("wasi:sockets/udp", "incoming-datagram-stream"),
-    ("wasi:sockets/udp", "outgoing-datagram-stream"),
+/// Resources by name; their functions are in `calls`.
+pub const RESOURCES: &[&str] = &[
+    "terminal-input",
+    "terminal-output",
+    "error",
+    "pollable",
+    "input-stream",
+    "output-stream",
+    "descriptor",
+    "directory-entry-stream",
+    "network",
+    "resolve-address-stream",
+    "tcp-socket",
+    "udp-socket",
+    "incoming-datagram-stream",
+    "outgoing-datagram-stream",
 ];
 
 /// Versions the linker has, by package.
