@@ -62,7 +62,7 @@ static const struct help_flag grant_flags[] = {
 static const struct help_pair grant_examples[] = {
     { "ambit grant check grants.yaml", "is it valid? errors with line and column" },
     { "ambit grant explain grants.yaml", "what it allows, in words" },
-    { "ambit grant diff wide.yaml narrow.yaml", "does the first cover the second? exit code 0 or 1" },
+    { "ambit grant diff narrow.yaml wide.yaml", "is the first covered by the second? exit code 0 or 1" },
 };
 
 static const struct help_flag json_only[] = { JSON_FLAG };
@@ -127,8 +127,8 @@ static const struct help_verb verbs[] = {
       FLAGS(inspect_flags), EXAMPLES(inspect_examples), .words = "@file", .main = cli_inspect },
     { .name = "grant", .usage = "grant check|explain FILE… · grant diff A B",
       .summary = "check, explain and compare grant files",
-      .description = "check: is every FILE valid? explain: what does it allow, in words? diff: is all that B allows\n"
-                     "allowed by A too? If not, the first thing that is not covered is named and the exit code is 1.",
+      .description = "check: is every FILE valid? explain: what does it allow, in words? diff: is all that A allows\n"
+                     "allowed by B too? If not, the first thing that is not covered is named and the exit code is 1.",
       FLAGS(grant_flags), EXAMPLES(grant_examples), .words = "check explain diff @file", .main = cli_grant },
     { .name = "runs", .usage = "runs show last|ID · runs ls",
       .summary = "receipts of earlier runs",
