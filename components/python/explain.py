@@ -5,6 +5,7 @@ Nothing here keeps anything out: processes, threads and sockets do not exist in 
 Types and `errno` are what CPython raises on WASI, so programs that handle them go on working.
 """
 
+import ast
 import errno
 import functools
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import snapshot
 
@@ -68,6 +70,21 @@ def explained(function, error, code):
     return functools.wraps(function)(call)
 
 
+def quiet_anchors(segment):
+    """For each line of a traceback CPython parses the line again, under the name `<unknown>`; where that fails, as it does for every
+    `raise` statement, its parser tries to open a file of that name: a denial that nobody asked for. It opens nothing under an empty
+    name."""
+    usual = ast.parse.__defaults__
+    ast.parse.__defaults__ = ("", *usual[1:])
+    try:
+        return plain_anchors(segment)
+    finally:
+        ast.parse.__defaults__ = usual
+
+
+plain_anchors = traceback._extract_caret_anchors_from_line_segment
+
+
 class ProcessClock:
     """`time.process_time` counts from its first reading: WASI has no CPU clock, and the C library's
     substitute counts from the build's own start."""
@@ -95,6 +112,7 @@ def install():
     socket.socket.__init__ = explained(socket.socket.__init__, PermissionError, errno.EACCES)
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
         setattr(socket, name, explained(getattr(socket, name), socket.gaierror, socket.EAI_FAIL))
+    traceback._extract_caret_anchors_from_line_segment = quiet_anchors
     clock = ProcessClock()
     time.process_time, time.process_time_ns = clock.read, clock.read_ns
 
