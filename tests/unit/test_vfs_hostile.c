@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hostile cases of files and paths, by their numbers, against the filesystem itself. Where a flag is the defence, a backing
- * that lacks the flag shows that the attack works without it; else the same attack with the grant it lacks.
+ * The hostile cases of files and paths, by their numbers, against the filesystem itself. Where a
+ * flag is the defence, a backing that lacks the flag shows that the attack works without it; else
+ * the same attack with the grant it lacks.
  */
 #include "vfs_fixture.h"
 
@@ -27,7 +28,8 @@ static void weaken(struct fixture *f)
     struct vfs_mount *m = &f->v->mounts[0];
 
     m->backing->ops->free(m->backing);
-    CHECK(weak_dir_new(open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), true, &m->backing, &e) == 0);
+    CHECK(weak_dir_new(open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), true, &m->backing, &e) ==
+          0);
 }
 
 #define RW_ALL "  - {fs: /w, from: {dir: @}, allow: rw}\n"
@@ -110,7 +112,8 @@ TEST(case_2_links_stay_in_the_guests_world)
     fixture_done(&f);
 }
 
-/* ---- 3: a host that swaps names while the guest opens -------------------------------------------------------------------- */
+/* ---- 3: a host that swaps names while the guest opens
+ * -------------------------------------------------------------------- */
 
 struct swapper {
     int fd;
@@ -128,7 +131,7 @@ static void *swap_names(void *argument)
 
 static unsigned swap_count(struct fixture *f, unsigned rounds)
 {
-    struct swapper s = {f->dir_fd, false};
+    struct swapper s = { f->dir_fd, false };
     unsigned stolen = 0;
     const char *text;
     pthread_t thread;
@@ -198,7 +201,7 @@ TEST(case_5_link_in_the_base_tree)
 
 TEST(case_6_kernel_folders)
 {
-    static const char *const folders[] = {"/proc", "/proc/self", "/proc/self/fd", "/sys", "/dev"};
+    static const char *const folders[] = { "/proc", "/proc/self", "/proc/self/fd", "/sys", "/dev" };
     struct fixture f;
     struct error e;
 
@@ -206,7 +209,8 @@ TEST(case_6_kernel_folders)
         struct vfs_backing *b;
 
         e = (struct error)ERROR_INIT;
-        CHECK_EQ(vfs_dir_new(open(folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC), true, &b, &e), -EPERM);
+        CHECK_EQ(vfs_dir_new(open(folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC), true, &b, &e),
+                 -EPERM);
         CHECK(e.what[0] != '\0');
     }
     plain(&f, RW_ALL);
@@ -220,7 +224,8 @@ TEST(case_6_kernel_folders)
     fixture_done(&f);
 }
 
-/* In a child: mounts cannot be taken back by a thread. 0 good, 77 not possible here, else the line. */
+/* In a child: mounts cannot be taken back by a thread. 0 good, 77 not possible here, else the line.
+ */
 static int mounted_proc(struct fixture *f)
 {
     char path[128];
@@ -234,7 +239,8 @@ static int mounted_proc(struct fixture *f)
         return 77;
     /* The folder's descriptor belongs to the old world; the run's is opened in the new one. */
     b->ops->free(b);
-    if (vfs_dir_new(open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), true, &f->v->mounts[0].backing, &e) != 0)
+    if (vfs_dir_new(open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), true,
+                    &f->v->mounts[0].backing, &e) != 0)
         return 5;
     if (do_get(f, "w/p/version", &text) != VFS_ACCESS || f->denied_reason != GRANT_CROSSES_MOUNT)
         return 1;
@@ -269,9 +275,13 @@ TEST(case_6_host_mount_inside_the_folder)
 
 TEST(case_7_fifo_socket_device)
 {
-    static const uint32_t modes[] = {VFS_O_READ, VFS_O_WRITE, VFS_O_READ | VFS_O_WRITE, 0, VFS_O_WRITE | VFS_O_CREATE,
-                                     VFS_O_WRITE | VFS_O_TRUNCATE};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    static const uint32_t modes[] = { VFS_O_READ,
+                                      VFS_O_WRITE,
+                                      VFS_O_READ | VFS_O_WRITE,
+                                      0,
+                                      VFS_O_WRITE | VFS_O_CREATE,
+                                      VFS_O_WRITE | VFS_O_TRUNCATE };
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct fixture f;
     struct vfs_stat st;
     int s;
@@ -333,7 +343,8 @@ TEST(case_9_rename)
     struct vfs_file *folder, *file;
     size_t n;
 
-    plain(&f, RW_ALL "  - {fs: /w/pub/inner, from: memory, allow: rw}\n  - {fs: /other, from: memory, allow: rw}\n");
+    plain(&f, RW_ALL "  - {fs: /w/pub/inner, from: memory, allow: rw}\n  - {fs: /other, from: "
+                     "memory, allow: rw}\n");
     CHECK_EQ(do_rename(&f, "w/priv/s", "other/s"), VFS_CROSS_DEVICE);
     CHECK_EQ(do_rename(&f, "w/priv/s", "w/pub/inner/s"), VFS_CROSS_DEVICE);
     CHECK_EQ(do_link(&f, "w/priv/s", "other/s", false), VFS_CROSS_DEVICE);
@@ -351,7 +362,8 @@ TEST(case_9_rename)
     CHECK_EQ(do_open(&f, "w/a/file", VFS_O_READ | VFS_O_WRITE, &file), 0);
     CHECK_EQ(do_rename(&f, "w/a", "w/b"), 0);
     CHECK_EQ(vfs_write(file, 0, "more", 4, &n), 0);
-    CHECK_EQ(vfs_open(folder, "file", 4, VFS_O_READ, &file), VFS_NO_ENTRY); /* handles of folders are paths */
+    CHECK_EQ(vfs_open(folder, "file", 4, VFS_O_READ, &file),
+             VFS_NO_ENTRY); /* handles of folders are paths */
     CHECK_EQ(do_mkdir(&f, "w/a"), 0);
     CHECK_EQ(do_rename(&f, "w/b", "w/a"), 0);
     vfs_close(folder);
@@ -371,7 +383,9 @@ TEST(case_9_folder_with_more_than_was_granted)
     check_denied(&f, "/w/priv", GRANT_NO_PATH);
     CHECK_EQ(do_rename(&f, "w/pub/f", "w/pub/g"), 0);
     fixture_close(&f);
-    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw, paths: [\"priv/**\", \"pub/**\"]}\n"); /* control */
+    fixture_rules(
+        &f, "  - {fs: /w, from: {dir: @}, allow: rw, paths: [\"priv/**\", \"pub/**\"]}\n"); /* control
+                                                                                             */
     CHECK_EQ(do_rename(&f, "w/priv", "w/pub/mine"), 0);
     fixture_done(&f);
 }
@@ -409,14 +423,29 @@ TEST(case_10_unlink_while_open)
 
 static void strange_names(struct fixture *f, const char *below)
 {
-    static const char *const names[] = {"a\nb", "A", "a", "trailing.", "trailing ", "...", "\xe2\x80\xae" "fdp.exe", "caf\xc3\xa9",
-                                        "cafe\xcc\x81", "-rf", "*", "a\\b", "\x01\x1b[2J", "con", "~"};
+    static const char *const names[] = { "a\nb",
+                                         "A",
+                                         "a",
+                                         "trailing.",
+                                         "trailing ",
+                                         "...",
+                                         "\xe2\x80\xae"
+                                         "fdp.exe",
+                                         "caf\xc3\xa9",
+                                         "cafe\xcc\x81",
+                                         "-rf",
+                                         "*",
+                                         "a\\b",
+                                         "\x01\x1b[2J",
+                                         "con",
+                                         "~" };
     char name[600], path[700];
     struct vfs_stat st;
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         snprintf(path, sizeof(path), "%s/%s", below, names[i]);
-        CHECK_EQ(try_open(f, path, VFS_O_WRITE | VFS_O_CREATE | VFS_O_EXCLUSIVE), 0); /* no two are the same */
+        CHECK_EQ(try_open(f, path, VFS_O_WRITE | VFS_O_CREATE | VFS_O_EXCLUSIVE),
+                 0); /* no two are the same */
         CHECK_EQ(do_stat(f, path, false, &st), 0);
     }
     memset(name, 'n', sizeof(name));
@@ -494,14 +523,17 @@ TEST(case_14_sparse)
 {
     struct fixture f;
 
-    plain(&f, "  - {fs: /w, from: {dir: @}, allow: rw, max_bytes: 1MiB}\n  - {fs: /m, from: memory, allow: rw}\n");
+    plain(&f, "  - {fs: /w, from: {dir: @}, allow: rw, max_bytes: 1MiB}\n  - {fs: /m, from: "
+              "memory, allow: rw}\n");
     sparse(&f, "w/file");
     sparse(&f, "m/file");
     CHECK_EQ(f.denied_reason, GRANT_QUOTA_BYTES);
     fixture_done(&f);
 }
 
-/* ---- 15: many, deep, large ------------------------------------------------------------------------------------------------ */
+/* ---- 15: many, deep, large
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void many(struct fixture *f, const char *below, unsigned allowed)
 {
@@ -511,8 +543,9 @@ static void many(struct fixture *f, const char *below, unsigned allowed)
 
     for (; made < allowed + 10; made++) {
         snprintf(path, sizeof(path), "%s/n%u", below, made);
-        r = made % 3 == 0 ? try_open(f, path, VFS_O_WRITE | VFS_O_CREATE) : made % 3 == 1 ? do_mkdir(f, path)
-                                                                                          : do_symlink(f, "x", path);
+        r = made % 3 == 0   ? try_open(f, path, VFS_O_WRITE | VFS_O_CREATE)
+            : made % 3 == 1 ? do_mkdir(f, path)
+                            : do_symlink(f, "x", path);
         if (r != 0)
             break;
     }
@@ -573,13 +606,14 @@ static void *deep(void *argument)
 
 TEST(case_15_deep_folders)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     pthread_attr_t attributes;
     pthread_t thread;
     void *why;
     long before = mem_live();
 
-    fixture_rules(&f, "  - {fs: /m, from: memory, allow: rw, max_files: 200000, max_bytes: 64MiB}\n");
+    fixture_rules(&f,
+                  "  - {fs: /m, from: memory, allow: rw, max_files: 200000, max_bytes: 64MiB}\n");
     CHECK(pthread_attr_init(&attributes) == 0);
     CHECK(pthread_attr_setstacksize(&attributes, 64 << 10) == 0);
     CHECK(pthread_create(&thread, &attributes, deep, &f) == 0);
@@ -605,7 +639,8 @@ static void large(struct fixture *f, const char *path, uint64_t quota)
     CHECK_EQ(f->denied_reason, GRANT_QUOTA_BYTES);
     CHECK(at <= quota && at + 2 * sizeof(block) >= quota);
     CHECK_EQ(vfs_append(file, block, sizeof(block), &n), VFS_QUOTA);
-    CHECK_EQ(vfs_write(file, 0, block, sizeof(block), &n), 0); /* what is there may be written over */
+    CHECK_EQ(vfs_write(file, 0, block, sizeof(block), &n),
+             0); /* what is there may be written over */
     vfs_close(file);
 }
 
@@ -630,7 +665,7 @@ TEST(case_19_read_only)
 {
     struct fixture f;
     struct vfs_file *file;
-    struct vfs_times now = {.modified = VFS_TIME_NOW};
+    struct vfs_times now = { .modified = VFS_TIME_NOW };
     const char *text;
     size_t n;
     struct vfs_backing *b;
@@ -658,9 +693,10 @@ TEST(case_19_read_only)
     CHECK_STR(text, "open");
     /* The second lock: the backing itself. */
     b = f.v->mounts[0].backing;
-    CHECK_EQ(b->ops->open(b, (struct vfs_path){"pub/f", 5}, VFS_O_WRITE, &opened, &f.v->link), VFS_READ_ONLY);
-    CHECK_EQ(b->ops->mkdir(b, (struct vfs_path){"new", 3}, &f.v->link), VFS_READ_ONLY);
-    CHECK_EQ(b->ops->unlink(b, (struct vfs_path){"pub/f", 5}, &f.v->link), VFS_READ_ONLY);
+    CHECK_EQ(b->ops->open(b, (struct vfs_path){ "pub/f", 5 }, VFS_O_WRITE, &opened, &f.v->link),
+             VFS_READ_ONLY);
+    CHECK_EQ(b->ops->mkdir(b, (struct vfs_path){ "new", 3 }, &f.v->link), VFS_READ_ONLY);
+    CHECK_EQ(b->ops->unlink(b, (struct vfs_path){ "pub/f", 5 }, &f.v->link), VFS_READ_ONLY);
     fixture_close(&f);
     fixture_rules(&f, RW_ALL); /* control */
     CHECK_EQ(do_put(&f, "w/pub/f", "x"), 0);
@@ -689,27 +725,34 @@ TEST(case_67_links_across_patterns)
     CHECK_EQ(do_symlink(&f, "x", "w/priv/l"), VFS_ACCESS);
     CHECK(faccessat(f.dir_fd, "priv/s", F_OK, 0) == 0 && faccessat(f.dir_fd, "pub/s", F_OK, 0) < 0);
     weaken(&f);
-    CHECK_EQ(do_get(&f, "w/pub/d/s", &text), VFS_ACCESS); /* an absolute target leaves the folder of the host */
+    CHECK_EQ(do_get(&f, "w/pub/d/s", &text),
+             VFS_ACCESS); /* an absolute target leaves the folder of the host */
     CHECK_EQ(do_symlink(&f, "../priv", "w/pub/r"), 0);
     CHECK_EQ(do_get(&f, "w/pub/r/s", &text), 0);
     CHECK_STR(text, "SECRET");
     fixture_done(&f);
 }
 
-/* ---- nothing is told about what is not granted -------------------------------------------------------------------------- */
+/* ---- nothing is told about what is not granted
+ * -------------------------------------------------------------------------- */
 
 TEST(same_answer_there_or_not)
 {
-    static const char *const there[] = {"w/priv/s", "w/priv", "w/priv/../pub/f", "w/priv/s/../../pub/f", "w/priv/s/x", "w/priv/s/",
-                                        "w/pub/../priv/s"};
-    static const char *const not_there[] = {"w/priv/n", "w/nope", "w/nope/../pub/f", "w/priv/n/../../pub/f", "w/priv/n/x",
-                                            "w/priv/n/", "w/pub/../priv/n"};
+    static const char *const there[] = { "w/priv/s",        "w/priv",
+                                         "w/priv/../pub/f", "w/priv/s/../../pub/f",
+                                         "w/priv/s/x",      "w/priv/s/",
+                                         "w/pub/../priv/s" };
+    static const char *const not_there[] = { "w/priv/n",        "w/nope",
+                                             "w/nope/../pub/f", "w/priv/n/../../pub/f",
+                                             "w/priv/n/x",      "w/priv/n/",
+                                             "w/pub/../priv/n" };
     struct fixture f;
 
     plain(&f, RW_PUB);
     for (size_t i = 0; i < ARRAY_SIZE(there); i++) {
         CHECK_EQ(try_stat(&f, there[i]), try_stat(&f, not_there[i]));
-        CHECK_EQ(try_open(&f, there[i], VFS_O_READ | VFS_O_FOLLOW), try_open(&f, not_there[i], VFS_O_READ | VFS_O_FOLLOW));
+        CHECK_EQ(try_open(&f, there[i], VFS_O_READ | VFS_O_FOLLOW),
+                 try_open(&f, not_there[i], VFS_O_READ | VFS_O_FOLLOW));
         CHECK_EQ(do_mkdir(&f, there[i]), do_mkdir(&f, not_there[i]));
         CHECK_EQ(do_rename(&f, "w/pub/f", there[i]), do_rename(&f, "w/pub/f", not_there[i]));
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What POSIX says, asked of three: the host's own file system, the dir backing, the memory backing. A small tree with every kind
- * of thing in it; every operation on every path (and pair of paths) of a list, each on a fresh tree; all three answer alike.
+ * What POSIX says, asked of three: the host's own file system, the dir backing, the memory backing.
+ * A small tree with every kind of thing in it; every operation on every path (and pair of paths) of
+ * a list, each on a fresh tree; all three answer alike.
  */
 #include "vfs_operations.h"
 
@@ -24,28 +25,69 @@ static bool differs(const struct operation *o, const char *host, const char *our
 }
 
 static const struct operation tree[] = {
-    {.kind = OPEN, .a = "file", .flags = VFS_O_CREATE | VFS_O_WRITE},
-    {.kind = WRITE, .a = "file", .text = "hello"},
-    {.kind = MKDIR, .a = "empty"},
-    {.kind = MKDIR, .a = "dir"},
-    {.kind = MKDIR, .a = "dir/sub"},
-    {.kind = OPEN, .a = "dir/in", .flags = VFS_O_CREATE | VFS_O_WRITE},
-    {.kind = OPEN, .a = "dir/sub/deep", .flags = VFS_O_CREATE | VFS_O_WRITE},
-    {.kind = LINK, .a = "file", .b = "twin"},
-    {.kind = SYMLINK, .a = "file", .b = "to-file"},
-    {.kind = SYMLINK, .a = "dir", .b = "to-dir"},
-    {.kind = SYMLINK, .a = "../file", .b = "dir/up"},
-    {.kind = SYMLINK, .a = "nowhere", .b = "dangling"},
-    {.kind = SYMLINK, .a = "loop", .b = "loop"},
-    {.kind = SYMLINK, .a = "to-dir/sub/", .b = "chain"},
+    { .kind = OPEN, .a = "file", .flags = VFS_O_CREATE | VFS_O_WRITE },
+    { .kind = WRITE, .a = "file", .text = "hello" },
+    { .kind = MKDIR, .a = "empty" },
+    { .kind = MKDIR, .a = "dir" },
+    { .kind = MKDIR, .a = "dir/sub" },
+    { .kind = OPEN, .a = "dir/in", .flags = VFS_O_CREATE | VFS_O_WRITE },
+    { .kind = OPEN, .a = "dir/sub/deep", .flags = VFS_O_CREATE | VFS_O_WRITE },
+    { .kind = LINK, .a = "file", .b = "twin" },
+    { .kind = SYMLINK, .a = "file", .b = "to-file" },
+    { .kind = SYMLINK, .a = "dir", .b = "to-dir" },
+    { .kind = SYMLINK, .a = "../file", .b = "dir/up" },
+    { .kind = SYMLINK, .a = "nowhere", .b = "dangling" },
+    { .kind = SYMLINK, .a = "loop", .b = "loop" },
+    { .kind = SYMLINK, .a = "to-dir/sub/", .b = "chain" },
 };
 
 static const char *const paths[] = {
-    "file", "missing", "empty", "dir", "dir/in", "dir/sub", "dir/missing", "twin", "to-file", "to-dir", "dir/up", "dangling",
-    "loop", "chain", "file/", "dir/", "missing/", "to-file/", "to-dir/", "dangling/", "empty/", "file/x", "missing/x", "to-dir/in",
-    "to-dir/new", "chain/deep", "chain/..", "to-dir/../file", "chain/../in", "dir/.", "file/.", "dir/..", "file/..", ".", "loop/x",
-    "dir//in", "./file", "missing/../file", "file/../dir", "dangling/x", "dangling/../file", "dir/sub/deep", "dir/up/",
-    "empty/new", "chain/new", "chain/.",
+    "file",
+    "missing",
+    "empty",
+    "dir",
+    "dir/in",
+    "dir/sub",
+    "dir/missing",
+    "twin",
+    "to-file",
+    "to-dir",
+    "dir/up",
+    "dangling",
+    "loop",
+    "chain",
+    "file/",
+    "dir/",
+    "missing/",
+    "to-file/",
+    "to-dir/",
+    "dangling/",
+    "empty/",
+    "file/x",
+    "missing/x",
+    "to-dir/in",
+    "to-dir/new",
+    "chain/deep",
+    "chain/..",
+    "to-dir/../file",
+    "chain/../in",
+    "dir/.",
+    "file/.",
+    "dir/..",
+    "file/..",
+    ".",
+    "loop/x",
+    "dir//in",
+    "./file",
+    "missing/../file",
+    "file/../dir",
+    "dangling/x",
+    "dangling/../file",
+    "dir/sub/deep",
+    "dir/up/",
+    "empty/new",
+    "chain/new",
+    "chain/.",
 };
 
 struct three {
@@ -61,7 +103,8 @@ static void three_new(struct three *t)
     snprintf(t->host, sizeof(t->host), "/tmp/ambit-vfs-XXXXXX");
     CHECK(mkdtemp(t->host) != NULL);
     t->host_fd = open(t->host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fixture_rules(&t->f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+    fixture_rules(
+        &t->f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
 }
 
 static void three_done(struct three *t)
@@ -84,11 +127,13 @@ static bool three_run(struct three *t, const struct operation *o)
     run_vfs(&t->f, "m", o, &memory);
     text = buf_cstr(&host);
     if (!differs(o, text, buf_cstr(&dir)) && strcmp(text, buf_cstr(&dir)) != 0)
-        test_fail(__FILE__, __LINE__, "%s %s %s flags %u: dir \"%s\", host \"%s\"", kind_name(o->kind), o->a ? o->a : "",
-                  o->b ? o->b : "", o->flags, buf_cstr(&dir), text);
+        test_fail(__FILE__, __LINE__, "%s %s %s flags %u: dir \"%s\", host \"%s\"",
+                  kind_name(o->kind), o->a ? o->a : "", o->b ? o->b : "", o->flags, buf_cstr(&dir),
+                  text);
     if (!differs(o, text, buf_cstr(&memory)) && strcmp(text, buf_cstr(&memory)) != 0)
-        test_fail(__FILE__, __LINE__, "%s %s %s flags %u: memory \"%s\", host \"%s\"", kind_name(o->kind), o->a ? o->a : "",
-                  o->b ? o->b : "", o->flags, buf_cstr(&memory), text);
+        test_fail(__FILE__, __LINE__, "%s %s %s flags %u: memory \"%s\", host \"%s\"",
+                  kind_name(o->kind), o->a ? o->a : "", o->b ? o->b : "", o->flags,
+                  buf_cstr(&memory), text);
     done = atoi(text) == 0;
     buf_done(&host);
     buf_done(&dir);
@@ -105,17 +150,19 @@ static void three_tree(struct three *t)
 
 static void three_look(struct three *t)
 {
-    static const char *const look[] = {"file", "empty", "dir", "dir/sub", "to-file", "missing", "twin", "nowhere"};
+    static const char *const look[] = { "file",    "empty",   "dir",  "dir/sub",
+                                        "to-file", "missing", "twin", "nowhere" };
 
     for (size_t i = 0; i < ARRAY_SIZE(look); i++)
-        three_run(t, &(struct operation){.kind = LSTAT, .a = look[i]});
-    three_run(t, &(struct operation){.kind = LIST, .a = "."});
-    three_run(t, &(struct operation){.kind = LIST, .a = "dir"});
-    three_run(t, &(struct operation){.kind = LIST, .a = "empty"});
-    three_run(t, &(struct operation){.kind = READ, .a = "file"});
+        three_run(t, &(struct operation){ .kind = LSTAT, .a = look[i] });
+    three_run(t, &(struct operation){ .kind = LIST, .a = "." });
+    three_run(t, &(struct operation){ .kind = LIST, .a = "dir" });
+    three_run(t, &(struct operation){ .kind = LIST, .a = "empty" });
+    three_run(t, &(struct operation){ .kind = READ, .a = "file" });
 }
 
-/* Operations in a row, each on a fresh tree: what failed changed nothing, so its tree serves the next one. */
+/* Operations in a row, each on a fresh tree: what failed changed nothing, so its tree serves the
+ * next one. */
 struct row {
     struct three t;
     bool standing;
@@ -132,8 +179,8 @@ static void row_run(struct row *row, const struct operation *o)
     three_look(&row->t);
     /* A link that was moved up may point outside: that is told, and the answer is the same. */
     if (f->denials != 0 && strcmp(f->denied_path, "/file") != 0)
-        test_fail(__FILE__, __LINE__, "%s %s %s: denied %s %s", kind_name(o->kind), o->a ? o->a : "", o->b ? o->b : "",
-                  f->denied_operation, f->denied_path);
+        test_fail(__FILE__, __LINE__, "%s %s %s: denied %s %s", kind_name(o->kind),
+                  o->a ? o->a : "", o->b ? o->b : "", f->denied_operation, f->denied_path);
     row->standing = !done;
     if (done)
         three_done(&row->t);
@@ -152,22 +199,42 @@ static void looking(enum kind kind)
 
     three_tree(&t);
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-        three_run(&t, &(struct operation){.kind = kind, .a = paths[i]});
+        three_run(&t, &(struct operation){ .kind = kind, .a = paths[i] });
     three_done(&t);
 }
 
-TEST(stat) { looking(STAT); }
-TEST(lstat) { looking(LSTAT); }
-TEST(readlink) { looking(READLINK); }
-TEST(list) { looking(LIST); }
-TEST(read) { looking(READ); }
+TEST(stat)
+{
+    looking(STAT);
+}
+TEST(lstat)
+{
+    looking(LSTAT);
+}
+TEST(readlink)
+{
+    looking(READLINK);
+}
+TEST(list)
+{
+    looking(LIST);
+}
+TEST(read)
+{
+    looking(READ);
+}
 
 TEST(open_flags)
 {
-    static const uint32_t modes[] = {VFS_O_READ, VFS_O_WRITE, VFS_O_READ | VFS_O_WRITE};
-    static const uint32_t extra[] = {0, VFS_O_CREATE, VFS_O_CREATE | VFS_O_EXCLUSIVE, VFS_O_DIRECTORY, VFS_O_TRUNCATE,
-                                     VFS_O_CREATE | VFS_O_TRUNCATE, VFS_O_CREATE | VFS_O_DIRECTORY};
-    struct row row = {.standing = false};
+    static const uint32_t modes[] = { VFS_O_READ, VFS_O_WRITE, VFS_O_READ | VFS_O_WRITE };
+    static const uint32_t extra[] = { 0,
+                                      VFS_O_CREATE,
+                                      VFS_O_CREATE | VFS_O_EXCLUSIVE,
+                                      VFS_O_DIRECTORY,
+                                      VFS_O_TRUNCATE,
+                                      VFS_O_CREATE | VFS_O_TRUNCATE,
+                                      VFS_O_CREATE | VFS_O_DIRECTORY };
+    struct row row = { .standing = false };
 
     for (size_t m = 0; m < ARRAY_SIZE(modes); m++)
         for (size_t x = 0; x < ARRAY_SIZE(extra); x++)
@@ -177,35 +244,42 @@ TEST(open_flags)
                 if ((flags & VFS_O_TRUNCATE) && !(flags & VFS_O_WRITE))
                     continue; /* INVALID here, undefined in POSIX */
                 for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-                    row_run(&row, &(struct operation){.kind = OPEN, .a = paths[i], .flags = flags});
+                    row_run(&row,
+                            &(struct operation){ .kind = OPEN, .a = paths[i], .flags = flags });
             }
     row_done(&row);
 }
 
 TEST(names)
 {
-    struct row row = {.standing = false};
+    struct row row = { .standing = false };
 
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-        row_run(&row, &(struct operation){.kind = MKDIR, .a = paths[i]});
-        row_run(&row, &(struct operation){.kind = RMDIR, .a = paths[i]});
-        row_run(&row, &(struct operation){.kind = UNLINK, .a = paths[i]});
-        row_run(&row, &(struct operation){.kind = SYMLINK, .a = "file", .b = paths[i]});
+        row_run(&row, &(struct operation){ .kind = MKDIR, .a = paths[i] });
+        row_run(&row, &(struct operation){ .kind = RMDIR, .a = paths[i] });
+        row_run(&row, &(struct operation){ .kind = UNLINK, .a = paths[i] });
+        row_run(&row, &(struct operation){ .kind = SYMLINK, .a = "file", .b = paths[i] });
     }
     row_done(&row);
 }
 
 static void pairs(enum kind kind)
 {
-    struct row row = {.standing = false};
+    struct row row = { .standing = false };
 
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
         for (size_t k = 0; k < ARRAY_SIZE(paths); k++)
-            row_run(&row, &(struct operation){.kind = kind, .a = paths[i], .b = paths[k]});
+            row_run(&row, &(struct operation){ .kind = kind, .a = paths[i], .b = paths[k] });
     row_done(&row);
 }
 
-TEST(rename) { pairs(RENAME); }
-TEST(link) { pairs(LINK); }
+TEST(rename)
+{
+    pairs(RENAME);
+}
+TEST(link)
+{
+    pairs(LINK);
+}
 
 TEST_MAIN()

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's world above the backings (mount points, folders above them, listings, quotas by rule, revocation, times, identity),
- * random sequences of operations compared with the host, and failing allocations.
+ * The guest's world above the backings (mount points, folders above them, listings, quotas by rule,
+ * revocation, times, identity), random sequences of operations compared with the host, and failing
+ * allocations.
  */
 #include "vfs_operations.h"
 
@@ -16,7 +17,7 @@ static void check_list(struct fixture *f, const char *path, const char *wanted)
 
 TEST(folders_above_mounts)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     struct vfs_stat a, b;
     struct vfs_file *file;
 
@@ -32,7 +33,8 @@ TEST(folders_above_mounts)
     check_list(&f, "a", "b/ ");
     check_list(&f, "a/b", "c/ ");
     check_list(&f, "a/b/c", "");
-    check_list(&f, "work", "file made/ out/ sub/ "); /* `made` is the mount's folder, not the host's link */
+    check_list(&f, "work",
+               "file made/ out/ sub/ "); /* `made` is the mount's folder, not the host's link */
     check_list(&f, "work/made", "deep/ ");
     check_list(&f, "work/made/deep", "inner/ ");
     CHECK_EQ(do_stat(&f, "a/b", true, &a), 0);
@@ -62,7 +64,7 @@ TEST(folders_above_mounts)
 
 TEST(without_any_mount)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     struct vfs_stat st;
 
     fixture_rules(&f, "  - env: {A: b}\n");
@@ -75,13 +77,14 @@ TEST(without_any_mount)
 
 TEST(mount_at_the_root)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     const char *text;
 
     fixture_folder(&f);
     host_put(&f, "file", "x");
     host_symlink(&f, "/file", "link");
-    fixture_rules(&f, "  - {fs: /, from: {dir: @}, allow: rw}\n  - {fs: /tmp, from: memory, allow: rw}\n");
+    fixture_rules(
+        &f, "  - {fs: /, from: {dir: @}, allow: rw}\n  - {fs: /tmp, from: memory, allow: rw}\n");
     check_list(&f, ".", "file link tmp/ ");
     CHECK_EQ(do_get(&f, "link", &text), 0);
     CHECK_EQ(do_put(&f, "tmp/../new", "x"), 0);
@@ -91,7 +94,7 @@ TEST(mount_at_the_root)
 
 TEST(patterns)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     const char *text;
 
     fixture_folder(&f);
@@ -101,7 +104,8 @@ TEST(patterns)
     fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: ro, paths: [\"src/*.py\"]}\n");
     CHECK_EQ(do_get(&f, "w/src/a.py", &text), 0);
     CHECK_EQ(do_get(&f, "w/src/b.txt", &text), VFS_ACCESS);
-    CHECK_EQ(do_get(&f, "w/src/../src/a.py", &text), 0); /* a folder that may not be asked for is left textually */
+    CHECK_EQ(do_get(&f, "w/src/../src/a.py", &text),
+             0);                    /* a folder that may not be asked for is left textually */
     CHECK_EQ(try_stat(&f, "w"), 0); /* a mount's root is known from the folder above */
     CHECK_EQ(f.denials, 1);
     fixture_done(&f);
@@ -109,7 +113,7 @@ TEST(patterns)
 
 TEST(quota_of_the_rule_that_gives_the_verb)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     struct vfs_file *file;
     size_t n;
 
@@ -131,7 +135,7 @@ TEST(quota_of_the_rule_that_gives_the_verb)
 
 TEST(revocation)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     struct vfs_file *file;
     struct vfs_listing *l;
     struct vfs_stat st;
@@ -161,7 +165,7 @@ TEST(revocation)
 
 static void times(struct fixture *f, const char *path)
 {
-    struct vfs_times t = {VFS_TIME_SET, VFS_TIME_SET, -1500000000, 1700000000123456789};
+    struct vfs_times t = { VFS_TIME_SET, VFS_TIME_SET, -1500000000, 1700000000123456789 };
     struct vfs_stat st;
     struct vfs_file *file;
 
@@ -170,7 +174,7 @@ static void times(struct fixture *f, const char *path)
     CHECK_EQ(do_stat(f, path, true, &st), 0);
     CHECK_EQ(st.accessed_ns, -1500000000);
     CHECK_EQ(st.modified_ns, 1700000000123456789);
-    t = (struct vfs_times){.modified = VFS_TIME_NOW};
+    t = (struct vfs_times){ .modified = VFS_TIME_NOW };
     CHECK_EQ(do_open(f, path, VFS_O_READ, &file), 0);
     CHECK_EQ(vfs_set_times(file, &t), 0);
     CHECK_EQ(vfs_stat(file, &st), 0);
@@ -182,14 +186,15 @@ static void times(struct fixture *f, const char *path)
 
 TEST(times_and_identity)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     struct vfs_file *a, *b;
     struct vfs_stat st;
     struct stat host;
 
     fixture_folder(&f);
-    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /x, from: {dir: @}, allow: ro}\n"
-                      "  - {fs: /m, from: memory, allow: rw}\n");
+    fixture_rules(
+        &f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /x, from: {dir: @}, allow: ro}\n"
+            "  - {fs: /m, from: memory, allow: rw}\n");
     times(&f, "w/file");
     times(&f, "m/file");
     CHECK_EQ(do_link(&f, "w/file", "w/twin", false), 0);
@@ -198,7 +203,8 @@ TEST(times_and_identity)
     CHECK(vfs_same_object(a, b));
     CHECK_EQ(vfs_stat(a, &st), 0);
     CHECK(fstatat(f.dir_fd, "file", &host, 0) == 0);
-    CHECK(st.identity[0] != host.st_ino && st.identity[1] != host.st_ino && st.identity[0] != host.st_dev);
+    CHECK(st.identity[0] != host.st_ino && st.identity[1] != host.st_ino &&
+          st.identity[0] != host.st_dev);
     vfs_close(b);
     CHECK_EQ(do_open(&f, "m/file", 0, &b), 0);
     CHECK(!vfs_same_object(a, b));
@@ -210,7 +216,7 @@ TEST(times_and_identity)
 /* Everything that was there from the start to the end is listed exactly once. */
 static void listing_under_change(struct fixture *f, const char *below)
 {
-    char path[64], seen[64] = {0};
+    char path[64], seen[64] = { 0 };
     struct vfs_file *folder;
     struct vfs_listing *l;
     enum vfs_type type;
@@ -246,10 +252,11 @@ static void listing_under_change(struct fixture *f, const char *below)
 
 TEST(listing_while_changing)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
 
     fixture_folder(&f);
-    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+    fixture_rules(
+        &f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
     CHECK_EQ(do_mkdir(&f, "m/d"), 0);
     listing_under_change(&f, "w");
     listing_under_change(&f, "m/d");
@@ -265,7 +272,9 @@ TEST(listing_while_changing)
     fixture_done(&f);
 }
 
-/* ---- random sequences ------------------------------------------------------------------------------------------------------- */
+/* ---- random sequences
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t random_state;
 
@@ -277,21 +286,24 @@ static unsigned pick(unsigned n)
 
 static const char *random_path(void)
 {
-    static const char *const paths[] = {"a", "b", "c", "a/a", "a/b", "b/a", "b/c", "a/a/b", "a/b/c", "b/a/a", "c/a", "a/../b",
-                                        "b/../c/a", "a/", "c/.", "a/b/../a", "c/b/a"};
+    static const char *const paths[] = { "a",        "b",     "c",     "a/a",      "a/b",  "b/a",
+                                         "b/c",      "a/a/b", "a/b/c", "b/a/a",    "c/a",  "a/../b",
+                                         "b/../c/a", "a/",    "c/.",   "a/b/../a", "c/b/a" };
 
     return paths[pick(ARRAY_SIZE(paths))];
 }
 
 static struct operation random_operation(void)
 {
-    static const char *const targets[] = {"a", "b", "../a", "b/a", "c", ".", "..", "a/b/"};
-    static const char *const texts[] = {"x", "hello", "a rather longer text than the others"};
-    static const uint64_t offsets[] = {0, 1, 7, 255, 256, 4000, 65535, 65536, 70000, 131073};
-    static const uint32_t opens[] = {VFS_O_READ, VFS_O_WRITE | VFS_O_CREATE, VFS_O_WRITE | VFS_O_CREATE | VFS_O_EXCLUSIVE,
-                                     VFS_O_WRITE | VFS_O_TRUNCATE, VFS_O_READ | VFS_O_DIRECTORY};
-    static const enum kind likely[] = {OPEN, MKDIR, SYMLINK, WRITE, RENAME, OPEN, MKDIR, LINK};
-    struct operation o = {.kind = pick(2) ? likely[pick(ARRAY_SIZE(likely))] : (enum kind)pick(KINDS)};
+    static const char *const targets[] = { "a", "b", "../a", "b/a", "c", ".", "..", "a/b/" };
+    static const char *const texts[] = { "x", "hello", "a rather longer text than the others" };
+    static const uint64_t offsets[] = { 0, 1, 7, 255, 256, 4000, 65535, 65536, 70000, 131073 };
+    static const uint32_t opens[] = { VFS_O_READ, VFS_O_WRITE | VFS_O_CREATE,
+                                      VFS_O_WRITE | VFS_O_CREATE | VFS_O_EXCLUSIVE,
+                                      VFS_O_WRITE | VFS_O_TRUNCATE, VFS_O_READ | VFS_O_DIRECTORY };
+    static const enum kind likely[] = { OPEN, MKDIR, SYMLINK, WRITE, RENAME, OPEN, MKDIR, LINK };
+    struct operation o = { .kind = pick(2) ? likely[pick(ARRAY_SIZE(likely))]
+                                           : (enum kind)pick(KINDS) };
 
     o.a = o.kind == SYMLINK ? targets[pick(ARRAY_SIZE(targets))] : random_path();
     o.b = random_path();
@@ -302,16 +314,17 @@ static struct operation random_operation(void)
 }
 
 /* 0 or an error; which error is compared exactly in test_vfs_posix. */
-static void compare(const struct operation *o, unsigned step, const char *host, const char *ours, const char *which)
+static void compare(const struct operation *o, unsigned step, const char *host, const char *ours,
+                    const char *which)
 {
     if (strcmp(host, ours) != 0 && (atoi(host) == 0 || atoi(ours) == 0))
-        test_fail(__FILE__, __LINE__, "step %u, %s %s %s %u: %s \"%s\", host \"%s\"", step, kind_name(o->kind), o->a,
-                  o->b, o->flags, which, ours, host);
+        test_fail(__FILE__, __LINE__, "step %u, %s %s %s %u: %s \"%s\", host \"%s\"", step,
+                  kind_name(o->kind), o->a, o->b, o->flags, which, ours, host);
 }
 
 static void random_run(uint64_t seed)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     char host[] = "/tmp/ambit-vfs-XXXXXX";
     struct buf a = BUF_INIT(1 << 20), b = BUF_INIT(1 << 20), c = BUF_INIT(1 << 20);
     int fd;
@@ -320,14 +333,17 @@ static void random_run(uint64_t seed)
     fixture_folder(&f);
     CHECK(mkdtemp(host) != NULL);
     CHECK(chdir("/") == 0);
-    /* Two folders down, so that links upward stay inside the oracle's folder and inside the mounts alike. */
-    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+    /* Two folders down, so that links upward stay inside the oracle's folder and inside the mounts
+     * alike. */
+    fixture_rules(
+        &f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
     fd = open(host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(mkdirat(fd, "r", 0777) == 0 && mkdirat(fd, "r/s", 0777) == 0);
     close(fd);
     fd = openat(AT_FDCWD, host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int below = openat(fd, "r/s", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CHECK(do_mkdir(&f, "w/r") == 0 && do_mkdir(&f, "w/r/s") == 0 && do_mkdir(&f, "m/r") == 0 && do_mkdir(&f, "m/r/s") == 0);
+    CHECK(do_mkdir(&f, "w/r") == 0 && do_mkdir(&f, "w/r/s") == 0 && do_mkdir(&f, "m/r") == 0 &&
+          do_mkdir(&f, "m/r/s") == 0);
     for (unsigned step = 0; step < 400; step++) {
         struct operation o = random_operation();
 
@@ -356,12 +372,13 @@ TEST(random_sequences)
     CHECK_EQ(mem_live(), blocks);
 }
 
-/* Contents: writes, appends and sizes at random, against an array; the whole file read back each time. */
+/* Contents: writes, appends and sizes at random, against an array; the whole file read back each
+ * time. */
 static void contents(struct fixture *f, const char *path)
 {
     enum { MOST = 300000 };
     static uint8_t model[MOST], seen[MOST], bytes[3000];
-    static const uint32_t edges[] = {0, 255, 256, 257, 4096, 65535, 65536, 65537, 131072, 200000};
+    static const uint32_t edges[] = { 0, 255, 256, 257, 4096, 65535, 65536, 65537, 131072, 200000 };
     size_t size = 0, n, part;
     struct vfs_file *file;
 
@@ -407,23 +424,26 @@ static void contents(struct fixture *f, const char *path)
 
 TEST(contents_at_random)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
 
     random_state = 7;
     fixture_folder(&f);
-    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+    fixture_rules(
+        &f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
     contents(&f, "w/file");
     contents(&f, "m/file");
     fixture_done(&f);
 }
 
-/* ---- failing allocations ------------------------------------------------------------------------------------------------------ */
+/* ---- failing allocations
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int made_and_freed(struct fixture *f, const struct grant_rules *rules)
 {
-    struct vfs_audit audit = {f, fixture_denied, fixture_used};
+    struct vfs_audit audit = { f, fixture_denied, fixture_used };
     struct error e = ERROR_INIT;
-    int fds[2] = {-1, -1}, r;
+    int fds[2] = { -1, -1 }, r;
     struct vfs *v;
 
     for (size_t i = 0; i < 2; i++)
@@ -439,17 +459,17 @@ static int made_and_freed(struct fixture *f, const struct grant_rules *rules)
 static int used_up(struct fixture *f, const char *below)
 {
     struct operation steps[] = {
-        {.kind = MKDIR, .a = "d"},
-        {.kind = OPEN, .a = "d/f", .flags = VFS_O_WRITE | VFS_O_CREATE},
-        {.kind = WRITE, .a = "d/f", .text = "text", .offset = 70000},
-        {.kind = SYMLINK, .a = "d", .b = "l"},
-        {.kind = LINK, .a = "l/f", .b = "l/g"},
-        {.kind = RENAME, .a = "d/g", .b = "h"},
-        {.kind = READ, .a = "h"},
-        {.kind = UNLINK, .a = "h"},
-        {.kind = UNLINK, .a = "l"},
-        {.kind = UNLINK, .a = "d/f"},
-        {.kind = RMDIR, .a = "d"},
+        { .kind = MKDIR, .a = "d" },
+        { .kind = OPEN, .a = "d/f", .flags = VFS_O_WRITE | VFS_O_CREATE },
+        { .kind = WRITE, .a = "d/f", .text = "text", .offset = 70000 },
+        { .kind = SYMLINK, .a = "d", .b = "l" },
+        { .kind = LINK, .a = "l/f", .b = "l/g" },
+        { .kind = RENAME, .a = "d/g", .b = "h" },
+        { .kind = READ, .a = "h" },
+        { .kind = UNLINK, .a = "h" },
+        { .kind = UNLINK, .a = "l" },
+        { .kind = UNLINK, .a = "d/f" },
+        { .kind = RMDIR, .a = "d" },
     };
     char a[64], b[64];
     int r = 0;
@@ -472,12 +492,13 @@ static int used_up(struct fixture *f, const char *below)
 static void torture(const char *below)
 {
     for (long n = 1;; n++) {
-        struct fixture f = {0};
+        struct fixture f = { 0 };
         int fds = count_fds(), r;
         long blocks = mem_live();
 
         fixture_folder(&f);
-        fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+        fixture_rules(
+            &f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
         mem_fail_after(n);
         r = used_up(&f, below);
         mem_fail_after(0);
@@ -492,11 +513,12 @@ static void torture(const char *below)
 
 TEST(allocations_fail)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     int fds;
 
     fixture_folder(&f);
-    fixture_rules(&f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
+    fixture_rules(
+        &f, "  - {fs: /w, from: {dir: @}, allow: rw}\n  - {fs: /m, from: memory, allow: rw}\n");
     fds = count_fds();
     TORTURE(made_and_freed(&f, f.rules));
     CHECK_EQ(count_fds(), fds);
@@ -508,7 +530,7 @@ TEST(allocations_fail)
 /* The memory quota comes back to what it was when all is removed. */
 TEST(memory_is_given_back)
 {
-    struct fixture f = {0};
+    struct fixture f = { 0 };
     char path[64];
 
     fixture_rules(&f, "  - {fs: /m, from: memory, allow: rw, max_bytes: 4MiB, max_files: 5000}\n");

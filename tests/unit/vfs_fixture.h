@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For the tests of the filesystem: a vfs under rules written as YAML, what its audit heard, a temporary folder, and operations as
- * data that run on a vfs or, as the oracle, on the host itself.
+ * For the tests of the filesystem: a vfs under rules written as YAML, what its audit heard, a
+ * temporary folder, and operations as data that run on a vfs or, as the oracle, on the host itself.
  */
 #pragma once
 
@@ -29,8 +29,8 @@ struct fixture {
     uint64_t bytes_read, bytes_written, uses;
 };
 
-static inline void fixture_denied(void *context, const char *operation, const char *guest, uint32_t verbs,
-                                  struct grant_decision d)
+static inline void fixture_denied(void *context, const char *operation, const char *guest,
+                                  uint32_t verbs, struct grant_decision d)
 {
     struct fixture *f = context;
 
@@ -41,7 +41,8 @@ static inline void fixture_denied(void *context, const char *operation, const ch
     f->denied_reason = d.reason;
 }
 
-static inline void fixture_used(void *context, uint32_t rule, uint32_t verbs, uint64_t bytes_read, uint64_t bytes_written)
+static inline void fixture_used(void *context, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
+                                uint64_t bytes_written)
 {
     struct fixture *f = context;
 
@@ -57,7 +58,8 @@ static inline int64_t fixture_now(void *context)
     return f->clock += 1000;
 }
 
-/* A temporary folder; what is in it goes when the process of the test's runner cleans /tmp, and fixture_done removes it. */
+/* A temporary folder; what is in it goes when the process of the test's runner cleans /tmp, and
+ * fixture_done removes it. */
 static inline void fixture_folder(struct fixture *f)
 {
     snprintf(f->dir, sizeof(f->dir), "/tmp/ambit-vfs-XXXXXX");
@@ -71,7 +73,7 @@ static inline int fixture_try(struct fixture *f, const char *grants, struct erro
 {
     struct buf text = BUF_INIT(1 << 16);
     struct grant_set *set = NULL;
-    struct vfs_audit audit = {f, fixture_denied, fixture_used};
+    struct vfs_audit audit = { f, fixture_denied, fixture_used };
     int fds[16], r;
 
     buf_puts(&text, "version: 1\ngrants:\n");
@@ -92,7 +94,8 @@ static inline int fixture_try(struct fixture *f, const char *grants, struct erro
     for (size_t i = 0; i < grant_rules_mount_count(f->rules); i++) {
         const struct grant_mount *m = grant_rules_mount(f->rules, i);
 
-        fds[i] = m->backing == GRANT_BACKING_DIR ? open(m->host, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        fds[i] = m->backing == GRANT_BACKING_DIR ? open(m->host, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                                                 : -1;
     }
     r = vfs_new(f->rules, fds, &audit, fixture_now, f, &f->v, e);
     if (r == 0)
@@ -108,7 +111,8 @@ static inline void fixture_rules(struct fixture *f, const char *grants)
         test_fail(__FILE__, __LINE__, "%s", e.what);
 }
 
-static inline int folder_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+static inline int folder_remove_one(const char *path, const struct stat *st, int kind,
+                                    struct FTW *at)
 {
     return remove(path);
 }
@@ -149,9 +153,11 @@ static inline int count_fds(void)
     return n;
 }
 
-/* ---- short forms: paths are strings relative to "/" ---------------------------------------------------------------------- */
+/* ---- short forms: paths are strings relative to "/"
+ * ---------------------------------------------------------------------- */
 
-static inline int do_open(struct fixture *f, const char *path, uint32_t flags, struct vfs_file **ret)
+static inline int do_open(struct fixture *f, const char *path, uint32_t flags,
+                          struct vfs_file **ret)
 {
     return vfs_open(f->root, path, strlen(path), flags, ret);
 }
@@ -179,9 +185,18 @@ static inline int try_stat(struct fixture *f, const char *path)
     return do_stat(f, path, true, &st);
 }
 
-static inline int do_mkdir(struct fixture *f, const char *path) { return vfs_mkdir(f->root, path, strlen(path)); }
-static inline int do_rmdir(struct fixture *f, const char *path) { return vfs_rmdir(f->root, path, strlen(path)); }
-static inline int do_unlink(struct fixture *f, const char *path) { return vfs_unlink(f->root, path, strlen(path)); }
+static inline int do_mkdir(struct fixture *f, const char *path)
+{
+    return vfs_mkdir(f->root, path, strlen(path));
+}
+static inline int do_rmdir(struct fixture *f, const char *path)
+{
+    return vfs_rmdir(f->root, path, strlen(path));
+}
+static inline int do_unlink(struct fixture *f, const char *path)
+{
+    return vfs_unlink(f->root, path, strlen(path));
+}
 
 static inline int do_rename(struct fixture *f, const char *a, const char *b)
 {
@@ -229,7 +244,8 @@ static inline int do_get(struct fixture *f, const char *path, const char **ret)
     return r;
 }
 
-/* The names in a folder, sorted, each followed by a space and folders by a slash before it; or the error. */
+/* The names in a folder, sorted, each followed by a space and folders by a slash before it; or the
+ * error. */
 static inline int do_list(struct fixture *f, const char *path, struct buf *ret)
 {
     struct vfs_file *file;
@@ -273,7 +289,10 @@ static inline void host_put(struct fixture *f, const char *path, const char *tex
     close(fd);
 }
 
-static inline void host_mkdir(struct fixture *f, const char *path) { CHECK(mkdirat(f->dir_fd, path, 0777) == 0); }
+static inline void host_mkdir(struct fixture *f, const char *path)
+{
+    CHECK(mkdirat(f->dir_fd, path, 0777) == 0);
+}
 
 static inline void host_symlink(struct fixture *f, const char *target, const char *path)
 {

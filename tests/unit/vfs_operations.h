@@ -1,14 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Filesystem operations as data. The same operation runs on a vfs (below one of its folders) and on the host itself; each gives a
- * line of text, and equal lines are the test: Linux is the model of POSIX here.
+ * Filesystem operations as data. The same operation runs on a vfs (below one of its folders) and on
+ * the host itself; each gives a line of text, and equal lines are the test: Linux is the model of
+ * POSIX here.
  */
 #pragma once
 
 #include "vfs_fixture.h"
 
 enum kind {
-    OPEN, STAT, LSTAT, MKDIR, RMDIR, UNLINK, RENAME, LINK, SYMLINK, READLINK, LIST, WRITE, READ, TRUNCATE, APPEND, KINDS
+    OPEN,
+    STAT,
+    LSTAT,
+    MKDIR,
+    RMDIR,
+    UNLINK,
+    RENAME,
+    LINK,
+    SYMLINK,
+    READLINK,
+    LIST,
+    WRITE,
+    READ,
+    TRUNCATE,
+    APPEND,
+    KINDS
 };
 
 struct operation {
@@ -21,19 +37,23 @@ struct operation {
 
 static inline const char *kind_name(enum kind k)
 {
-    static const char *const names[] = {"open", "stat", "lstat", "mkdir", "rmdir", "unlink", "rename", "link", "symlink",
-                                        "readlink", "list", "write", "read", "truncate", "append"};
+    static const char *const names[] = { "open",   "stat",   "lstat", "mkdir",    "rmdir",
+                                         "unlink", "rename", "link",  "symlink",  "readlink",
+                                         "list",   "write",  "read",  "truncate", "append" };
     return names[k];
 }
 
 static inline void put_stat(struct buf *out, enum vfs_type type, uint64_t links, uint64_t size)
 {
     buf_printf(out, "type %d", (int)type);
-    if (type != VFS_TYPE_DIRECTORY) /* what a folder's size and links are differs between file systems */
-        buf_printf(out, " links %llu size %llu", (unsigned long long)links, (unsigned long long)size);
+    if (type !=
+        VFS_TYPE_DIRECTORY) /* what a folder's size and links are differs between file systems */
+        buf_printf(out, " links %llu size %llu", (unsigned long long)links,
+                   (unsigned long long)size);
 }
 
-static inline int run_read(struct fixture *f, const char *path, const struct operation *o, struct buf *out)
+static inline int run_read(struct fixture *f, const char *path, const struct operation *o,
+                           struct buf *out)
 {
     char bytes[4096];
     struct vfs_file *file;
@@ -69,7 +89,8 @@ static inline int run_change(struct fixture *f, const char *path, const struct o
     return r;
 }
 
-static inline int run_vfs_paths(struct fixture *f, const struct operation *o, const char *a, const char *b, struct buf *out)
+static inline int run_vfs_paths(struct fixture *f, const struct operation *o, const char *a,
+                                const char *b, struct buf *out)
 {
     struct vfs_stat st;
     struct vfs_file *file;
@@ -89,23 +110,37 @@ static inline int run_vfs_paths(struct fixture *f, const struct operation *o, co
         if (r == 0)
             put_stat(out, st.type, st.links, st.size);
         return r;
-    case MKDIR: return do_mkdir(f, a);
-    case RMDIR: return do_rmdir(f, a);
-    case UNLINK: return do_unlink(f, a);
-    case RENAME: return do_rename(f, a, b);
-    case LINK: return do_link(f, a, b, false);
-    case SYMLINK: return do_symlink(f, o->a, b);
-    case READLINK: return vfs_readlink(f->root, a, strlen(a), out);
-    case LIST: return do_list(f, a, out);
-    case READ: return run_read(f, a, o, out);
-    case WRITE: case TRUNCATE: case APPEND: return run_change(f, a, o);
-    case KINDS: break;
+    case MKDIR:
+        return do_mkdir(f, a);
+    case RMDIR:
+        return do_rmdir(f, a);
+    case UNLINK:
+        return do_unlink(f, a);
+    case RENAME:
+        return do_rename(f, a, b);
+    case LINK:
+        return do_link(f, a, b, false);
+    case SYMLINK:
+        return do_symlink(f, o->a, b);
+    case READLINK:
+        return vfs_readlink(f->root, a, strlen(a), out);
+    case LIST:
+        return do_list(f, a, out);
+    case READ:
+        return run_read(f, a, o, out);
+    case WRITE:
+    case TRUNCATE:
+    case APPEND:
+        return run_change(f, a, o);
+    case KINDS:
+        break;
     }
     return -1;
 }
 
 /* `below`: the folder in the guest's world that takes the place of the host's, "w" or "m". */
-static inline void run_vfs(struct fixture *f, const char *below, const struct operation *o, struct buf *out)
+static inline void run_vfs(struct fixture *f, const char *below, const struct operation *o,
+                           struct buf *out)
 {
     static char a[3 * VFS_PATH_MAX], b[3 * VFS_PATH_MAX];
     struct buf text = BUF_INIT(1 << 20);
@@ -120,7 +155,9 @@ static inline void run_vfs(struct fixture *f, const char *below, const struct op
     buf_done(&text);
 }
 
-/* ---- the same on the host ------------------------------------------------------------------------------------------------ */
+/* ---- the same on the host
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static inline int host_result(long r)
 {
@@ -187,7 +224,10 @@ static inline int host_list(int at, const char *path, struct buf *out)
 static inline int host_file(int at, const struct operation *o, struct buf *out)
 {
     char bytes[4096];
-    int fd = openat(at, o->a, (o->kind == READ ? O_RDONLY : O_WRONLY) | (o->kind == APPEND ? O_APPEND : 0) | O_CLOEXEC), r;
+    int fd = openat(at, o->a,
+                    (o->kind == READ ? O_RDONLY : O_WRONLY) | (o->kind == APPEND ? O_APPEND : 0) |
+                        O_CLOEXEC),
+        r;
     ssize_t n;
 
     if (fd < 0)
@@ -201,9 +241,15 @@ static inline int host_file(int at, const struct operation *o, struct buf *out)
             buf_append(out, bytes, (size_t)n);
         }
         break;
-    case WRITE: r = host_result(pwrite(fd, o->text, strlen(o->text), (off_t)o->offset)); break;
-    case APPEND: r = host_result(write(fd, o->text, strlen(o->text))); break;
-    default: r = host_result(ftruncate(fd, (off_t)o->offset)); break;
+    case WRITE:
+        r = host_result(pwrite(fd, o->text, strlen(o->text), (off_t)o->offset));
+        break;
+    case APPEND:
+        r = host_result(write(fd, o->text, strlen(o->text)));
+        break;
+    default:
+        r = host_result(ftruncate(fd, (off_t)o->offset));
+        break;
     }
     close(fd);
     return r;
@@ -217,27 +263,40 @@ static inline int run_host_code(int at, const struct operation *o, struct buf *o
     int r;
 
     switch (o->kind) {
-    case OPEN: return host_open(at, o, out);
+    case OPEN:
+        return host_open(at, o, out);
     case STAT:
     case LSTAT:
         r = host_result(fstatat(at, o->a, &st, o->kind == STAT ? 0 : AT_SYMLINK_NOFOLLOW));
         if (r == 0)
             put_stat(out, host_type(st.st_mode), st.st_nlink, (uint64_t)st.st_size);
         return r;
-    case MKDIR: return host_result(mkdirat(at, o->a, 0777));
-    case RMDIR: return host_result(unlinkat(at, o->a, AT_REMOVEDIR));
-    case UNLINK: return host_result(unlinkat(at, o->a, 0));
-    case RENAME: return host_result(renameat(at, o->a, at, o->b));
-    case LINK: return host_result(linkat(at, o->a, at, o->b, 0));
-    case SYMLINK: return host_result(symlinkat(o->a, at, o->b));
+    case MKDIR:
+        return host_result(mkdirat(at, o->a, 0777));
+    case RMDIR:
+        return host_result(unlinkat(at, o->a, AT_REMOVEDIR));
+    case UNLINK:
+        return host_result(unlinkat(at, o->a, 0));
+    case RENAME:
+        return host_result(renameat(at, o->a, at, o->b));
+    case LINK:
+        return host_result(linkat(at, o->a, at, o->b, 0));
+    case SYMLINK:
+        return host_result(symlinkat(o->a, at, o->b));
     case READLINK:
         n = readlinkat(at, o->a, target, sizeof(target));
         if (n >= 0)
             buf_append(out, target, (size_t)n);
         return host_result(n);
-    case LIST: return host_list(at, o->a, out);
-    case READ: case WRITE: case TRUNCATE: case APPEND: return host_file(at, o, out);
-    case KINDS: break;
+    case LIST:
+        return host_list(at, o->a, out);
+    case READ:
+    case WRITE:
+    case TRUNCATE:
+    case APPEND:
+        return host_file(at, o, out);
+    case KINDS:
+        break;
     }
     return -1;
 }

@@ -2,20 +2,24 @@
 /*
  * Backing: a folder of the host.
  *
- * Model. Every path is opened with openat2 under one descriptor with RESOLVE_BENEATH (never above it), RESOLVE_NO_SYMLINKS (so
- * what is opened is the very path that was matched, swap or no swap), RESOLVE_NO_MAGICLINKS and RESOLVE_NO_XDEV (not into another
- * file system or bind mount, so neither into procfs nor anything else mounted there). One call for the whole path; only when it
- * says ELOOP is the path walked name by name to find the link, which walk.c then expands.
+ * Model. Every path is opened with openat2 under one descriptor with RESOLVE_BENEATH (never above
+ * it), RESOLVE_NO_SYMLINKS (so what is opened is the very path that was matched, swap or no swap),
+ * RESOLVE_NO_MAGICLINKS and RESOLVE_NO_XDEV (not into another file system or bind mount, so neither
+ * into procfs nor anything else mounted there). One call for the whole path; only when it says
+ * ELOOP is the path walked name by name to find the link, which walk.c then expands.
  *
  * Invariants.
- *  - Only regular files are opened, and folders for listing. A name is first opened with O_PATH, which wakes nobody up: opening a
- *    device can rewind a tape or arm a watchdog, opening a FIFO lets its other end go on. Then it is opened in earnest, with
- *    O_NONBLOCK because a FIFO or a leased file may have come in between and the host must not wait for it, and O_NOCTTY for a
- *    terminal, and what was opened is looked at again before anybody uses it. (A device swapped in between by somebody who can
- *    rename devices in the granted folder would be opened and closed; a guest cannot make or move one.)
- *  - Names are made, removed and moved relative to a descriptor of their folder, opened the same way; those system calls do not
- *    follow the last name.
- *  - A file that is setuid or setgid is not opened for writing: its bits must not end up on bytes that a guest chose.
+ *  - Only regular files are opened, and folders for listing. A name is first opened with O_PATH,
+ * which wakes nobody up: opening a device can rewind a tape or arm a watchdog, opening a FIFO lets
+ * its other end go on. Then it is opened in earnest, with O_NONBLOCK because a FIFO or a leased
+ * file may have come in between and the host must not wait for it, and O_NOCTTY for a terminal, and
+ * what was opened is looked at again before anybody uses it. (A device swapped in between by
+ * somebody who can rename devices in the granted folder would be opened and closed; a guest cannot
+ * make or move one.)
+ *  - Names are made, removed and moved relative to a descriptor of their folder, opened the same
+ * way; those system calls do not follow the last name.
+ *  - A file that is setuid or setgid is not opened for writing: its bits must not end up on bytes
+ * that a guest chose.
  *  - A folder whose rules never write is never written, whatever the layers above decide.
  *
  * Times of change come from the host's clock, as it writes them.
@@ -40,7 +44,8 @@
 
 /* Tests weaken this to show that each flag is what stops its attack. */
 #ifndef DIR_RESOLVE
-#define DIR_RESOLVE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+#define DIR_RESOLVE \
+    (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 #endif
 
 #define DIR_ATTEMPTS 64 /* a host that swaps names while we look */
@@ -58,12 +63,12 @@ static struct dir *dir_of(struct vfs_backing *b)
     return (struct dir *)b;
 }
 
-/* ---- reaching a path -------------------------------------------------------------------------------------------------- */
+/* ---- reaching a path ---- */
 
 /* A descriptor, or −errno. "" is the folder `at` itself. */
 static int dir_openat(int at, const char *path, uint64_t flags, uint64_t mode)
 {
-    struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = DIR_RESOLVE};
+    struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = DIR_RESOLVE };
     long fd;
 
     do
@@ -108,7 +113,8 @@ static int dir_check_link(int fd, unsigned which, size_t prefix, struct vfs_syml
 }
 
 /* Name by name, until a link: VFS_SYMLINK, an error, or 0 when there is none (any more). */
-static int dir_find_link(struct dir *d, struct vfs_path path, unsigned which, struct vfs_symlink *link)
+static int dir_find_link(struct dir *d, struct vfs_path path, unsigned which,
+                         struct vfs_symlink *link)
 {
     int at CLEANUP(fd_closep) = -1;
     size_t start = 0, end;
@@ -136,14 +142,16 @@ static int dir_find_link(struct dir *d, struct vfs_path path, unsigned which, st
 }
 
 /* What to do after openat2 failed with `errno_value`: 0 = try again, else the answer. */
-static int dir_failed(struct dir *d, struct vfs_path path, unsigned which, int errno_value, struct vfs_symlink *link)
+static int dir_failed(struct dir *d, struct vfs_path path, unsigned which, int errno_value,
+                      struct vfs_symlink *link)
 {
     return errno_value == ELOOP ? dir_find_link(d, path, which, link) : dir_error(errno_value);
 }
 
-/* An O_PATH descriptor of exactly `path`; `follow` decides only whether a link as the last name is in the way. */
-static int dir_reach(struct dir *d, struct vfs_path path, bool follow, int *ret_fd, struct stat *ret_st,
-                     struct vfs_symlink *link)
+/* An O_PATH descriptor of exactly `path`; `follow` decides only whether a link as the last name is
+ * in the way. */
+static int dir_reach(struct dir *d, struct vfs_path path, bool follow, int *ret_fd,
+                     struct stat *ret_st, struct vfs_symlink *link)
 {
     int fd, r;
 
@@ -169,11 +177,12 @@ static int dir_reach(struct dir *d, struct vfs_path path, bool follow, int *ret_
     return VFS_LOOP;
 }
 
-/* The folder that holds the last name. `buffer` is the caller's, VFS_PATH_MAX long; only what is used of it is touched. */
-static int dir_parent(struct dir *d, struct vfs_path path, unsigned which, char *buffer, int *ret_fd,
-                      const char **ret_name, struct vfs_symlink *link)
+/* The folder that holds the last name. `buffer` is the caller's, VFS_PATH_MAX long; only what is
+ * used of it is touched. */
+static int dir_parent(struct dir *d, struct vfs_path path, unsigned which, char *buffer,
+                      int *ret_fd, const char **ret_name, struct vfs_symlink *link)
 {
-    struct vfs_path parent = {buffer, 0};
+    struct vfs_path parent = { buffer, 0 };
     size_t name_size;
     int fd, r;
 
@@ -195,7 +204,7 @@ static int dir_parent(struct dir *d, struct vfs_path path, unsigned which, char 
     return VFS_LOOP;
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static int64_t dir_ns(struct timespec t)
 {
@@ -213,20 +222,28 @@ static struct timespec dir_timespec(int64_t ns)
 
     if (left < 0)
         s--, left += (int64_t)NS_PER_S;
-    return (struct timespec){.tv_sec = s, .tv_nsec = left};
+    return (struct timespec){ .tv_sec = s, .tv_nsec = left };
 }
 
 static enum vfs_type dir_type(mode_t mode)
 {
     switch (mode & S_IFMT) {
-    case S_IFREG: return VFS_TYPE_REGULAR;
-    case S_IFDIR: return VFS_TYPE_DIRECTORY;
-    case S_IFLNK: return VFS_TYPE_SYMLINK;
-    case S_IFBLK: return VFS_TYPE_BLOCK;
-    case S_IFCHR: return VFS_TYPE_CHARACTER;
-    case S_IFIFO: return VFS_TYPE_FIFO;
-    case S_IFSOCK: return VFS_TYPE_SOCKET;
-    default: return VFS_TYPE_UNKNOWN;
+    case S_IFREG:
+        return VFS_TYPE_REGULAR;
+    case S_IFDIR:
+        return VFS_TYPE_DIRECTORY;
+    case S_IFLNK:
+        return VFS_TYPE_SYMLINK;
+    case S_IFBLK:
+        return VFS_TYPE_BLOCK;
+    case S_IFCHR:
+        return VFS_TYPE_CHARACTER;
+    case S_IFIFO:
+        return VFS_TYPE_FIFO;
+    case S_IFSOCK:
+        return VFS_TYPE_SOCKET;
+    default:
+        return VFS_TYPE_UNKNOWN;
     }
 }
 
@@ -239,7 +256,7 @@ static void dir_stat_of(const struct stat *st, struct vfs_stat *ret)
         .accessed_ns = dir_ns(st->st_atim),
         .modified_ns = dir_ns(st->st_mtim),
         .changed_ns = dir_ns(st->st_ctim),
-        .identity = {st->st_dev, st->st_ino},
+        .identity = { st->st_dev, st->st_ino },
     };
 }
 
@@ -256,7 +273,8 @@ static int dir_stat(struct vfs_backing *b, struct vfs_path path, bool follow, st
     return 0;
 }
 
-static int dir_readlink(struct vfs_backing *b, struct vfs_path path, struct buf *ret_target, struct vfs_symlink *link)
+static int dir_readlink(struct vfs_backing *b, struct vfs_path path, struct buf *ret_target,
+                        struct vfs_symlink *link)
 {
     struct stat st;
     int fd, r = dir_reach(dir_of(b), path, false, &fd, &st, link);
@@ -271,7 +289,7 @@ static int dir_readlink(struct vfs_backing *b, struct vfs_path path, struct buf 
     return buf_status(ret_target) == 0 ? 0 : VFS_INSUFFICIENT_MEMORY;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static uint64_t open_host_flags(uint32_t flags)
 {
@@ -301,8 +319,8 @@ static int open_check(int fd, uint32_t flags)
 }
 
 /* 0, an answer, or −EAGAIN when the name changed under us. */
-static int open_existing(struct dir *d, struct vfs_path path, uint32_t flags, struct vfs_opened *ret,
-                         struct vfs_symlink *link)
+static int open_existing(struct dir *d, struct vfs_path path, uint32_t flags,
+                         struct vfs_opened *ret, struct vfs_symlink *link)
 {
     struct stat st;
     int fd, r = dir_reach(d, path, true, &fd, &st, link);
@@ -310,12 +328,12 @@ static int open_existing(struct dir *d, struct vfs_path path, uint32_t flags, st
     if (r != 0)
         return r;
     if (S_ISREG(st.st_mode) && !(flags & (VFS_O_READ | VFS_O_WRITE | VFS_O_DIRECTORY))) {
-        *ret = (struct vfs_opened){.type = VFS_TYPE_REGULAR, .handle.fd = fd};
+        *ret = (struct vfs_opened){ .type = VFS_TYPE_REGULAR, .handle.fd = fd };
         return 0;
     }
     fd_close(fd);
     if (S_ISDIR(st.st_mode)) {
-        *ret = (struct vfs_opened){.type = VFS_TYPE_DIRECTORY};
+        *ret = (struct vfs_opened){ .type = VFS_TYPE_DIRECTORY };
         return flags & (VFS_O_WRITE | VFS_O_CREATE) ? VFS_IS_DIRECTORY : 0;
     }
     if (flags & VFS_O_DIRECTORY)
@@ -332,12 +350,13 @@ static int open_existing(struct dir *d, struct vfs_path path, uint32_t flags, st
         fd_close(fd);
         return r;
     }
-    *ret = (struct vfs_opened){.type = VFS_TYPE_REGULAR, .handle.fd = fd};
+    *ret = (struct vfs_opened){ .type = VFS_TYPE_REGULAR, .handle.fd = fd };
     return 0;
 }
 
 /* O_EXCL: what comes back was made just now, so it is a regular file of ours. */
-static int open_new(struct dir *d, struct vfs_path path, uint32_t flags, struct vfs_opened *ret, struct vfs_symlink *link)
+static int open_new(struct dir *d, struct vfs_path path, uint32_t flags, struct vfs_opened *ret,
+                    struct vfs_symlink *link)
 {
     int fd = dir_openat(d->fd, path.text, open_host_flags(flags) | O_CREAT | O_EXCL, DIR_MODE_FILE);
 
@@ -350,12 +369,12 @@ static int open_new(struct dir *d, struct vfs_path path, uint32_t flags, struct 
     }
     if (fd < 0)
         return dir_error(-fd);
-    *ret = (struct vfs_opened){.type = VFS_TYPE_REGULAR, .created = true, .handle.fd = fd};
+    *ret = (struct vfs_opened){ .type = VFS_TYPE_REGULAR, .created = true, .handle.fd = fd };
     return 0;
 }
 
-static int dir_open(struct vfs_backing *b, struct vfs_path path, uint32_t flags, struct vfs_opened *ret,
-                    struct vfs_symlink *link)
+static int dir_open(struct vfs_backing *b, struct vfs_path path, uint32_t flags,
+                    struct vfs_opened *ret, struct vfs_symlink *link)
 {
     struct dir *d = dir_of(b);
     int r;
@@ -372,7 +391,7 @@ static int dir_open(struct vfs_backing *b, struct vfs_path path, uint32_t flags,
     return VFS_BUSY;
 }
 
-/* ---- through a handle --------------------------------------------------------------------------------------------------- */
+/* ---- through a handle ---- */
 
 static void dir_close(struct vfs_backing *b, union vfs_handle h)
 {
@@ -391,7 +410,7 @@ static int dir_file_stat(struct vfs_backing *b, union vfs_handle h, struct vfs_s
 
 static int dir_utimens(int fd, const struct vfs_times *t)
 {
-    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
 
     if (t->accessed == VFS_TIME_SET)
         times[0] = dir_timespec(t->accessed_ns);
@@ -405,8 +424,8 @@ static int dir_file_set_times(struct vfs_backing *b, union vfs_handle h, const s
     return dir_of(b)->writable ? dir_utimens(h.fd, t) : VFS_READ_ONLY;
 }
 
-static int dir_set_times_at(struct vfs_backing *b, struct vfs_path path, bool follow, const struct vfs_times *t,
-                            struct vfs_symlink *link)
+static int dir_set_times_at(struct vfs_backing *b, struct vfs_path path, bool follow,
+                            const struct vfs_times *t, struct vfs_symlink *link)
 {
     struct stat st;
     int fd, r;
@@ -416,12 +435,14 @@ static int dir_set_times_at(struct vfs_backing *b, struct vfs_path path, bool fo
     r = dir_reach(dir_of(b), path, follow, &fd, &st, link);
     if (r != 0)
         return r;
-    r = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode) ? dir_utimens(fd, t) : VFS_NOT_REGULAR;
+    r = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode) ? dir_utimens(fd, t)
+                                                                          : VFS_NOT_REGULAR;
     fd_close(fd);
     return r;
 }
 
-static int dir_read(struct vfs_backing *b, union vfs_handle h, uint64_t offset, void *into, size_t size, size_t *ret_size)
+static int dir_read(struct vfs_backing *b, union vfs_handle h, uint64_t offset, void *into,
+                    size_t size, size_t *ret_size)
 {
     ssize_t n;
 
@@ -434,16 +455,17 @@ static int dir_read(struct vfs_backing *b, union vfs_handle h, uint64_t offset, 
     return 0;
 }
 
-static int dir_write(struct vfs_backing *b, union vfs_handle h, uint64_t offset, const void *bytes, size_t size,
-                     size_t *ret_size)
+static int dir_write(struct vfs_backing *b, union vfs_handle h, uint64_t offset, const void *bytes,
+                     size_t size, size_t *ret_size)
 {
-    struct iovec vector = {.iov_base = (void *)bytes, .iov_len = size};
+    struct iovec vector = { .iov_base = (void *)bytes, .iov_len = size };
     ssize_t n;
 
     if (!dir_of(b)->writable)
         return VFS_READ_ONLY;
     do
-        n = offset == VFS_APPEND ? pwritev2(h.fd, &vector, 1, 0, RWF_APPEND) : pwrite(h.fd, bytes, size, (off_t)offset);
+        n = offset == VFS_APPEND ? pwritev2(h.fd, &vector, 1, 0, RWF_APPEND)
+                                 : pwrite(h.fd, bytes, size, (off_t)offset);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return vfs_error_of_errno(errno);
@@ -468,7 +490,7 @@ static int dir_sync(struct vfs_backing *b, union vfs_handle h, bool data_only)
     return r == 0 || errno == EBADF || errno == EROFS ? 0 : vfs_error_of_errno(errno);
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static int dir_mkdir(struct vfs_backing *b, struct vfs_path path, struct vfs_symlink *link)
 {
@@ -486,7 +508,8 @@ static int dir_mkdir(struct vfs_backing *b, struct vfs_path path, struct vfs_sym
     return r;
 }
 
-static int dir_remove(struct vfs_backing *b, struct vfs_path path, int flags, struct vfs_symlink *link)
+static int dir_remove(struct vfs_backing *b, struct vfs_path path, int flags,
+                      struct vfs_symlink *link)
 {
     char buffer[VFS_PATH_MAX] VFS_SCRATCH;
     const char *name;
@@ -515,8 +538,8 @@ static int dir_unlink(struct vfs_backing *b, struct vfs_path path, struct vfs_sy
 }
 
 /* Both parents, then one system call on their last names. */
-static int dir_pair(struct dir *d, struct vfs_path from, struct vfs_path to, int (*act)(int, const char *, int, const char *),
-                    struct vfs_symlink *link)
+static int dir_pair(struct dir *d, struct vfs_path from, struct vfs_path to,
+                    int (*act)(int, const char *, int, const char *), struct vfs_symlink *link)
 {
     char buffer[VFS_PATH_MAX] VFS_SCRATCH;
     int from_parent CLEANUP(fd_closep) = -1;
@@ -541,19 +564,22 @@ static int link_names(int from, const char *from_name, int to, const char *to_na
     return linkat(from, from_name, to, to_name, 0);
 }
 
-static int dir_rename(struct vfs_backing *b, struct vfs_path from, struct vfs_path to, struct vfs_symlink *link)
+static int dir_rename(struct vfs_backing *b, struct vfs_path from, struct vfs_path to,
+                      struct vfs_symlink *link)
 {
     int r = dir_pair(dir_of(b), from, to, renameat, link);
 
     return r == VFS_EXIST ? VFS_NOT_EMPTY : r;
 }
 
-static int dir_link(struct vfs_backing *b, struct vfs_path from, struct vfs_path to, struct vfs_symlink *link)
+static int dir_link(struct vfs_backing *b, struct vfs_path from, struct vfs_path to,
+                    struct vfs_symlink *link)
 {
     return dir_pair(dir_of(b), from, to, link_names, link);
 }
 
-static int dir_symlink(struct vfs_backing *b, const char *target, struct vfs_path path, struct vfs_symlink *link)
+static int dir_symlink(struct vfs_backing *b, const char *target, struct vfs_path path,
+                       struct vfs_symlink *link)
 {
     char buffer[VFS_PATH_MAX] VFS_SCRATCH;
     const char *name;
@@ -569,7 +595,7 @@ static int dir_symlink(struct vfs_backing *b, const char *target, struct vfs_pat
     return r;
 }
 
-/* ---- listing ------------------------------------------------------------------------------------------------------------ */
+/* ---- listing ---- */
 
 struct dir_listing {
     int fd;
@@ -577,7 +603,8 @@ struct dir_listing {
     _Alignas(struct dirent64) char buffer[32 * 1024];
 };
 
-static int dir_list(struct vfs_backing *b, struct vfs_path path, void **ret_listing, struct vfs_symlink *link)
+static int dir_list(struct vfs_backing *b, struct vfs_path path, void **ret_listing,
+                    struct vfs_symlink *link)
 {
     struct dir *d = dir_of(b);
     struct dir_listing *l;
@@ -610,11 +637,12 @@ static enum vfs_type listing_type(int fd, const struct dirent64 *entry)
 
     if (entry->d_type != DT_UNKNOWN)
         return dir_type(DTTOIF(entry->d_type));
-    return fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? VFS_TYPE_UNKNOWN : dir_type(st.st_mode);
+    return fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? VFS_TYPE_UNKNOWN
+                                                                    : dir_type(st.st_mode);
 }
 
-static int dir_listing_next(struct vfs_backing *b, void *listing, enum vfs_type *ret_type, const char **ret_name,
-                            size_t *ret_size)
+static int dir_listing_next(struct vfs_backing *b, void *listing, enum vfs_type *ret_type,
+                            const char **ret_name, size_t *ret_size)
 {
     struct dir_listing *l = listing;
     const struct dirent64 *entry;
@@ -649,15 +677,17 @@ static void dir_listing_close(struct vfs_backing *b, void *listing)
     mem_free(l);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
-/* Folders that are windows into the kernel are not folders of files. devtmpfs calls itself tmpfs, so it is known by /dev/null. */
+/* Folders that are windows into the kernel are not folders of files. devtmpfs calls itself tmpfs,
+ * so it is known by /dev/null. */
 static int dir_refuse_kernel(int fd, struct error *e)
 {
     static const uint32_t magics[] = {
-        PROC_SUPER_MAGIC, SYSFS_MAGIC,   DEVPTS_SUPER_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC,
-        DEBUGFS_MAGIC,    TRACEFS_MAGIC, BPF_FS_MAGIC,       PSTOREFS_MAGIC,     EFIVARFS_MAGIC,      NSFS_MAGIC,
-        SELINUX_MAGIC,    SMACK_MAGIC,   BINFMTFS_MAGIC,
+        PROC_SUPER_MAGIC,    SYSFS_MAGIC,      DEVPTS_SUPER_MAGIC, CGROUP_SUPER_MAGIC,
+        CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC, DEBUGFS_MAGIC,      TRACEFS_MAGIC,
+        BPF_FS_MAGIC,        PSTOREFS_MAGIC,   EFIVARFS_MAGIC,     NSFS_MAGIC,
+        SELINUX_MAGIC,       SMACK_MAGIC,      BINFMTFS_MAGIC,
     };
     struct statfs fs;
     struct stat st;
@@ -666,9 +696,11 @@ static int dir_refuse_kernel(int fd, struct error *e)
         return error_set_errno(e, errno, "cannot ask for the file system of the folder");
     for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
         if ((uint32_t)fs.f_type == magics[i])
-            return error_set(e, -EPERM, "the folder belongs to the kernel (procfs, sysfs, cgroups and the like)");
-    if (fstatat(fd, "null", &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0 && S_ISCHR(st.st_mode) &&
-        st.st_rdev == makedev(1, 3))
+            return error_set(
+                e, -EPERM,
+                "the folder belongs to the kernel (procfs, sysfs, cgroups and the like)");
+    if (fstatat(fd, "null", &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0 &&
+        S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
         return error_set(e, -EPERM, "the folder holds devices");
     return 0;
 }

@@ -2,8 +2,9 @@
 /*
  * Handles: opening, and everything done through an open file or folder.
  *
- * A folder handle is a path, looked up again at each use. A file handle is an open file of its backing and stays with it through
- * renames and unlinks; its rule is the one that allowed the opening, and pays for what is written.
+ * A folder handle is a path, looked up again at each use. A file handle is an open file of its
+ * backing and stays with it through renames and unlinks; its rule is the one that allowed the
+ * opening, and pays for what is written.
  */
 #include "worker/vfs/root.h"
 
@@ -11,14 +12,14 @@
 
 #include "base/mem.h"
 
-static int file_new(struct vfs *v, enum vfs_type type, uint32_t flags, const char *path, size_t path_size,
-                    struct vfs_file **ret)
+static int file_new(struct vfs *v, enum vfs_type type, uint32_t flags, const char *path,
+                    size_t path_size, struct vfs_file **ret)
 {
     struct vfs_file *f = mem_alloc(sizeof(*f) + path_size + 1);
 
     if (f == NULL)
         return VFS_INSUFFICIENT_MEMORY;
-    *f = (struct vfs_file){.v = v, .type = type, .flags = flags, .path_size = path_size};
+    *f = (struct vfs_file){ .v = v, .type = type, .flags = flags, .path_size = path_size };
     f->read_rule = f->write_rule = GRANT_NO_RULE;
     memcpy(f->path, path, path_size);
     f->path[path_size] = '\0';
@@ -56,7 +57,7 @@ uint32_t vfs_file_flags(const struct vfs_file *f)
     return f->flags & (VFS_O_READ | VFS_O_WRITE);
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static uint32_t open_verbs(uint32_t flags)
 {
@@ -73,13 +74,15 @@ static uint32_t open_verbs(uint32_t flags)
     return verbs ? verbs : FS_STAT;
 }
 
-/* Which rule gives one verb: when several rules together allowed the opening, each pays for what it gave. */
+/* Which rule gives one verb: when several rules together allowed the opening, each pays for what it
+ * gave. */
 static uint32_t walk_rule(const struct walk *w, uint32_t verb)
 {
     return grant_decide_fs(w->v->rules, w->mount, w->rest, w->rest_size, verb).rule;
 }
 
-/* Opens for a file that may not be made because the rule's max_files are used up: what is there already may be opened. */
+/* Opens for a file that may not be made because the rule's max_files are used up: what is there
+ * already may be opened. */
 static int open_existing(struct walk *w, uint32_t flags, struct vfs_opened *ret)
 {
     struct vfs_backing *b = walk_backing(w);
@@ -99,7 +102,9 @@ static int open_existing(struct walk *w, uint32_t flags, struct vfs_opened *ret)
 static int open_new_folder(struct walk *w, uint32_t flags)
 {
     struct vfs_stat st;
-    int r = w->dots ? walk_backing(w)->ops->stat(walk_backing(w), walk_rest(w), true, &st, &w->v->link) : 0;
+    int r = w->dots
+                ? walk_backing(w)->ops->stat(walk_backing(w), walk_rest(w), true, &st, &w->v->link)
+                : 0;
 
     if (r != 0)
         return r;
@@ -126,7 +131,8 @@ static int open_backing(struct walk *w, uint32_t flags, struct vfs_opened *ret)
             vfs_refund_file(w->v, w->mount, rule);
         return r;
     }
-    return b->ops->open(b, walk_rest(w), w->folder_only ? flags | VFS_O_DIRECTORY : flags, ret, &w->v->link);
+    return b->ops->open(b, walk_rest(w), w->folder_only ? flags | VFS_O_DIRECTORY : flags, ret,
+                        &w->v->link);
 }
 
 static int open_fixed(uint32_t flags)
@@ -136,7 +142,8 @@ static int open_fixed(uint32_t flags)
     return flags & (VFS_O_WRITE | VFS_O_TRUNCATE | VFS_O_CREATE) ? VFS_IS_DIRECTORY : 0;
 }
 
-/* Without FOLLOW a link as the last name is an error; a slash behind it asks for the folder all the same. */
+/* Without FOLLOW a link as the last name is an error; a slash behind it asks for the folder all the
+ * same. */
 static bool open_last_is_link(const struct walk *w, uint32_t flags)
 {
     return !(flags & VFS_O_FOLLOW) && !w->folder_only && w->v->link.prefix == w->rest_size;
@@ -148,10 +155,13 @@ static int open_walk(struct walk *w, uint32_t flags, uint32_t verbs, struct vfs_
     int r;
 
     do {
-        r = walk_decide(w, verbs, follow, flags & ~(uint32_t)(VFS_O_DIRECTORY | VFS_O_FOLLOW | VFS_O_READ | VFS_O_SYNC) ?
-                                              WALK_FIXED_OUTSIDE : WALK_FIXED_ANY);
+        r = walk_decide(
+            w, verbs, follow,
+            flags & ~(uint32_t)(VFS_O_DIRECTORY | VFS_O_FOLLOW | VFS_O_READ | VFS_O_SYNC)
+                ? WALK_FIXED_OUTSIDE
+                : WALK_FIXED_ANY);
         if (r == VFS_FIXED || (r == 0 && w->fixed)) {
-            *ret = (struct vfs_opened){.type = VFS_TYPE_DIRECTORY};
+            *ret = (struct vfs_opened){ .type = VFS_TYPE_DIRECTORY };
             return open_fixed(flags);
         }
         if (r == 0) {
@@ -163,7 +173,8 @@ static int open_walk(struct walk *w, uint32_t flags, uint32_t verbs, struct vfs_
     return r;
 }
 
-int vfs_open(struct vfs_file *at, const char *path, size_t size, uint32_t flags, struct vfs_file **ret)
+int vfs_open(struct vfs_file *at, const char *path, size_t size, uint32_t flags,
+             struct vfs_file **ret)
 {
     struct walk w VFS_SCRATCH;
     struct vfs_opened opened;
@@ -199,14 +210,15 @@ int vfs_open(struct vfs_file *at, const char *path, size_t size, uint32_t flags,
     return 0;
 }
 
-/* ---- through an open file --------------------------------------------------------------------------------------------- */
+/* ---- through an open file ---- */
 
 /* 0: go on. An open handle ends with its grant. */
 static int file_check(struct vfs_file *f, const char *operation, uint32_t verbs)
 {
     if (f->v->revoked == GRANT_ALLOWED)
         return 0;
-    vfs_denied(f->v, operation, f->path, verbs, (struct grant_decision){f->v->revoked, f->read_rule, verbs});
+    vfs_denied(f->v, operation, f->path, verbs,
+               (struct grant_decision){ f->v->revoked, f->read_rule, verbs });
     return VFS_ACCESS;
 }
 
@@ -214,7 +226,8 @@ static int file_over(struct vfs_file *f, const char *operation, int outcome)
 {
     if (outcome != VFS_OVER_BYTES)
         return outcome;
-    vfs_denied(f->v, operation, f->path, FS_WRITE, (struct grant_decision){GRANT_QUOTA_BYTES, f->write_rule, FS_WRITE});
+    vfs_denied(f->v, operation, f->path, FS_WRITE,
+               (struct grant_decision){ GRANT_QUOTA_BYTES, f->write_rule, FS_WRITE });
     return VFS_QUOTA;
 }
 
@@ -274,7 +287,8 @@ static uint64_t growth(uint64_t size, uint64_t end)
 }
 
 /* Counts what the file grows by before it does, and gives back what was not written. */
-static int write_counted(struct vfs_file *f, uint64_t offset, const void *bytes, size_t size, size_t *ret_size)
+static int write_counted(struct vfs_file *f, uint64_t offset, const void *bytes, size_t size,
+                         size_t *ret_size)
 {
     struct vfs_backing *b = file_backing(f);
     struct vfs_stat st;
@@ -301,7 +315,8 @@ static int write_counted(struct vfs_file *f, uint64_t offset, const void *bytes,
     return r;
 }
 
-static int write_at(struct vfs_file *f, uint64_t offset, const void *bytes, size_t size, size_t *ret_size)
+static int write_at(struct vfs_file *f, uint64_t offset, const void *bytes, size_t size,
+                    size_t *ret_size)
 {
     int r;
 
@@ -381,7 +396,7 @@ int vfs_sync(struct vfs_file *f, bool data_only)
     return file_backing(f)->ops->sync(file_backing(f), f->handle, data_only);
 }
 
-/* ---- times ------------------------------------------------------------------------------------------------------------ */
+/* ---- times ---- */
 
 /* The host is never asked for "now": the guest's clock may be another one. */
 static struct vfs_times times_resolve(struct vfs *v, const struct vfs_times *t)
@@ -428,7 +443,8 @@ int vfs_set_times(struct vfs_file *f, const struct vfs_times *t)
     return r;
 }
 
-int vfs_set_times_at(struct vfs_file *at, const char *path, size_t size, bool follow, const struct vfs_times *t)
+int vfs_set_times_at(struct vfs_file *at, const char *path, size_t size, bool follow,
+                     const struct vfs_times *t)
 {
     struct walk w VFS_SCRATCH;
     struct vfs_times times = times_resolve(at->v, t);
@@ -439,15 +455,15 @@ int vfs_set_times_at(struct vfs_file *at, const char *path, size_t size, bool fo
     do {
         r = walk_decide(&w, FS_WRITE, follow, WALK_FIXED_NEVER);
         if (r == 0)
-            r = walk_backing(&w)->ops->set_times_at(walk_backing(&w), walk_rest(&w), follow || w.folder_only, &times,
-                                                    &at->v->link);
+            r = walk_backing(&w)->ops->set_times_at(walk_backing(&w), walk_rest(&w),
+                                                    follow || w.folder_only, &times, &at->v->link);
     } while (walk_again(&w, FS_WRITE, &r));
     if (r == 0)
         vfs_used(at->v, w.rule, FS_WRITE, 0, 0);
     return r;
 }
 
-/* ---- asking --------------------------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 /* A place is a folder even where the host has none, or something else, at its name. */
 static int stat_walk(struct walk *w, bool follow, struct vfs_stat *ret)
@@ -461,7 +477,8 @@ static int stat_walk(struct walk *w, bool follow, struct vfs_stat *ret)
             break;
         if (r == 0) {
             b = walk_backing(w);
-            r = b->ops->stat(b, walk_rest(w), !w->fixed && (follow || w->folder_only), ret, &w->v->link);
+            r = b->ops->stat(b, walk_rest(w), !w->fixed && (follow || w->folder_only), ret,
+                             &w->v->link);
             if (w->fixed && (r != 0 || ret->type != VFS_TYPE_DIRECTORY) && r >= 0)
                 r = VFS_FIXED;
             else if (r == 0 && w->folder_only && ret->type != VFS_TYPE_DIRECTORY)
@@ -477,7 +494,8 @@ static int stat_walk(struct walk *w, bool follow, struct vfs_stat *ret)
     return r;
 }
 
-int vfs_stat_at(struct vfs_file *at, const char *path, size_t size, bool follow, struct vfs_stat *ret)
+int vfs_stat_at(struct vfs_file *at, const char *path, size_t size, bool follow,
+                struct vfs_stat *ret)
 {
     struct walk w VFS_SCRATCH;
     struct vfs_stat st;

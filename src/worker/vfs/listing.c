@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listings: first the places right below the folder (mounts and folders above mounts), then what the backing has there, without
- * the names that a place hides and without names that are not UTF-8.
+ * Listings: first the places right below the folder (mounts and folders above mounts), then what
+ * the backing has there, without the names that a place hides and without names that are not UTF-8.
  */
 #include "worker/vfs/root.h"
 
@@ -27,7 +27,9 @@ static int listing_new(const struct walk *w, struct vfs_listing **ret)
 
     if (l == NULL)
         return VFS_INSUFFICIENT_MEMORY;
-    *l = (struct vfs_listing){.v = w->v, .mount = w->mount, .is_place = w->fixed, .rule = w->rule, .path_size = w->size};
+    *l = (struct vfs_listing){
+        .v = w->v, .mount = w->mount, .is_place = w->fixed, .rule = w->rule, .path_size = w->size
+    };
     memcpy(l->path, w->path, w->size);
     if (l->path[l->path_size - 1] != '/')
         l->path[l->path_size++] = '/';
@@ -105,7 +107,8 @@ static bool listing_hidden(struct vfs_listing *l, const char *name, size_t size)
     return vfs_place_find(l->v, l->path, l->path_size + size) != NULL;
 }
 
-int vfs_listing_next(struct vfs_listing *l, enum vfs_type *ret_type, const char **ret_name, size_t *ret_size)
+int vfs_listing_next(struct vfs_listing *l, enum vfs_type *ret_type, const char **ret_name,
+                     size_t *ret_size)
 {
     struct vfs_backing *b;
     enum vfs_type type;
@@ -115,7 +118,8 @@ int vfs_listing_next(struct vfs_listing *l, enum vfs_type *ret_type, const char 
 
     if (l->v->revoked != GRANT_ALLOWED) {
         l->path[l->path_size] = '\0';
-        vfs_denied(l->v, "list", l->path, FS_LIST, (struct grant_decision){l->v->revoked, l->rule, FS_LIST});
+        vfs_denied(l->v, "list", l->path, FS_LIST,
+                   (struct grant_decision){ l->v->revoked, l->rule, FS_LIST });
         return 1;
     }
     if (listing_place(l, ret_name, ret_size)) {

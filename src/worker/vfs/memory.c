@@ -2,13 +2,15 @@
 /*
  * Backing: a tree in memory.
  *
- * Model. Nodes (files, folders, symbolic links) and entries (names of nodes). All entries are in one hash table by (folder,
- * name), keyed so that a guest cannot choose collisions, and each folder chains its own in order of making. A node lives while
- * it has a name or an open handle.
+ * Model. Nodes (files, folders, symbolic links) and entries (names of nodes). All entries are in
+ * one hash table by (folder, name), keyed so that a guest cannot choose collisions, and each folder
+ * chains its own in order of making. A node lives while it has a name or an open handle.
  *
  * Invariants.
- *  - Every block is charged to the quota before it is allocated: m->bytes is what is stored, names and nodes included.
- *  - m->files counts entries. Nothing here recurses or keeps a path: a tree may be as deep as the quota lets it.
+ *  - Every block is charged to the quota before it is allocated: m->bytes is what is stored, names
+ * and nodes included.
+ *  - m->files counts entries. Nothing here recurses or keeps a path: a tree may be as deep as the
+ * quota lets it.
  *  - A listing stands on the next entry to give; who removes that entry moves the listing on first.
  */
 #include "worker/vfs/memory.h"
@@ -31,15 +33,11 @@ struct memory_entry {
 struct memory_listing {
     struct memory_node *folder;
     struct memory_entry *at;
-    uint64_t end; /* entries numbered later were made since: left out, or a guest that renames as it lists never ends */
+    uint64_t end; /* entries numbered later were made since: left out, or a guest that renames as it
+                     lists never ends */
     struct memory_listing *next;
     char name[VFS_NAME_MAX]; /* of the entry given last, which may be gone by now */
 };
-
-static struct memory *memory_of(struct vfs_backing *b)
-{
-    return (struct memory *)b;
-}
 
 int memory_charge(struct memory *m, uint64_t bytes)
 {
@@ -54,14 +52,10 @@ void memory_refund(struct memory *m, uint64_t bytes)
     m->bytes -= bytes;
 }
 
-static int64_t memory_now(struct memory *m)
-{
-    return m->now(m->now_context);
-}
+/* ---- the table of names ---- */
 
-/* ---- the table of names ----------------------------------------------------------------------------------------------- */
-
-static uint64_t entry_hash(const struct memory *m, const struct memory_node *folder, const char *name, size_t size)
+static uint64_t entry_hash(const struct memory *m, const struct memory_node *folder,
+                           const char *name, size_t size)
 {
     char text[sizeof(uint64_t) + VFS_NAME_MAX] VFS_SCRATCH;
 
@@ -70,8 +64,8 @@ static uint64_t entry_hash(const struct memory *m, const struct memory_node *fol
     return siphash(&m->key, text, sizeof(folder->id) + size);
 }
 
-static struct memory_entry *entry_find(const struct memory *m, const struct memory_node *folder, const char *name,
-                                       size_t size)
+static struct memory_entry *entry_find(const struct memory *m, const struct memory_node *folder,
+                                       const char *name, size_t size)
 {
     uint64_t hash;
     struct memory_entry *e;
@@ -80,7 +74,8 @@ static struct memory_entry *entry_find(const struct memory *m, const struct memo
         return NULL;
     hash = entry_hash(m, folder, name, size);
     for (e = m->table[hash & (m->table_size - 1)]; e != NULL; e = e->hash_next)
-        if (e->hash == hash && e->folder == folder && e->size == size && memcmp(e->name, name, size) == 0)
+        if (e->hash == hash && e->folder == folder && e->size == size &&
+            memcmp(e->name, name, size) == 0)
             return e;
     return NULL;
 }
@@ -147,7 +142,8 @@ static void entry_free(struct memory *m, struct memory_entry *e)
     mem_free(e);
 }
 
-static void entry_put(struct memory *m, struct memory_node *folder, struct memory_entry *e, struct memory_node *node)
+static void entry_put(struct memory *m, struct memory_node *folder, struct memory_entry *e,
+                      struct memory_node *node)
 {
     struct memory_entry **slot;
 
@@ -198,7 +194,7 @@ static void entry_cut(struct memory *m, struct memory_entry *e)
     folder->modified_ns = folder->changed_ns = e->node->changed_ns = memory_now(m);
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ---- */
 
 static int node_new(struct memory *m, enum vfs_type type, struct memory_node **ret)
 {
@@ -242,16 +238,18 @@ static void node_free(struct memory *m, struct memory_node *n)
 /* Frees a node that nothing names, holds or lists any more. */
 static void node_release(struct memory *m, struct memory_node *n)
 {
-    bool named = n->type == VFS_TYPE_DIRECTORY ? n->folder.parent != NULL || n == m->root || n->folder.listings != NULL
-                                               : n->links > 0;
+    bool named = n->type == VFS_TYPE_DIRECTORY
+                     ? n->folder.parent != NULL || n == m->root || n->folder.listings != NULL
+                     : n->links > 0;
 
     if (!named && n->opens == 0)
         node_free(m, n);
 }
 
-/* ---- walking ------------------------------------------------------------------------------------------------------------ */
+/* ---- walking ---- */
 
-/* Where a path leads: the last name, its folder, and the entry and node when they are there. "" is the root, without a name. */
+/* Where a path leads: the last name, its folder, and the entry and node when they are there. "" is
+ * the root, without a name. */
 struct found {
     struct memory_node *folder;
     const char *name;
@@ -260,7 +258,8 @@ struct found {
     struct memory_node *node;
 };
 
-static int memory_met(const struct memory_node *n, unsigned which, size_t prefix, struct vfs_symlink *link)
+static int memory_met(const struct memory_node *n, unsigned which, size_t prefix,
+                      struct vfs_symlink *link)
 {
     memcpy(link->target, n->link.target, n->link.size);
     link->size = n->link.size;
@@ -269,12 +268,12 @@ static int memory_met(const struct memory_node *n, unsigned which, size_t prefix
     return VFS_SYMLINK;
 }
 
-static int memory_find(struct memory *m, struct vfs_path path, unsigned which, bool follow, struct found *f,
-                       struct vfs_symlink *link)
+static int memory_find(struct memory *m, struct vfs_path path, unsigned which, bool follow,
+                       struct found *f, struct vfs_symlink *link)
 {
     size_t start = 0, end;
 
-    *f = (struct found){.node = m->root};
+    *f = (struct found){ .node = m->root };
     for (; start < path.size; start = end + 1) {
         const char *slash = memchr(path.text + start, '/', path.size - start);
 
@@ -298,8 +297,8 @@ static int memory_find(struct memory *m, struct vfs_path path, unsigned which, b
     return 0;
 }
 
-static int memory_find_node(struct memory *m, struct vfs_path path, bool follow, struct memory_node **ret,
-                            struct vfs_symlink *link)
+static int memory_find_node(struct memory *m, struct vfs_path path, bool follow,
+                            struct memory_node **ret, struct vfs_symlink *link)
 {
     struct found f;
     int r = memory_find(m, path, 0, follow, &f, link);
@@ -316,16 +315,18 @@ static void node_stat(const struct memory_node *n, struct vfs_stat *ret)
     *ret = (struct vfs_stat){
         .type = n->type,
         .links = n->links,
-        .size = n->type == VFS_TYPE_REGULAR ? n->file.size : n->type == VFS_TYPE_SYMLINK ? n->link.size : 0,
+        .size = n->type == VFS_TYPE_REGULAR   ? n->file.size
+                : n->type == VFS_TYPE_SYMLINK ? n->link.size
+                                              : 0,
         .accessed_ns = n->accessed_ns,
         .modified_ns = n->modified_ns,
         .changed_ns = n->changed_ns,
-        .identity = {0, n->id},
+        .identity = { 0, n->id },
     };
 }
 
-static int memory_stat(struct vfs_backing *b, struct vfs_path path, bool follow, struct vfs_stat *ret,
-                       struct vfs_symlink *link)
+static int memory_stat(struct vfs_backing *b, struct vfs_path path, bool follow,
+                       struct vfs_stat *ret, struct vfs_symlink *link)
 {
     struct memory_node *n;
     int r = memory_find_node(memory_of(b), path, follow, &n, link);
@@ -335,7 +336,8 @@ static int memory_stat(struct vfs_backing *b, struct vfs_path path, bool follow,
     return r;
 }
 
-static int memory_readlink(struct vfs_backing *b, struct vfs_path path, struct buf *ret_target, struct vfs_symlink *link)
+static int memory_readlink(struct vfs_backing *b, struct vfs_path path, struct buf *ret_target,
+                           struct vfs_symlink *link)
 {
     struct memory_node *n;
     int r = memory_find_node(memory_of(b), path, false, &n, link);
@@ -348,11 +350,11 @@ static int memory_readlink(struct vfs_backing *b, struct vfs_path path, struct b
     return buf_status(ret_target) == 0 ? 0 : VFS_INSUFFICIENT_MEMORY;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 /* A new node under a new name. */
-static int memory_make(struct memory *m, const struct found *f, enum vfs_type type, const char *target,
-                       struct memory_node **ret)
+static int memory_make(struct memory *m, const struct found *f, enum vfs_type type,
+                       const char *target, struct memory_node **ret)
 {
     struct memory_entry *e;
     struct memory_node *n;
@@ -386,8 +388,8 @@ static int memory_make(struct memory *m, const struct found *f, enum vfs_type ty
     return 0;
 }
 
-static int memory_make_at(struct vfs_backing *b, struct vfs_path path, enum vfs_type type, const char *target,
-                          struct vfs_symlink *link)
+static int memory_make_at(struct vfs_backing *b, struct vfs_path path, enum vfs_type type,
+                          const char *target, struct vfs_symlink *link)
 {
     struct found f;
     int r = memory_find(memory_of(b), path, 0, false, &f, link);
@@ -402,7 +404,8 @@ static int memory_mkdir(struct vfs_backing *b, struct vfs_path path, struct vfs_
     return memory_make_at(b, path, VFS_TYPE_DIRECTORY, NULL, link);
 }
 
-static int memory_symlink(struct vfs_backing *b, const char *target, struct vfs_path path, struct vfs_symlink *link)
+static int memory_symlink(struct vfs_backing *b, const char *target, struct vfs_path path,
+                          struct vfs_symlink *link)
 {
     return memory_make_at(b, path, VFS_TYPE_SYMLINK, target, link);
 }
@@ -419,8 +422,8 @@ static int open_found(struct memory *m, struct memory_node *n, uint32_t flags)
     return memory_file_set_size(m, n, 0);
 }
 
-static int memory_open(struct vfs_backing *b, struct vfs_path path, uint32_t flags, struct vfs_opened *ret,
-                       struct vfs_symlink *link)
+static int memory_open(struct vfs_backing *b, struct vfs_path path, uint32_t flags,
+                       struct vfs_opened *ret, struct vfs_symlink *link)
 {
     struct memory *m = memory_of(b);
     struct found f;
@@ -439,7 +442,7 @@ static int memory_open(struct vfs_backing *b, struct vfs_path path, uint32_t fla
     }
     if (r != 0)
         return r;
-    *ret = (struct vfs_opened){.type = f.node->type, .created = created};
+    *ret = (struct vfs_opened){ .type = f.node->type, .created = created };
     if (f.node->type == VFS_TYPE_REGULAR) {
         f.node->opens++;
         ret->handle.pointer = f.node;
@@ -447,7 +450,7 @@ static int memory_open(struct vfs_backing *b, struct vfs_path path, uint32_t fla
     return 0;
 }
 
-/* ---- removing and moving ---------------------------------------------------------------------------------------------------- */
+/* ---- removing and moving ---- */
 
 static void memory_remove(struct memory *m, struct memory_entry *e)
 {
@@ -562,7 +565,8 @@ static int memory_rename(struct vfs_backing *b, struct vfs_path from_path, struc
     return 0;
 }
 
-static int memory_link(struct vfs_backing *b, struct vfs_path from_path, struct vfs_path to_path, struct vfs_symlink *link)
+static int memory_link(struct vfs_backing *b, struct vfs_path from_path, struct vfs_path to_path,
+                       struct vfs_symlink *link)
 {
     struct memory *m = memory_of(b);
     struct found from, to;
@@ -585,7 +589,7 @@ static int memory_link(struct vfs_backing *b, struct vfs_path from_path, struct 
     return r;
 }
 
-/* ---- through a handle --------------------------------------------------------------------------------------------------------- */
+/* ---- through a handle ---- */
 
 static void memory_close(struct vfs_backing *b, union vfs_handle h)
 {
@@ -610,14 +614,15 @@ static void node_set_times(struct memory *m, struct memory_node *n, const struct
     n->changed_ns = memory_now(m);
 }
 
-static int memory_file_set_times(struct vfs_backing *b, union vfs_handle h, const struct vfs_times *t)
+static int memory_file_set_times(struct vfs_backing *b, union vfs_handle h,
+                                 const struct vfs_times *t)
 {
     node_set_times(memory_of(b), h.pointer, t);
     return 0;
 }
 
-static int memory_set_times_at(struct vfs_backing *b, struct vfs_path path, bool follow, const struct vfs_times *t,
-                               struct vfs_symlink *link)
+static int memory_set_times_at(struct vfs_backing *b, struct vfs_path path, bool follow,
+                               const struct vfs_times *t, struct vfs_symlink *link)
 {
     struct memory_node *n;
     int r = memory_find_node(memory_of(b), path, follow, &n, link);
@@ -627,46 +632,10 @@ static int memory_set_times_at(struct vfs_backing *b, struct vfs_path path, bool
     return r;
 }
 
-static int memory_read(struct vfs_backing *b, union vfs_handle h, uint64_t offset, void *into, size_t size,
-                       size_t *ret_size)
-{
-    return memory_file_read(h.pointer, offset, into, size, ret_size);
-}
+/* ---- listing ---- */
 
-static int memory_write(struct vfs_backing *b, union vfs_handle h, uint64_t offset, const void *bytes, size_t size,
-                        size_t *ret_size)
-{
-    struct memory *m = memory_of(b);
-    struct memory_node *n = h.pointer;
-    int r;
-
-    if (offset == VFS_APPEND)
-        offset = n->file.size;
-    if (size > INT64_MAX || offset > INT64_MAX - size)
-        return VFS_FILE_TOO_LARGE;
-    r = memory_file_write(m, n, offset, bytes, size, ret_size);
-    if (r == 0 && *ret_size > 0)
-        n->modified_ns = n->changed_ns = memory_now(m);
-    return r;
-}
-
-static int memory_set_size(struct vfs_backing *b, union vfs_handle h, uint64_t size)
-{
-    struct memory *m = memory_of(b);
-    struct memory_node *n = h.pointer;
-
-    n->modified_ns = n->changed_ns = memory_now(m);
-    return memory_file_set_size(m, n, size);
-}
-
-static int memory_sync(struct vfs_backing *b, union vfs_handle h, bool data_only)
-{
-    return 0;
-}
-
-/* ---- listing -------------------------------------------------------------------------------------------------------------------- */
-
-static int memory_list(struct vfs_backing *b, struct vfs_path path, void **ret_listing, struct vfs_symlink *link)
+static int memory_list(struct vfs_backing *b, struct vfs_path path, void **ret_listing,
+                       struct vfs_symlink *link)
 {
     struct memory_node *n;
     struct memory_listing *l;
@@ -688,8 +657,8 @@ static int memory_list(struct vfs_backing *b, struct vfs_path path, void **ret_l
     return 0;
 }
 
-static int memory_listing_next(struct vfs_backing *b, void *listing, enum vfs_type *ret_type, const char **ret_name,
-                               size_t *ret_size)
+static int memory_listing_next(struct vfs_backing *b, void *listing, enum vfs_type *ret_type,
+                               const char **ret_name, size_t *ret_size)
 {
     struct memory_listing *l = listing;
     struct memory_entry *e = l->at;
@@ -715,7 +684,7 @@ static void memory_listing_close(struct vfs_backing *b, void *listing)
     mem_free(l);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 static void memory_free(struct vfs_backing *b)
 {
@@ -757,8 +726,8 @@ static const struct vfs_backing_ops memory_ops = {
     .listing_close = memory_listing_close,
 };
 
-int vfs_memory_new(uint64_t max_bytes, uint64_t max_files, int64_t (*now)(void *), void *now_context,
-                   struct vfs_backing **ret, struct error *e)
+int vfs_memory_new(uint64_t max_bytes, uint64_t max_files, int64_t (*now)(void *),
+                   void *now_context, struct vfs_backing **ret, struct error *e)
 {
     struct memory *m = mem_zalloc(sizeof(*m));
     int r;

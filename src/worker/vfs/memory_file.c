@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The contents of files in memory: a table of 64 KiB chunks, NULL where nothing was written. What is stored is charged, chunk
- * and table alike; a hole costs nothing but its place in the table, so a size of 8 EiB allocates nothing and a byte written at
- * its end runs into the quota by the table.
+ * The contents of files in memory: a table of 64 KiB chunks, NULL where nothing was written. What
+ * is stored is charged, chunk and table alike; a hole costs nothing but its place in the table, so
+ * a size of 8 EiB allocates nothing and a byte written at its end runs into the quota by the table.
  *
  * Invariant: bytes of chunks at or behind the file's end are zero, so growing is only a number.
  */
@@ -82,7 +82,8 @@ static int chunk_reserve(struct memory *m, struct memory_node *n, size_t index, 
     return 0;
 }
 
-int memory_file_read(struct memory_node *n, uint64_t offset, void *into, size_t size, size_t *ret_size)
+static int memory_file_read(struct memory_node *n, uint64_t offset, void *into, size_t size,
+                            size_t *ret_size)
 {
     uint8_t *out = into;
     size_t done = 0;
@@ -93,9 +94,11 @@ int memory_file_read(struct memory_node *n, uint64_t offset, void *into, size_t 
         size = (size_t)MIN((uint64_t)size, n->file.size - offset);
     while (done < size) {
         uint64_t at = offset + done, index = at / MEMORY_CHUNK;
-        size_t in = (size_t)(at % MEMORY_CHUNK), part = MIN(size - done, MEMORY_CHUNK - in), have = 0;
+        size_t in = (size_t)(at % MEMORY_CHUNK), part = MIN(size - done, MEMORY_CHUNK - in),
+               have = 0;
 
-        if (index < n->file.chunk_count && n->file.chunks[index] != NULL && chunk_capacity(n, (size_t)index) > in)
+        if (index < n->file.chunk_count && n->file.chunks[index] != NULL &&
+            chunk_capacity(n, (size_t)index) > in)
             have = MIN(part, chunk_capacity(n, (size_t)index) - in);
         if (have > 0)
             memcpy(out + done, n->file.chunks[index] + in, have);
@@ -106,8 +109,8 @@ int memory_file_read(struct memory_node *n, uint64_t offset, void *into, size_t 
     return 0;
 }
 
-int memory_file_write(struct memory *m, struct memory_node *n, uint64_t offset, const void *bytes, size_t size,
-                      size_t *ret_size)
+static int memory_file_write(struct memory *m, struct memory_node *n, uint64_t offset,
+                             const void *bytes, size_t size, size_t *ret_size)
 {
     const uint8_t *from = bytes;
     size_t done = 0;
@@ -138,7 +141,8 @@ int memory_file_set_size(struct memory *m, struct memory_node *n, uint64_t size)
     size_t last = (size_t)(size % MEMORY_CHUNK), capacity;
 
     if (size < n->file.size) {
-        for (size_t i = (size_t)MIN(keep, (uint64_t)n->file.chunk_count); i < n->file.chunk_count; i++)
+        for (size_t i = (size_t)MIN(keep, (uint64_t)n->file.chunk_count); i < n->file.chunk_count;
+             i++)
             chunk_drop(m, n, i);
         if (last != 0 && keep <= n->file.chunk_count && n->file.chunks[keep - 1] != NULL) {
             capacity = chunk_capacity(n, (size_t)keep - 1);
@@ -160,4 +164,43 @@ void memory_file_done(struct memory *m, struct memory_node *n)
     memory_refund(m, n->file.chunk_count * sizeof(*n->file.chunks));
     n->file.chunks = NULL;
     n->file.chunk_count = 0;
+}
+
+/* ---- operations of the backing ---- */
+
+int memory_read(struct vfs_backing *b, union vfs_handle h, uint64_t offset, void *into, size_t size,
+                size_t *ret_size)
+{
+    return memory_file_read(h.pointer, offset, into, size, ret_size);
+}
+
+int memory_write(struct vfs_backing *b, union vfs_handle h, uint64_t offset, const void *bytes,
+                 size_t size, size_t *ret_size)
+{
+    struct memory *m = memory_of(b);
+    struct memory_node *n = h.pointer;
+    int r;
+
+    if (offset == VFS_APPEND)
+        offset = n->file.size;
+    if (size > INT64_MAX || offset > INT64_MAX - size)
+        return VFS_FILE_TOO_LARGE;
+    r = memory_file_write(m, n, offset, bytes, size, ret_size);
+    if (r == 0 && *ret_size > 0)
+        n->modified_ns = n->changed_ns = memory_now(m);
+    return r;
+}
+
+int memory_set_size(struct vfs_backing *b, union vfs_handle h, uint64_t size)
+{
+    struct memory *m = memory_of(b);
+    struct memory_node *n = h.pointer;
+
+    n->modified_ns = n->changed_ns = memory_now(m);
+    return memory_file_set_size(m, n, size);
+}
+
+int memory_sync(struct vfs_backing *b, union vfs_handle h, bool data_only)
+{
+    return 0;
 }

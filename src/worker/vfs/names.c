@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Operations on names: making, removing, renaming, linking. The last name is never followed; both names of rename and link are
- * decided; nothing that the guest's world fixes (mount points and the folders above them) can be made, removed or moved.
+ * Operations on names: making, removing, renaming, linking. The last name is never followed; both
+ * names of rename and link are decided; nothing that the guest's world fixes (mount points and the
+ * folders above them) can be made, removed or moved.
  */
 #include "worker/vfs/root.h"
 
@@ -15,13 +16,14 @@ static const struct {
     int on_fixed, on_dots; /* what a place, and a last "." or "..", answers */
     bool makes;
 } name_acts[] = {
-    [NAME_MKDIR] = {"mkdir", FS_CREATE, VFS_EXIST, VFS_EXIST, true},
-    [NAME_RMDIR] = {"rmdir", FS_DELETE, VFS_BUSY, VFS_INVALID, false},
-    [NAME_UNLINK] = {"unlink", FS_DELETE, VFS_IS_DIRECTORY, VFS_IS_DIRECTORY, false},
-    [NAME_SYMLINK] = {"symlink", FS_LINK, VFS_EXIST, VFS_EXIST, true},
+    [NAME_MKDIR] = { "mkdir", FS_CREATE, VFS_EXIST, VFS_EXIST, true },
+    [NAME_RMDIR] = { "rmdir", FS_DELETE, VFS_BUSY, VFS_INVALID, false },
+    [NAME_UNLINK] = { "unlink", FS_DELETE, VFS_IS_DIRECTORY, VFS_IS_DIRECTORY, false },
+    [NAME_SYMLINK] = { "symlink", FS_LINK, VFS_EXIST, VFS_EXIST, true },
 };
 
-/* The answer for a path that says "folder" where something else is meant: `folder` when there is one, else NOT_DIRECTORY. */
+/* The answer for a path that says "folder" where something else is meant: `folder` when there is
+ * one, else NOT_DIRECTORY. */
 static int name_is_folder(struct walk *w, bool follow, int folder)
 {
     struct vfs_stat st;
@@ -52,14 +54,16 @@ static int name_do(struct walk *w, enum name_act act, const char *target, bool f
     case NAME_RMDIR:
         return b->ops->rmdir(b, walk_rest(w), link);
     case NAME_UNLINK:
-        return folder ? name_is_folder(w, false, VFS_IS_DIRECTORY) : b->ops->unlink(b, walk_rest(w), link);
+        return folder ? name_is_folder(w, false, VFS_IS_DIRECTORY)
+                      : b->ops->unlink(b, walk_rest(w), link);
     case NAME_SYMLINK:
         return folder ? name_exists(w, VFS_EXIST) : b->ops->symlink(b, target, walk_rest(w), link);
     }
     return VFS_INVALID;
 }
 
-/* What a rule may still make is counted before the act. With nothing left, a name that is taken still says so. */
+/* What a rule may still make is counted before the act. With nothing left, a name that is taken
+ * still says so. */
 static int name_make(struct walk *w, enum name_act act, const char *target, bool folder, bool dots)
 {
     int r;
@@ -78,7 +82,8 @@ static int name_make(struct walk *w, enum name_act act, const char *target, bool
     return r;
 }
 
-static int name_walk(struct vfs_file *at, const char *path, size_t size, enum name_act act, const char *target)
+static int name_walk(struct vfs_file *at, const char *path, size_t size, enum name_act act,
+                     const char *target)
 {
     uint32_t verbs = name_acts[act].verbs;
     struct walk w VFS_SCRATCH;
@@ -118,7 +123,8 @@ int vfs_unlink(struct vfs_file *at, const char *path, size_t size)
 }
 
 /* The target is data: it is judged when somebody walks through it. */
-int vfs_symlink(struct vfs_file *at, const char *target, size_t target_size, const char *path, size_t size)
+int vfs_symlink(struct vfs_file *at, const char *target, size_t target_size, const char *path,
+                size_t size)
 {
     char text[VFS_PATH_MAX] VFS_SCRATCH;
 
@@ -146,14 +152,15 @@ int vfs_readlink(struct vfs_file *at, const char *path, size_t size, struct buf 
             return VFS_INVALID;
         if (r == 0)
             r = w.folder_only ? name_is_folder(&w, true, VFS_INVALID)
-                              : walk_backing(&w)->ops->readlink(walk_backing(&w), walk_rest(&w), ret_target, &at->v->link);
+                              : walk_backing(&w)->ops->readlink(walk_backing(&w), walk_rest(&w),
+                                                                ret_target, &at->v->link);
     } while (walk_again(&w, FS_STAT, &r));
     if (r == 0)
         vfs_used(at->v, w.rule, FS_STAT, 0, 0);
     return r;
 }
 
-/* ---- two names -------------------------------------------------------------------------------------------------------- */
+/* ---- two names ---- */
 
 struct pair {
     struct walk from, to;
@@ -161,8 +168,9 @@ struct pair {
     bool dots;
 };
 
-static int pair_begin(struct pair *p, const char *operation, struct vfs_file *from_at, const char *from, size_t from_size,
-                      struct vfs_file *to_at, const char *to, size_t to_size)
+static int pair_begin(struct pair *p, const char *operation, struct vfs_file *from_at,
+                      const char *from, size_t from_size, struct vfs_file *to_at, const char *to,
+                      size_t to_size)
 {
     int r = walk_begin(&p->from, operation, from_at, from, from_size);
 
@@ -175,7 +183,8 @@ static int pair_begin(struct pair *p, const char *operation, struct vfs_file *fr
     return 0;
 }
 
-/* Both names are judged even when the first is denied, so that one run tells everything that is missing. */
+/* Both names are judged even when the first is denied, so that one run tells everything that is
+ * missing. */
 static int pair_decide(struct pair *p, uint32_t verbs, bool follow)
 {
     int first = walk_decide(&p->from, verbs, follow, WALK_FIXED_OUTSIDE);
@@ -189,7 +198,8 @@ static bool pair_crosses(const struct pair *p)
     return !p->from.in_mount || !p->to.in_mount || p->from.mount != p->to.mount;
 }
 
-/* A pattern for all that is below a name: the name with the pattern language's characters quoted, then any segments. */
+/* A pattern for all that is below a name: the name with the pattern language's characters quoted,
+ * then any segments. */
 static void subtree_pattern(char *out, struct vfs_path path)
 {
     for (size_t i = 0; i < path.size; i++) {
@@ -201,8 +211,8 @@ static void subtree_pattern(char *out, struct vfs_path path)
 }
 
 /*
- * Moving a folder moves all that is in it, also what no pattern lets the guest name. So a rule must give `rename` on everything
- * below both names; whether there is anything is not looked at.
+ * Moving a folder moves all that is in it, also what no pattern lets the guest name. So a rule must
+ * give `rename` on everything below both names; whether there is anything is not looked at.
  */
 static bool subtree_granted(struct walk *w)
 {
@@ -214,7 +224,8 @@ static bool subtree_granted(struct walk *w)
     for (size_t i = 0; i < grant_rules_count(rules); i++) {
         const struct grant *g = grant_rules_grant(rules, i);
 
-        if (g->class != GRANT_FS || !(g->fs.verbs & FS_RENAME) || strcmp(g->fs.guest, m->guest) != 0)
+        if (g->class != GRANT_FS || !(g->fs.verbs & FS_RENAME) ||
+            strcmp(g->fs.guest, m->guest) != 0)
             continue;
         for (size_t k = 0; k < g->fs.path_count; k++)
             if (strcmp(g->fs.paths[k], "**") == 0 || grant_pattern_covers(g->fs.paths[k], pattern))
@@ -225,7 +236,7 @@ static bool subtree_granted(struct walk *w)
 
 static int subtree_check(struct walk *w)
 {
-    struct grant_decision d = {GRANT_NO_PATH, w->rule, FS_RENAME};
+    struct grant_decision d = { GRANT_NO_PATH, w->rule, FS_RENAME };
 
     if (subtree_granted(w))
         return 0;
@@ -257,8 +268,8 @@ static int rename_do(struct pair *p)
     return b->ops->rename(b, walk_rest(&p->from), walk_rest(&p->to), link);
 }
 
-int vfs_rename(struct vfs_file *from_at, const char *from, size_t from_size, struct vfs_file *to_at, const char *to,
-               size_t to_size)
+int vfs_rename(struct vfs_file *from_at, const char *from, size_t from_size, struct vfs_file *to_at,
+               const char *to, size_t to_size)
 {
     struct pair p VFS_SCRATCH;
     int r = pair_begin(&p, "rename", from_at, from, from_size, to_at, to, to_size);
@@ -306,8 +317,8 @@ static int link_do(struct pair *p, bool follow)
     return r;
 }
 
-int vfs_link(struct vfs_file *from_at, bool follow, const char *from, size_t from_size, struct vfs_file *to_at,
-             const char *to, size_t to_size)
+int vfs_link(struct vfs_file *from_at, bool follow, const char *from, size_t from_size,
+             struct vfs_file *to_at, const char *to, size_t to_size)
 {
     struct pair p VFS_SCRATCH;
     int r = pair_begin(&p, "link", from_at, from, from_size, to_at, to, to_size);
@@ -321,7 +332,8 @@ int vfs_link(struct vfs_file *from_at, bool follow, const char *from, size_t fro
         if (r == 0 && p.to.fixed)
             return VFS_EXIST;
         if (r == 0 && (p.from.fixed || p.from.folder_only))
-            return p.from.fixed ? VFS_NOT_PERMITTED : name_is_folder(&p.from, true, VFS_NOT_PERMITTED);
+            return p.from.fixed ? VFS_NOT_PERMITTED
+                                : name_is_folder(&p.from, true, VFS_NOT_PERMITTED);
         if (r == 0)
             r = pair_crosses(&p) ? VFS_CROSS_DEVICE : link_do(&p, follow);
     } while (walk_again_pair(&p.from, &p.to, FS_LINK, &r));

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtual root: its mounts, the folders of the guest's world that come from the grants alone, audit, quotas and revocation.
+ * The virtual root: its mounts, the folders of the guest's world that come from the grants alone,
+ * audit, quotas and revocation.
  *
- * Owns: the backings (made here, one per mount), the places, the counters. Borrows the rules. One thread.
+ * Owns: the backings (made here, one per mount), the places, the counters. Borrows the rules. One
+ * thread.
  */
 #include "worker/vfs/root.h"
 
@@ -16,49 +18,87 @@
 int vfs_error_of_errno(int errno_value)
 {
     switch (errno_value) {
-    case EACCES: return VFS_ACCESS;
-    case EAGAIN: return VFS_WOULD_BLOCK;
-    case EALREADY: return VFS_ALREADY;
-    case EBADF: return VFS_BAD_DESCRIPTOR;
-    case EBUSY: return VFS_BUSY;
-    case EDEADLK: return VFS_DEADLOCK;
-    case EDQUOT: return VFS_QUOTA;
-    case EEXIST: return VFS_EXIST;
-    case EFBIG: return VFS_FILE_TOO_LARGE;
-    case EILSEQ: return VFS_ILLEGAL_BYTE_SEQUENCE;
-    case EINPROGRESS: return VFS_IN_PROGRESS;
-    case EINTR: return VFS_INTERRUPTED;
-    case EINVAL: return VFS_INVALID;
-    case EISDIR: return VFS_IS_DIRECTORY;
-    case ELOOP: return VFS_LOOP;
-    case EMLINK: return VFS_TOO_MANY_LINKS;
-    case EMSGSIZE: return VFS_MESSAGE_SIZE;
-    case ENAMETOOLONG: return VFS_NAME_TOO_LONG;
-    case ENODEV: return VFS_NO_DEVICE;
-    case ENOENT: return VFS_NO_ENTRY;
-    case ENOLCK: return VFS_NO_LOCK;
-    case ENOMEM: return VFS_INSUFFICIENT_MEMORY;
-    case ENOSPC: return VFS_INSUFFICIENT_SPACE;
-    case ENOTDIR: return VFS_NOT_DIRECTORY;
-    case ENOTEMPTY: return VFS_NOT_EMPTY;
-    case ENOTRECOVERABLE: return VFS_NOT_RECOVERABLE;
-    case EOPNOTSUPP: return VFS_UNSUPPORTED;
-    case ENOTTY: return VFS_NO_TTY;
-    case ENXIO: return VFS_NO_SUCH_DEVICE;
-    case EOVERFLOW: return VFS_OVERFLOW;
-    case EPERM: return VFS_NOT_PERMITTED;
-    case EPIPE: return VFS_PIPE;
-    case EROFS: return VFS_READ_ONLY;
-    case ESPIPE: return VFS_INVALID_SEEK;
-    case ETXTBSY: return VFS_TEXT_FILE_BUSY;
-    case EXDEV: return VFS_CROSS_DEVICE;
+    case EACCES:
+        return VFS_ACCESS;
+    case EAGAIN:
+        return VFS_WOULD_BLOCK;
+    case EALREADY:
+        return VFS_ALREADY;
+    case EBADF:
+        return VFS_BAD_DESCRIPTOR;
+    case EBUSY:
+        return VFS_BUSY;
+    case EDEADLK:
+        return VFS_DEADLOCK;
+    case EDQUOT:
+        return VFS_QUOTA;
+    case EEXIST:
+        return VFS_EXIST;
+    case EFBIG:
+        return VFS_FILE_TOO_LARGE;
+    case EILSEQ:
+        return VFS_ILLEGAL_BYTE_SEQUENCE;
+    case EINPROGRESS:
+        return VFS_IN_PROGRESS;
+    case EINTR:
+        return VFS_INTERRUPTED;
+    case EINVAL:
+        return VFS_INVALID;
+    case EISDIR:
+        return VFS_IS_DIRECTORY;
+    case ELOOP:
+        return VFS_LOOP;
+    case EMLINK:
+        return VFS_TOO_MANY_LINKS;
+    case EMSGSIZE:
+        return VFS_MESSAGE_SIZE;
+    case ENAMETOOLONG:
+        return VFS_NAME_TOO_LONG;
+    case ENODEV:
+        return VFS_NO_DEVICE;
+    case ENOENT:
+        return VFS_NO_ENTRY;
+    case ENOLCK:
+        return VFS_NO_LOCK;
+    case ENOMEM:
+        return VFS_INSUFFICIENT_MEMORY;
+    case ENOSPC:
+        return VFS_INSUFFICIENT_SPACE;
+    case ENOTDIR:
+        return VFS_NOT_DIRECTORY;
+    case ENOTEMPTY:
+        return VFS_NOT_EMPTY;
+    case ENOTRECOVERABLE:
+        return VFS_NOT_RECOVERABLE;
+    case EOPNOTSUPP:
+        return VFS_UNSUPPORTED;
+    case ENOTTY:
+        return VFS_NO_TTY;
+    case ENXIO:
+        return VFS_NO_SUCH_DEVICE;
+    case EOVERFLOW:
+        return VFS_OVERFLOW;
+    case EPERM:
+        return VFS_NOT_PERMITTED;
+    case EPIPE:
+        return VFS_PIPE;
+    case EROFS:
+        return VFS_READ_ONLY;
+    case ESPIPE:
+        return VFS_INVALID_SEEK;
+    case ETXTBSY:
+        return VFS_TEXT_FILE_BUSY;
+    case EXDEV:
+        return VFS_CROSS_DEVICE;
     case EMFILE:
-    case ENFILE: return VFS_INSUFFICIENT_MEMORY;
-    default: return VFS_IO;
+    case ENFILE:
+        return VFS_INSUFFICIENT_MEMORY;
+    default:
+        return VFS_IO;
     }
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
 static int place_order(const char *a, size_t a_size, const char *b, size_t b_size)
 {
@@ -134,10 +174,11 @@ static int places_build(struct vfs *v)
     return 0;
 }
 
-/* ---- making and ending --------------------------------------------------------------------------------------------- */
+/* ---- making and ending ---- */
 
 /* A memory mount has one quota: the smallest that one of its rules names. */
-static void mount_quota(const struct grant_rules *rules, const char *guest, uint64_t *ret_bytes, uint64_t *ret_files)
+static void mount_quota(const struct grant_rules *rules, const char *guest, uint64_t *ret_bytes,
+                        uint64_t *ret_files)
 {
     *ret_bytes = *ret_files = GRANT_UNSET;
     for (size_t i = 0; i < grant_rules_count(rules); i++) {
@@ -191,8 +232,8 @@ static int vfs_build(struct vfs *v, int *dir_fds, struct error *e)
     return 0;
 }
 
-int vfs_new(const struct grant_rules *rules, int *dir_fds, const struct vfs_audit *audit, int64_t (*now)(void *),
-            void *now_context, struct vfs **ret, struct error *e)
+int vfs_new(const struct grant_rules *rules, int *dir_fds, const struct vfs_audit *audit,
+            int64_t (*now)(void *), void *now_context, struct vfs **ret, struct error *e)
 {
     struct vfs *v = mem_zalloc(sizeof(*v));
     int r;
@@ -238,21 +279,24 @@ void vfs_revoke(struct vfs *v, enum grant_reason reason)
     v->revoked = reason;
 }
 
-/* ---- audit, identities, quotas ------------------------------------------------------------------------------------- */
+/* ---- audit, identities, quotas ---- */
 
-void vfs_denied(struct vfs *v, const char *operation, const char *guest, uint32_t verbs, struct grant_decision d)
+void vfs_denied(struct vfs *v, const char *operation, const char *guest, uint32_t verbs,
+                struct grant_decision d)
 {
     if (v->audit.denied != NULL)
         v->audit.denied(v->audit.context, operation, guest, verbs, d);
 }
 
-void vfs_used(struct vfs *v, uint32_t rule, uint32_t verbs, uint64_t bytes_read, uint64_t bytes_written)
+void vfs_used(struct vfs *v, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
+              uint64_t bytes_written)
 {
     if (v->audit.used != NULL && rule != GRANT_NO_RULE)
         v->audit.used(v->audit.context, rule, verbs, bytes_read, bytes_written);
 }
 
-/* Two folders of the host may share files, so they hash alike; every memory tree numbers its own. */
+/* Two folders of the host may share files, so they hash alike; every memory tree numbers its own.
+ */
 void vfs_set_identity_key(struct vfs *v, const uint8_t key[32])
 {
     _Static_assert(sizeof(v->keys) == 32, "the key's size");
@@ -261,7 +305,7 @@ void vfs_set_identity_key(struct vfs *v, const uint8_t key[32])
 
 void vfs_hide_identity(const struct vfs *v, size_t mount, struct vfs_stat *s)
 {
-    uint64_t raw[3] = {v->mounts[mount].counted ? 0 : 2 + mount, s->identity[0], s->identity[1]};
+    uint64_t raw[3] = { v->mounts[mount].counted ? 0 : 2 + mount, s->identity[0], s->identity[1] };
 
     s->identity[0] = siphash(&v->keys[0], raw, sizeof(raw));
     s->identity[1] = siphash(&v->keys[1], raw, sizeof(raw));
@@ -269,9 +313,9 @@ void vfs_hide_identity(const struct vfs *v, size_t mount, struct vfs_stat *s)
 
 void vfs_fixed_stat(const struct vfs *v, const char *path, size_t size, struct vfs_stat *ret)
 {
-    uint64_t raw[3] = {1, siphash(&v->keys[0], path, size), siphash(&v->keys[1], path, size)};
+    uint64_t raw[3] = { 1, siphash(&v->keys[0], path, size), siphash(&v->keys[1], path, size) };
 
-    *ret = (struct vfs_stat){.type = VFS_TYPE_DIRECTORY, .links = 2};
+    *ret = (struct vfs_stat){ .type = VFS_TYPE_DIRECTORY, .links = 2 };
     ret->identity[0] = siphash(&v->keys[0], raw, sizeof(raw));
     ret->identity[1] = siphash(&v->keys[1], raw, sizeof(raw));
 }

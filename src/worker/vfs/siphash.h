@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SipHash-2-4 (Aumasson, Bernstein): a keyed hash that a guest cannot steer. For identities and for tables of guest names. */
+/* SipHash-2-4 (Aumasson, Bernstein): a keyed hash that a guest cannot steer. For identities and for
+ * tables of guest names. */
 #pragma once
 
 #include <stddef.h>
@@ -23,8 +24,8 @@ static inline void siphash_round(uint64_t v[4])
 static inline uint64_t siphash(const struct siphash_key *key, const void *bytes, size_t size)
 {
     const uint8_t *at = bytes;
-    uint64_t v[4] = {key->k[0] ^ 0x736f6d6570736575, key->k[1] ^ 0x646f72616e646f6d,
-                     key->k[0] ^ 0x6c7967656e657261, key->k[1] ^ 0x7465646279746573};
+    uint64_t v[4] = { key->k[0] ^ 0x736f6d6570736575, key->k[1] ^ 0x646f72616e646f6d,
+                      key->k[0] ^ 0x6c7967656e657261, key->k[1] ^ 0x7465646279746573 };
     uint64_t last = (uint64_t)size << 56, word;
     size_t left = size;
 

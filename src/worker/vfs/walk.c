@@ -2,17 +2,20 @@
 /*
  * From what a guest wrote to the path that is matched and acted on.
  *
- * Model. The text is joined to the folder's path and normalised. A path without ".." is taken as it stands: the backing itself
- * says when a symbolic link is in the way, and only then is the text rewritten (an absolute target starts at the guest's "/")
- * and everything begins again. So the ordinary case costs no look at the folders above. Before a ".." the folder it leaves is
- * looked at, because "link/.." is the parent of the link's target.
+ * Model. The text is joined to the folder's path and normalised. A path without ".." is taken as it
+ * stands: the backing itself says when a symbolic link is in the way, and only then is the text
+ * rewritten (an absolute target starts at the guest's "/") and everything begins again. So the
+ * ordinary case costs no look at the folders above. Before a ".." the folder it leaves is looked
+ * at, because "link/.." is the parent of the link's target.
  *
  * Invariants.
  *  - A decision is always about w->path, which is exactly what the backing is then asked to act on.
- *  - Outside every mount nothing is looked at. What the guest's world has there (struct vfs_place) comes from the grants alone.
- *  - A denied path answers the same whether something is there or not. It is looked at only to see whether a symbolic link
- *    leads elsewhere, and then the target is what is judged.
- *  - An error on the way to a ".." counts only where that folder may be asked for (`pending`); elsewhere ".." is textual.
+ *  - Outside every mount nothing is looked at. What the guest's world has there (struct vfs_place)
+ * comes from the grants alone.
+ *  - A denied path answers the same whether something is there or not. It is looked at only to see
+ * whether a symbolic link leads elsewhere, and then the target is what is judged.
+ *  - An error on the way to a ".." counts only where that folder may be asked for (`pending`);
+ * elsewhere ".." is textual.
  *  - Mount points and the folders above them are folders, whatever the host has at those names.
  */
 #include "worker/vfs/root.h"
@@ -38,9 +41,11 @@ static int walk_deny(struct walk *w, uint32_t verbs, struct grant_decision d)
 
 static int walk_deny_for(struct walk *w, uint32_t verbs, enum grant_reason reason)
 {
-    uint32_t rule = w->in_mount ? grant_decide_fs(w->v->rules, w->mount, w->rest, w->rest_size, verbs).rule : GRANT_NO_RULE;
+    uint32_t rule = w->in_mount
+                        ? grant_decide_fs(w->v->rules, w->mount, w->rest, w->rest_size, verbs).rule
+                        : GRANT_NO_RULE;
 
-    return walk_deny(w, verbs, (struct grant_decision){reason, rule, verbs});
+    return walk_deny(w, verbs, (struct grant_decision){ reason, rule, verbs });
 }
 
 static int walk_push(struct walk *w, const char *name, size_t size)
@@ -66,7 +71,8 @@ static void walk_pop(struct walk *w)
     w->folder_only = w->dots = true;
 }
 
-/* "..": 0 when done, VFS_SYMLINK when the folder to leave has a link in it, else the guest's error. */
+/* "..": 0 when done, VFS_SYMLINK when the folder to leave has a link in it, else the guest's error.
+ */
 static int walk_up(struct walk *w)
 {
     struct vfs_stat st;
@@ -87,15 +93,17 @@ static int walk_up(struct walk *w)
     if (r >= VFS_SYMLINK)
         r = VFS_ACCESS;
     if (r != 0 && w->pending == 0 &&
-        grant_decide_fs(w->v->rules, w->mount, w->rest, w->rest_size, FS_STAT).reason == GRANT_ALLOWED)
+        grant_decide_fs(w->v->rules, w->mount, w->rest, w->rest_size, FS_STAT).reason ==
+            GRANT_ALLOWED)
         w->pending = r;
     walk_pop(w);
     return 0;
 }
 
-/* Writes into the raw buffer that is not in use: base of the link, its target, what followed the link, `left`. */
-static int walk_rewrite(struct walk *w, size_t link_end, const char *left, size_t left_size, const char **ret_text,
-                        size_t *ret_size)
+/* Writes into the raw buffer that is not in use: base of the link, its target, what followed the
+ * link, `left`. */
+static int walk_rewrite(struct walk *w, size_t link_end, const char *left, size_t left_size,
+                        const char **ret_text, size_t *ret_size)
 {
     const struct vfs_symlink *link = &w->v->link;
     char *out = w->v->raw[w->v->raw_next ^= 1];
@@ -128,7 +136,8 @@ static int walk_rewrite(struct walk *w, size_t link_end, const char *left, size_
 }
 
 /* Puts the target of v->link into the text; `left` is what has not been walked yet. */
-static int walk_substitute(struct walk *w, const char *left, size_t left_size, const char **ret_text, size_t *ret_size)
+static int walk_substitute(struct walk *w, const char *left, size_t left_size,
+                           const char **ret_text, size_t *ret_size)
 {
     size_t link_end = (size_t)(w->rest - w->path) + w->v->link.prefix;
     struct grant_decision d;
@@ -212,7 +221,8 @@ static void walk_start(struct walk *w, const char *operation, const struct vfs_f
     w->size = at->path_size;
 }
 
-int walk_begin(struct walk *w, const char *operation, const struct vfs_file *at, const char *path, size_t size)
+int walk_begin(struct walk *w, const char *operation, const struct vfs_file *at, const char *path,
+               size_t size)
 {
     if (at->type != VFS_TYPE_DIRECTORY)
         return VFS_NOT_DIRECTORY;
@@ -249,7 +259,9 @@ int walk_decide(struct walk *w, uint32_t verbs, bool follow, enum walk_fixed fix
         }
         if (!w->in_mount) {
             if (w->fixed)
-                return w->pending ? w->pending : fixed == WALK_FIXED_NEVER ? VFS_READ_ONLY : VFS_FIXED;
+                return w->pending                  ? w->pending
+                       : fixed == WALK_FIXED_NEVER ? VFS_READ_ONLY
+                                                   : VFS_FIXED;
             return walk_deny_for(w, verbs, GRANT_NO_GRANT);
         }
         d = grant_decide_fs(w->v->rules, w->mount, w->rest, w->rest_size, verbs);
@@ -261,7 +273,8 @@ int walk_decide(struct walk *w, uint32_t verbs, bool follow, enum walk_fixed fix
             return w->pending ? w->pending : VFS_FIXED;
         if (w->fixed)
             return walk_deny(w, verbs, d);
-        r = walk_backing(w)->ops->stat(walk_backing(w), walk_rest(w), follow || w->folder_only, &st, &w->v->link);
+        r = walk_backing(w)->ops->stat(walk_backing(w), walk_rest(w), follow || w->folder_only, &st,
+                                       &w->v->link);
         if (r < 0)
             return r;
         if (r != VFS_SYMLINK)
@@ -286,7 +299,8 @@ bool walk_again(struct walk *w, uint32_t verbs, int *result)
         return false;
     case VFS_OVER_BYTES:
     case VFS_OVER_FILES:
-        (void)walk_deny_for(w, verbs, *result == VFS_OVER_BYTES ? GRANT_QUOTA_BYTES : GRANT_QUOTA_FILES);
+        (void)walk_deny_for(w, verbs,
+                            *result == VFS_OVER_BYTES ? GRANT_QUOTA_BYTES : GRANT_QUOTA_FILES);
         *result = VFS_QUOTA;
         return false;
     default:
