@@ -317,7 +317,8 @@ enum ambit_stream_status host_stream_check_write(void *host, uint32_t stream, si
         return write_status(s, held);
     if (s->watch.never_blocks)
         *ret_size = FILE_PERMIT;
-    else if (held == 0 && watch_ready(&s->watch, true))
+    /* What is ours alone needs no asking first: bytes that do not fit are held. */
+    else if (held == 0 && (!may_block(s) || watch_ready(&s->watch, true)))
         *ret_size = STREAM_HELD_MAX;
     return AMBIT_STREAM_OK;
 }
