@@ -463,7 +463,7 @@ static int test_skip(uint32_t *ret, struct error *e)
         { "memory", RUN_SKIP_MEMORY }, { "cpu", RUN_SKIP_CPU }, { "wall", RUN_SKIP_WALL }, { "handles", RUN_SKIP_HANDLES },
         { "output", RUN_SKIP_OUTPUT }, { "hostcalls", RUN_SKIP_HOSTCALLS }, { "hostcall-bytes", RUN_SKIP_HOSTCALL_BYTES },
         { "expiry", RUN_SKIP_EXPIRY }, { "stop", RUN_SKIP_STOP }, { "fs-decision", RUN_SKIP_FS_DECISION },
-        { "log-bounds", RUN_SKIP_LOG_BOUNDS },
+        { "log-bounds", RUN_SKIP_LOG_BOUNDS }, { "stdio-decision", RUN_SKIP_STDIO_DECISION },
     };
     const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
     while (at != NULL && *at != '\0') {
