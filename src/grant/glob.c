@@ -232,6 +232,26 @@ static bool literal_of(const char *pattern, size_t size, char *into, size_t *ret
     return true;
 }
 
+bool grant_pattern_start(const char *pattern, struct buf *out)
+{
+    size_t size = strcmp(pattern, ".") == 0 ? 0 : strlen(pattern);
+    bool first = true;
+    for (struct segment s = segment_first(pattern, size); s.at; s = segment_next(s)) {
+        for (const char *at = s.at; at < s.end; at++) {
+            if (*at == '*' || *at == '?')
+                return false;
+            at += *at == '\\' && at + 1 < s.end;
+        }
+        buf_puts(out, first ? "" : "/");
+        for (const char *at = s.at; at < s.end; at++) {
+            at += *at == '\\' && at + 1 < s.end;
+            buf_putc(out, *at);
+        }
+        first = false;
+    }
+    return true;
+}
+
 int glob_init(struct glob *g, const char *pattern)
 {
     size_t size = strlen(pattern);

@@ -93,7 +93,7 @@ struct grant_set {
 };
 
 /* Reads a grant file (YAML or JSON). `name` is for errors and origins; `base_dir` (absolute) is what relative host paths
- * stand against. Errors carry line and column. The set is owned by the caller. */
+ * stand against. Errors carry line and column, and their text starts with "name:line:column: ". The set is owned by the caller. */
 int grant_set_parse(const char *name, const char *base_dir, const char *text, size_t size, struct grant_set **ret, struct error *e) MUST_CHECK;
 int grant_set_new(struct grant_set **ret, struct error *e) MUST_CHECK;
 void grant_set_free(struct grant_set *s);
@@ -171,7 +171,7 @@ struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant
 /* ---- the smallest grant that would have allowed it ---------------------------------------------------------------- */
 
 /* One list item of the grammar, absolute paths, that pasted under `grants:` makes exactly this succeed. For fs, `guest` is the
- * final path that was matched. */
+ * final path that was matched, `missing` what the decision said; -EINVAL when that is nothing (quota, expiry: no grant helps). */
 int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_stdio(uint32_t stream, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_config(const char *key, struct grant *ret, struct error *e) MUST_CHECK; /* with value "" */
@@ -187,3 +187,6 @@ int grant_covers(const struct grant_set *a, const struct grant_set *b, struct bu
 /* Is pattern b ⊆ pattern a? (exact for this pattern language) */
 bool grant_pattern_covers(const char *a, const char *b);
 bool grant_pattern_matches(const char *pattern, const char *path, size_t size);
+/* Appends what every match starts with: the leading segments without wildcards, quotes removed ("" when there is none). True
+ * when that is the whole pattern. A pattern whose start is not on the host, in a grant that cannot create, matches nothing. */
+bool grant_pattern_start(const char *pattern, struct buf *out);
