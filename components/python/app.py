@@ -165,6 +165,9 @@ def forget_pending(stream):
         sys.stdout = None
 
 
+WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+
+
 def empty_modules(before):
     """Ends the script's modules in CPython's order, so that files it left open are written and
     finalizers run: names with one underscore first, then the rest."""
@@ -174,6 +177,15 @@ def empty_modules(before):
             names[key] = None
         for key in [k for k in names if k != "__builtins__" and not k.startswith("_")]:
             names[key] = None
+    thing = None
+    # A collector that meets a cycle may close a file before the buffer in front of it is empty.
+    for thing in gc.get_objects():
+        if type(thing) in WRITERS:
+            try:
+                thing.flush()
+            except (OSError, ValueError):
+                pass
+    del thing
     gc.collect()
 
 

@@ -19,7 +19,7 @@ def same_as_native(code, *args, stdin="", name="script.py"):
     """Same standard output and exit code; returns both results."""
     write(name, textwrap.dedent(code))
     ours = run("run", "-q", "--read", ".", name, *args, stdin=stdin)
-    native = execute([NATIVE, name, *args], stdin, environment())
+    native = execute([NATIVE, name, *args], stdin, environment({"PYTHONDONTWRITEBYTECODE": "1"}))
     equal(ours.out, native.out, repr(ours))
     equal(ours.rc, native.rc, repr(ours))
     return ours, native
