@@ -15,6 +15,8 @@
 mod adapt;
 #[path = "compile_describe.rs"]
 mod describe;
+#[path = "compile_exit.rs"]
+mod exit;
 #[path = "compile_kind.rs"]
 mod kind;
 

@@ -106,10 +106,10 @@ const PLAIN: &str = r#"(component
   (func $run (result (result)) (canon lift (core func $shim "run")))
   (instance $exports (export "run" (func $run)))
   (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
-const HEADER_SIZE: usize = 8;
+pub(super) const HEADER_SIZE: usize = 8;
 const CORE_MODULE_SECTION: u8 = 1;
 
-fn leb128(mut value: usize, out: &mut Vec<u8>) {
+pub(super) fn leb128(mut value: usize, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -149,6 +149,8 @@ pub fn adapt(module: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
         return Ok((plain(module)?, false));
     }
     let adapter = if shape.start { provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER } else { provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER };
+    let kept = super::exit::keep_codes(module, WASI_01);
+    let module = kept.as_deref().unwrap_or(module);
     let encode = || {
         let mut encoder = ComponentEncoder::default().validate(false).module(module)?;
         if needs_adapter {
