@@ -47,10 +47,10 @@ void *mem_zalloc(size_t size)
 
 void *mem_array(size_t count, size_t element_size)
 {
-    if (must_fail())
+    size_t size;
+    if (__builtin_mul_overflow(count, element_size, &size) || must_fail())
         return NULL;
-    /* calloc checks the product. */
-    return counted(count && element_size ? calloc(count, element_size) : calloc(1, 1));
+    return counted(calloc(size ? size : 1, 1));
 }
 
 void *mem_grow(void *old, size_t count, size_t element_size)

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* room/channel.c over a socket pair of our own: queue and bursts, ends, descriptors, hostile bytes.
+ */
+#include "room/channel.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/unit/test.h"
+
+/* A channel and the raw other end. */
+static struct channel *pair(int *ret_raw)
+{
+    int fds[2];
+    struct channel *c = NULL;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
+        channel_new(fds[0], &c, NULL) < 0)
+        test_fail(__FILE__, __LINE__, "no socket pair");
+    *ret_raw = fds[1];
+    return c;
+}
+
+static int send_fds(int socket, const void *bytes, size_t size, const int *fds, size_t count)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * 253)];
+        struct cmsghdr align;
+    } control = { { 0 } };
+    struct iovec v = { (void *)bytes, size };
+    struct msghdr m = { .msg_iov = &v,
+                        .msg_iovlen = 1,
+                        .msg_control = control.bytes,
+                        .msg_controllen = CMSG_SPACE(sizeof(int) * count) };
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    h->cmsg_level = SOL_SOCKET;
+    h->cmsg_type = SCM_RIGHTS;
+    h->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    memcpy(CMSG_DATA(h), fds, sizeof(int) * count);
+    return sendmsg(socket, &m, 0) == (ssize_t)size ? 0 : -errno;
+}
+
+static int open_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static const uint8_t two_frames[] = { 2, 0, 0, 0, 5, 0, 0, 0, 'a', 'b', 0, 0, 0, 0, 6, 0, 0, 0 };
+
+TEST(frames_byte_by_byte)
+{
+    int raw;
+    CLEANUP(channel_freep) struct channel *c = pair(&raw);
+    struct frame f;
+    int *fds;
+    size_t fd_count;
+    int seen = 0;
+    for (size_t i = 0; i < sizeof two_frames; i++) {
+        CHECK_EQ(channel_receive(c, false, &f, &fds, &fd_count, NULL), 0);
+        CHECK_EQ(write(raw, two_frames + i, 1), 1);
+        if (i == 9 || i == 17) {
+            CHECK_EQ(channel_receive(c, false, &f, &fds, &fd_count, NULL), 1);
+            CHECK_EQ(f.kind, 5 + seen);
+            seen++;
+        }
+    }
+    CHECK_EQ(seen, 2);
+    close(raw);
+    CHECK_EQ(channel_receive(c, true, &f, &fds, &fd_count, NULL), -EPIPE);
+}
+
+TEST(end_within_a_frame)
+{
+    for (size_t size = 1; size < 10; size++) {
+        int raw;
+        CLEANUP(channel_freep) struct channel *c = pair(&raw);
+        struct frame f;
+        int *fds;
+        size_t fd_count;
+        CHECK_EQ(write(raw, two_frames, size), (ssize_t)size);
+        close(raw);
+        CHECK_EQ(channel_receive(c, true, &f, &fds, &fd_count, NULL), -EPIPE);
+    }
+}
+
+TEST(descriptors_belong_to_their_frame)
+{
+    int raw, before = open_descriptors();
+    struct channel *c = pair(&raw);
+    struct frame f;
+    int *fds;
+    size_t fd_count;
+    int some[3] = { 0, 1, 2 };
+    /* Without, with, without: three frames that are all there before the first is read. */
+    CHECK_EQ(write(raw, two_frames + 10, 8), 8);
+    CHECK_EQ(send_fds(raw, two_frames, 10, some, 3), 0);
+    CHECK_EQ(write(raw, two_frames + 10, 8), 8);
+    CHECK_EQ(channel_receive(c, true, &f, &fds, &fd_count, NULL), 1);
+    CHECK_EQ(fd_count, 0);
+    CHECK_EQ(channel_receive(c, true, &f, &fds, &fd_count, NULL), 1);
+    CHECK_EQ(f.kind, 5);
+    CHECK_EQ(fd_count, 3);
+    CHECK(fcntl(fds[0], F_GETFD) & FD_CLOEXEC);
+    int taken = fd_take(&fds[1]);
+    CHECK_EQ(channel_receive(c, true, &f, &fds, &fd_count, NULL), 1);
+    CHECK_EQ(fd_count, 0);
+    CHECK_EQ(open_descriptors(), before + 3); /* the pair, and the one that was taken */
+    close(taken);
+    /* Some that come with a frame that never ends are closed with the channel. */
+    CHECK_EQ(send_fds(raw, two_frames, 9, some, 3), 0);
+    CHECK_EQ(channel_receive(c, false, &f, &fds, &fd_count, NULL), 0);
+    channel_free(c);
+    close(raw);
+    CHECK_EQ(open_descriptors(), before);
+}
+
+TEST(too_many_descriptors)
+{
+    int raw, before = open_descriptors();
+    struct channel *c = pair(&raw);
+    struct frame f;
+    int *fds, some[253] = { 0 };
+    size_t fd_count;
+    static const uint8_t header[8] = { 255, 0, 0, 0, 1 };
+    CHECK_EQ(send_fds(raw, header, 8, some, 253), 0);
+    CHECK_EQ(channel_receive(c, false, &f, &fds, &fd_count, NULL), 0);
+    CHECK_EQ(send_fds(raw, header, 1, some, 1), 0);
+    CHECK_EQ(channel_receive(c, false, &f, &fds, &fd_count, NULL), -EPROTO);
+    channel_free(c);
+    close(raw);
+    CHECK_EQ(open_descriptors(), before);
+}
+
+static int count_frame(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                       struct error *e)
+{
+    ++*(int *)context;
+    payload->at = payload->end;
+    return 0;
+}
+
+static const struct frame_rule rules[] = { { 6, "SIX", 1, false, 0, 0, count_frame } };
+
+TEST(dispatch)
+{
+    int raw, count = 0;
+    CLEANUP(channel_freep) struct channel *c = pair(&raw);
+    struct frame_gate gate = { .rules = rules, .rule_count = 1 };
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(write(raw, two_frames + 10, 8), 8);
+    CHECK_EQ(channel_dispatch(c, &gate, &count, true, NULL), 0);
+    CHECK_EQ(count, CHANNEL_BURST_MAX);
+    CHECK_EQ(channel_dispatch(c, &gate, &count, false, NULL), 0);
+    CHECK_EQ(count, 100);
+    CHECK_EQ(write(raw, two_frames, 10), 10);
+    struct error e = ERROR_INIT;
+    CHECK_EQ(channel_dispatch(c, &gate, &count, false, &e), -EPROTO);
+    CHECK_HAS(e.what, "unknown frame (kind 5)");
+    close(raw);
+    CHECK_EQ(channel_dispatch(c, &gate, &count, true, NULL), 1);
+}
+
+TEST(queue_is_bounded_and_kept_in_order)
+{
+    int raw;
+    CLEANUP(channel_freep) struct channel *c = pair(&raw);
+    CLEANUP(channel_freep) struct channel *other = NULL;
+    CHECK_EQ(channel_new(raw, &other, NULL), 0);
+    CLEANUP(mem_freep) void *bytes = mem_zalloc(FRAME_MAX);
+    size_t queued = 0, got = 0;
+    while (channel_queue(c, (uint16_t)queued, bytes, FRAME_MAX, NULL) == 0)
+        queued++;
+    CHECK_EQ(queued, 3);
+    CHECK_EQ(channel_queue(c, 1, bytes, FRAME_MAX, NULL), -ENOBUFS);
+    CHECK_EQ(channel_flush(c, NULL), 1);
+    struct frame f;
+    int *fds;
+    size_t fd_count;
+    for (int flushed = 1; flushed || got < queued;) {
+        flushed = channel_flush(c, NULL);
+        CHECK(flushed >= 0);
+        while (got < queued && channel_receive(other, false, &f, &fds, &fd_count, NULL) == 1)
+            CHECK_EQ(f.kind, got++);
+    }
+    CHECK_EQ(got, 3);
+    CHECK_EQ(channel_queue(c, 7, "x", 1, NULL), 0);
+    CHECK_EQ(channel_send(c, 8, "y", 1, NULL, 0, NULL), 0);
+    CHECK_EQ(channel_receive(other, true, &f, &fds, &fd_count, NULL), 1);
+    CHECK_EQ(f.kind, 7);
+    CHECK_EQ(channel_receive(other, true, &f, &fds, &fd_count, NULL), 1);
+    CHECK_EQ(f.kind, 8);
+}
+
+TEST(the_other_side_gone)
+{
+    int raw;
+    CLEANUP(channel_freep) struct channel *c = pair(&raw);
+    close(raw);
+    CHECK_EQ(channel_send(c, 1, NULL, 0, NULL, 0, NULL), -EPIPE);
+    CHECK_EQ(channel_queue(c, 1, NULL, 0, NULL), 0);
+    CHECK_EQ(channel_flush(c, NULL), -EPIPE);
+}
+
+static int through(void)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    CLEANUP(fd_closep) int raw = fds[1];
+    CLEANUP(channel_freep) struct channel *c = NULL;
+    struct frame f;
+    int *got;
+    size_t count;
+    int result = channel_new(fds[0], &c, NULL);
+    if (result == 0)
+        result = channel_queue(c, 1, "abc", 3, NULL);
+    if (result == 0)
+        result = channel_flush(c, NULL);
+    if (result == 0 && write(raw, two_frames, 10) == 10)
+        result = channel_receive(c, true, &f, &got, &count, NULL);
+    return result == 1 ? 0 : result;
+}
+
+TEST(survives_no_memory)
+{
+    TORTURE(through());
+}
+
+TEST_MAIN()
