@@ -277,6 +277,41 @@ TEST(starts_that_do_not_add_up)
     expect_fault(&r, "unknown");
 }
 
+#define LITTLE_OUTPUT                                                                          \
+    "{\"version\":1,\"limits\":{\"output\":2},\"grants\":[{\"stdio\":[\"stdout\"]},{\"args\":" \
+    "\"given\"}]}"
+
+TEST(only_a_test_build_leaves_a_defence_open)
+{
+    struct run r;
+    struct cursor c;
+    struct run_done done;
+    run_open(&r, LITTLE_OUTPUT, "once");
+    r.start.test_skip = 1u << 20; /* the output limit, in a build that has a name for it */
+    run_send(&r, 4);
+#ifdef AMBIT_TEST_HOOKS
+    CHECK_EQ(r.start.test_skip, RUN_SKIP_OUTPUT);
+    CHECK_EQ(next(&r, &c), RUN_READY);
+    CHECK_EQ(next(&r, &c), RUN_DENIAL);
+    check_done(&r, &done);
+    CHECK_EQ(done.end, RUN_END_EXIT);
+    CHECK_EQ(done.output_bytes, 5);
+    run_done_done(&done);
+    run_close(&r, 0);
+#else
+    expect_fault(&r, "leaves no defence open");
+#endif
+    run_open(&r, LITTLE_OUTPUT, "once");
+    run_send(&r, 4);
+    CHECK_EQ(next(&r, &c), RUN_READY);
+    CHECK_EQ(next(&r, &c), RUN_DENIAL);
+    check_done(&r, &done);
+    CHECK_EQ(done.limit, RUN_LIMIT_OUTPUT);
+    CHECK_EQ(done.output_bytes, 2);
+    run_done_done(&done);
+    run_close(&r, 0);
+}
+
 TEST(frames_out_of_phase)
 {
     static const uint8_t why[4] = { RUN_STOP_INTERRUPT };

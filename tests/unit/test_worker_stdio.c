@@ -3,6 +3,7 @@
  * descriptors left as they were. */
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "tests/unit/worker_fixture.h"
 
@@ -167,6 +168,33 @@ TEST(nobody_reads)
     CHECK_EQ(f.v->stream_check_write(f.guest, s, &size), AMBIT_STREAM_CLOSED);
     CHECK(!f.guest->ended);
     fixture_close(&f);
+}
+
+/* A named pipe that nobody reads cannot be opened again: the one we were given is asked first. */
+TEST(a_pipe_that_is_not_ours_alone)
+{
+    struct fixture f;
+    char path[] = "/tmp/ambit-test-XXXXXX", name[64];
+    size_t size;
+    signal(SIGPIPE, SIG_IGN);
+    CHECK(mkdtemp(path) != NULL);
+    snprintf(name, sizeof(name), "%s/fifo", path);
+    CHECK_EQ(mkfifo(name, 0600), 0);
+    int reader = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct ends out = { .guests = open(name, O_WRONLY | O_CLOEXEC) };
+    CHECK(reader >= 0 && out.guests >= 0);
+    close(reader);
+    fixture_open_with(&f, ALL, -1, out.guests, -1);
+    CHECK(!f.guest->streams[STREAM_OUT].own_description);
+    CHECK_EQ(fcntl(out.guests, F_GETFL) & O_NONBLOCK, 0);
+    uint32_t s = f.v->stdio(f.guest, 1);
+    CHECK_EQ(f.v->wait(f.guest, s, true, 1), AMBIT_READY);
+    CHECK_EQ(f.v->stream_check_write(f.guest, s, &size), AMBIT_STREAM_OK);
+    CHECK_EQ(size, STREAM_HELD_MAX);
+    CHECK_EQ(f.v->stream_write(f.guest, s, (const uint8_t *)"x", 1), AMBIT_STREAM_CLOSED);
+    fixture_close(&f);
+    unlink(name);
+    rmdir(path);
 }
 
 TEST(the_output_limit_is_exact)
