@@ -32,6 +32,6 @@ pub extern "C" fn ambit_call_count() -> u32 {
 
 /// NULL for a number that does not exist.
 #[unsafe(no_mangle)]
-pub extern "C" fn ambit_call_name(call: u32) -> *const std::ffi::c_char {
+pub extern "C" fn ambit_call_name(call: crate::abi::AmbitCall) -> *const std::ffi::c_char {
     NAMES.get(call as usize).map_or(std::ptr::null(), |n| n.as_ptr().cast())
 }
