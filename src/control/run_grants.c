@@ -78,6 +78,45 @@ static int imply_tmp(struct run *r, struct error *e)
     return add_tmp(r->request->grants, bytes, "implied", e);
 }
 
+/* Is `path` below the folder `folder`? Then what follows it, without a slash; else NULL. */
+static const char *path_below(const char *folder, const char *path)
+{
+    size_t size = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
+    return strncmp(folder, path, size) == 0 && path[size] == '/' ? path + size + 1 : NULL;
+}
+
+/* A mount hides what a mount above it shows there. So where the innermost mount around the script shows it already, its grant is
+ * made one of that mount, and the script's folder is not mounted a second time with nothing but the script in it. */
+static int join_mount(const struct grant_set *s, const struct target *t, struct grant *g, struct error *e)
+{
+    const struct grant *inner = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct grant *m = &s->grants[i];
+        if (m->class == GRANT_FS && path_below(m->fs.guest, t->script_guest) != NULL &&
+            (inner == NULL || strlen(m->fs.guest) > strlen(inner->fs.guest)))
+            inner = m;
+    }
+    if (inner == NULL || inner->fs.backing != GRANT_BACKING_DIR)
+        return 0;
+    const char *rest = path_below(inner->fs.guest, t->script_guest), *host_rest = path_below(inner->fs.host, t->script_host);
+    if (host_rest == NULL || strcmp(rest, host_rest) != 0)
+        return 0;
+    char *guest = mem_strdup(inner->fs.guest), *host = mem_strdup(inner->fs.host), *pattern = path_pattern(rest);
+    if (guest == NULL || host == NULL || pattern == NULL) {
+        mem_free(guest);
+        mem_free(host);
+        mem_free(pattern);
+        return error_set(e, -ENOMEM, "no memory for the grants");
+    }
+    mem_free(g->fs.guest);
+    mem_free(g->fs.host);
+    mem_free(g->fs.paths[0]);
+    g->fs.guest = guest;
+    g->fs.host = host;
+    g->fs.paths[0] = pattern;
+    return 0;
+}
+
 int run_imply_grants(struct run *r, struct error *e)
 {
     struct grant_set *s = r->request->grants;
@@ -93,10 +132,15 @@ int run_imply_grants(struct run *r, struct error *e)
         if (!has_class(s, implied[i].class))
             status = add(s, implied[i], "implied", e);
     if (status == 0 && r->target.python) {
-        struct grant g;
+        CLEANUP(grant_done) struct grant g = { 0 };
         status = target_script_grant(&r->target, &g, e);
         if (status == 0)
-            status = grant_set_add(s, &g, e);
+            status = join_mount(s, &r->target, &g, e);
+        if (status == 0) {
+            struct grant given = g;
+            g = (struct grant){ 0 };
+            status = grant_set_add(s, &given, e);
+        }
     }
     return status;
 }

@@ -332,3 +332,10 @@ def test_nothing_of_the_build_machine_is_left():
         print([m for m in sys.modules if (getattr(sys.modules[m], "__file__", None) or "/python/").startswith(("/root", "/home", "/tmp"))])
     """)
     equal(result.out, "['/work']  [] {} []\n[]\n", repr(result))
+
+
+def test_the_scripts_own_grant_hides_nothing():
+    write("tools/script.py", "import os; print(sorted(os.listdir('tools')), open('tools/data.txt').read())\n")
+    write("tools/data.txt", "beside it")
+    result = run("run", "-q", "--read", ".", "tools/script.py")
+    equal(result.out, "['data.txt', 'script.py'] beside it\n", repr(result))
