@@ -37,7 +37,7 @@ static void put_figures(struct buf *out, const struct run_report *p)
     text_put_duration_human(out, p->done.cpu_ns);
     buf_puts(out, " · memory ");
     text_put_size_human(out, p->done.memory_peak_bytes);
-    buf_printf(out, " · %llu host calls", (unsigned long long)p->done.hostcalls);
+    buf_printf(out, " · %llu host call%s", (unsigned long long)p->done.hostcalls, p->done.hostcalls == 1 ? "" : "s");
 }
 
 static void put_uses(struct buf *out, const struct run_request *q, const struct run_report *p)

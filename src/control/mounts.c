@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,6 +15,7 @@
 
 #include "base/digest.h"
 #include "base/mem.h"
+#include "control/target.h"
 
 #define CLIMB_MAX 4096
 #define DEPTH_MAX 64
@@ -96,6 +97,51 @@ static const char *origin_of(const struct grant_rules *rules, const struct grant
     return "a grant";
 }
 
+/* The path of a descriptor's folder as the kernel tells it; mem_free. */
+static char *real_path(int fd)
+{
+    char link[64], path[4096];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof(path));
+    return n <= 0 || n >= (ssize_t)sizeof(path) ? NULL : mem_strndup(path, (size_t)n);
+}
+
+/* May the guest reach the state through this mount, which holds it? True when in doubt. */
+static bool reaches_state(const struct grant_rules *rules, const struct grant_mount *m, int fd, int state_fd)
+{
+    CLEANUP(mem_freep) char *outer = real_path(fd);
+    CLEANUP(mem_freep) char *inner = real_path(state_fd);
+    CLEANUP(buf_done) struct buf state = BUF_INIT(16384), below = BUF_INIT(16384);
+
+    if ((m->verbs & ~(uint32_t)FS_RO) != 0 || outer == NULL || inner == NULL)
+        return true;
+    size_t size = strlen(outer) - (strcmp(outer, "/") == 0);
+    if (strncmp(inner, outer, size) != 0 || inner[size] != '/')
+        return true; /* by another name: a bind mount */
+    for (const char *at = inner + size + 1; *at != '\0';) {
+        size_t length = strcspn(at, "/");
+        CLEANUP(mem_freep) char *name = mem_strndup(at, length);
+        CLEANUP(mem_freep) char *pattern = name == NULL ? NULL : path_pattern(name);
+        if (pattern == NULL)
+            return true;
+        buf_puts(&state, pattern);
+        at += length + (at[length] == '/');
+        buf_puts(&state, *at != '\0' ? "/" : "");
+    }
+    buf_printf(&below, "%s/**", buf_cstr(&state)); /* covers the folder itself */
+    if (buf_status(&state) < 0 || buf_status(&below) < 0)
+        return true;
+    for (size_t i = 0; i < grant_rules_count(rules); i++) {
+        const struct grant *g = grant_rules_grant(rules, i);
+        if (g->class != GRANT_FS || strcmp(g->fs.guest, m->guest) != 0)
+            continue;
+        for (size_t k = 0; k < g->fs.path_count; k++)
+            if (grant_pattern_intersects(g->fs.paths[k], buf_cstr(&below)))
+                return true;
+    }
+    return false;
+}
+
 static int open_one(const struct grant_rules *rules, const struct grant_mount *m, int state_fd, const char *own_scratch,
                     struct error *e)
 {
@@ -121,7 +167,7 @@ static int open_one(const struct grant_rules *rules, const struct grant_mount *m
     int holds = folder_holds(fd, state_fd), lies = folder_holds(state_fd, fd);
     if (holds < 0 || lies < 0)
         return error_set_errno(e, holds < 0 ? -holds : -lies, "%s: it cannot be told whether %s holds Ambit's state", origin, m->host);
-    if (holds > 0 || lies > 0) {
+    if (lies > 0 || (holds > 0 && reaches_state(rules, m, fd, state_fd))) {
         error_set(e, -EPERM, "%s: %s %s Ambit's own state (cache, receipts)", origin, m->host, holds > 0 ? "holds" : "lies in");
         error_hint(e, "grant the folders in it that the guest needs, or move the state: AMBIT_STATE_DIR=/elsewhere");
         return -EPERM;

@@ -3,8 +3,10 @@
  * The host's side of a run's mounts: opening the granted folders, refusing those that no grant may name, and finding out afterwards
  * which files in them changed.
  *
- * Never granted, whoever asks: a folder that holds Ambit's state (cache, keys, receipts), or lies in it; procfs, sysfs and the
- * other pseudo filesystems of the kernel; /dev. Told by what the opened descriptor is, not by its name.
+ * Never granted, whoever asks: a folder that lies in Ambit's state (cache, keys, receipts), or holds it; procfs, sysfs and the
+ * other pseudo filesystems of the kernel; /dev. Told by what the opened descriptor is, not by its name. One that holds the state may
+ * be granted when no pattern reaches the state and nothing in it may be written: patterns are the worker's to enforce, and native
+ * code that escaped into it must find nothing there that it can change.
  */
 #pragma once
 

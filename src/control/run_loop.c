@@ -350,7 +350,12 @@ static void end_by_report(struct run *r)
         return;
     case RUN_END_FAULT:
         error_set(&e, -EIO, "%s", text);
-        run_end(r, RUN_FAILED, EXIT_FAILED, &e);
+        if (d->hostcalls == 0 && d->cpu_ns < NS_PER_S / 10) { /* it could not be started: no such export, wrong arguments */
+            error_hint(&e, "ambit inspect %s says what it exports; --invoke EXPORT calls a function", r->request->file);
+            run_end(r, RUN_BAD_FILE, EXIT_BAD_FILE, &e);
+        } else {
+            run_end(r, RUN_FAILED, EXIT_FAILED, &e);
+        }
         return;
     }
 }

@@ -186,6 +186,8 @@ int grant_propose_class(enum grant_class c, struct grant *ret, struct error *e) 
 int grant_covers(const struct grant_set *a, const struct grant_set *b, struct buf *ret_why, struct error *e) MUST_CHECK;
 /* Is pattern b ⊆ pattern a? (exact for this pattern language) */
 bool grant_pattern_covers(const char *a, const char *b);
+/* Is there a path that both match? True too when that cannot be told (too large a question, no memory). */
+bool grant_pattern_intersects(const char *a, const char *b);
 bool grant_pattern_matches(const char *pattern, const char *path, size_t size);
 /* Appends what every match starts with: the leading segments without wildcards, quotes removed ("" when there is none). True
  * when that is the whole pattern. A pattern whose start is not on the host, in a grant that cannot create, matches nothing. */

@@ -445,6 +445,12 @@ int glob_intersects(const char *a, const char *b, struct glob_budget *budget)
     return 0;
 }
 
+bool grant_pattern_intersects(const char *a, const char *b)
+{
+    struct glob_budget budget = { GLOB_BUDGET };
+    return glob_intersects(a, b, &budget) != 0;
+}
+
 bool grant_pattern_covers(const char *a, const char *b)
 {
     struct glob_budget budget = { GLOB_BUDGET };

@@ -167,6 +167,11 @@ def test_bad_grants():
             result = run("run", "--read", folder + ":/x", guest)
             equal(result.rc, BAD_GRANT, repr(result))
             contains(result.err, "Ambit's own state")
+        name = os.path.basename(state)
+        for paths, allow, rc in ((["other/**"], "ro", 0), ([name], "ro", BAD_GRANT), ([name + "/**"], "ro", BAD_GRANT), (["*"], "ro", BAD_GRANT),
+                                 (["**/key"], "ro", BAD_GRANT), (["other/**"], "rw", BAD_GRANT)):
+            grants = {"version": 1, "grants": [{"fs": "/x", "from": {"dir": os.path.dirname(state)}, "allow": allow, "paths": paths}]}
+            equal(run("run", "-g", write("g.json", json.dumps(grants)), guest).rc, rc, f"{paths} {allow}")
 
 
 def test_names_are_escaped():
@@ -186,6 +191,17 @@ def test_limits_have_exit_codes_and_name_the_flag():
     grow = '(module (memory (export "memory") 1) (func (export "_start") (loop (drop (memory.grow (i32.const 100))) br 0)))'
     result = run("run", "--memory", "4MiB", wat(grow), rc=LIMIT)
     contains(result.err, "--memory")
+
+
+def test_invoke():
+    adds = wat("""(component
+      (core module $m (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))
+      (core instance $i (instantiate $m))
+      (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add"))))""")
+    equal(run("run", "-q", "--invoke", "add", adds, "2", "40", rc=0).out, "42\n")
+    for flags, args in ((["--invoke", "sub"], ["1", "2"]), (["--invoke", "add"], ["1"]), (["--invoke", "add"], ["1", "x"]), ([], [])):
+        result = run("run", *flags, adds, *args, rc=BAD_COMPONENT)
+        contains(result.err, "ambit inspect")
 
 
 def test_trap_and_missing_import():
