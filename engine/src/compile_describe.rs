@@ -46,10 +46,10 @@ impl Survey {
                 }
                 let text = Value::from(cut(format!("{} {}", value.name, value.version).trim()));
                 let known = self.producers.entry(cut(field.name)).or_insert_with(|| json!([]));
-                if let Some(list) = known.as_array_mut() {
-                    if !list.contains(&text) {
-                        list.push(text);
-                    }
+                if let Some(list) = known.as_array_mut()
+                    && !list.contains(&text)
+                {
+                    list.push(text);
                 }
             }
         }
