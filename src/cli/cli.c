@@ -96,7 +96,7 @@ static int choice_check(const struct help_flag *f, const char *value, struct err
     size_t size = strlen(value);
     if (f->value != HELP_CHOICE)
         return 0;
-    for (const char *at = f->value_name; ; ) {
+    for (const char *at = f->value_name;;) {
         size_t length = strcspn(at, "|");
         if (length == size && memcmp(at, value, size) == 0)
             return 0;
@@ -196,7 +196,8 @@ static void put_lines(struct buf *out, const char *label, const char *text)
     }
 }
 
-static void fail_json(const struct cli *c, const char *what, const struct error *e, enum cli_exit code)
+static void fail_json(const struct cli *c, const char *what, const struct error *e,
+                      enum cli_exit code)
 {
     CLEANUP(buf_done) struct buf line = BUF_INIT(1u << 20);
     json_t *error = json_object(), *value = json_object();
@@ -222,8 +223,8 @@ static void fail_json(const struct cli *c, const char *what, const struct error 
     json_decref(value);
 }
 
-int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e,
-             const char *format, ...)
+int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, const char *format,
+             ...)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(OUTPUT_MAX);
     char what[ERROR_TEXT_MAX];
@@ -256,7 +257,8 @@ int cli_usage(const struct cli *c, struct error *e)
 {
     if (e->hint[0] == '\0')
         error_hint(e, "ambit help %s", c->verb->name);
-    return cli_fail(c, CLI_USAGE, e, "ambit %s: this command line is not understood", c->verb->name);
+    return cli_fail(c, CLI_USAGE, e, "ambit %s: this command line is not understood",
+                    c->verb->name);
 }
 
 int cli_put(struct buf *text)

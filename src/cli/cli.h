@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every verb of the command line shares: exit codes, the walk over flags by the verb's own table (cli/help.h is
- * the one source of flags, help, manual pages and completions), errors in three lines, output as text or JSON.
+ * What every verb of the command line shares: exit codes, the walk over flags by the verb's own
+ * table (cli/help.h is the one source of flags, help, manual pages and completions), errors in
+ * three lines, output as text or JSON.
  *
- * A verb is `int cli_NAME(int argc, char **argv)` with argv[0] == "NAME"; it answers the exit code of the process.
- * Nothing untrusted is printed raw: cli_fail() escapes what it prints, and cli_escaped() is there for the rest.
+ * A verb is `int cli_NAME(int argc, char **argv)` with argv[0] == "NAME"; it answers the exit code
+ * of the process. Nothing untrusted is printed raw: cli_fail() escapes what it prints, and
+ * cli_escaped() is there for the rest.
  */
 #pragma once
 
@@ -13,24 +15,26 @@
 
 enum cli_exit {
     CLI_OK = 0,
-    CLI_NO = 1,          /* the answer to a question is no: `grant diff`, `cache verify`, `doctor` */
-    CLI_USAGE = 120,     /* unknown verb or flag, missing argument */
-    CLI_GRANT = 121,     /* a grant that is not valid or not possible */
+    CLI_NO = 1,      /* the answer to a question is no: `grant diff`, `cache verify`, `doctor` */
+    CLI_USAGE = 120, /* unknown verb or flag, missing argument */
+    CLI_GRANT = 121, /* a grant that is not valid or not possible */
     CLI_COMPONENT = 122, /* a file that Ambit does not run */
     CLI_DENIED = 123,    /* ended because something was denied */
     CLI_TIME = 124,      /* CPU or wall limit */
     CLI_LIMIT = 125,     /* memory or another limit */
     CLI_TRAP = 126,
-    CLI_INTERNAL = 127,  /* Ambit's own fault, or a machine that lacks something */
+    CLI_INTERNAL = 127, /* Ambit's own fault, or a machine that lacks something */
     CLI_INTERRUPTED = 130,
 };
 
 /* One verb's invocation. `{ .verb = help_verb_find("inspect") }` and go. */
 struct cli {
     const struct help_verb *verb;
-    bool json;  /* the verb sets it when it meets --json; errors are then one JSON object on stdout */
-    bool json_to_stderr; /* standard output belongs to a guest: the error's JSON is one line on stderr */
-    int at;     /* next element of argv; 0 = not begun */
+    bool
+        json; /* the verb sets it when it meets --json; errors are then one JSON object on stdout */
+    bool json_to_stderr; /* standard output belongs to a guest: the error's JSON is one line on
+                            stderr */
+    int at;              /* next element of argv; 0 = not begun */
     bool flags_over;
     /* of the last cli_next(): */
     const struct help_flag *flag; /* CLI_FLAG */
@@ -44,24 +48,26 @@ enum cli_item {
     CLI_WORD = 2, /* not a flag: c->value; "-" is a word; after "--" everything is */
     CLI_HELP = 3, /* --help or -h: help was printed, return CLI_OK */
 };
-/* enum cli_item, or -EINVAL with `e` set: unknown flag (with the nearest one as hint), missing or unwanted value.
- * Understands --name value, --name=value, -x value, -xvalue, --. */
+/* enum cli_item, or -EINVAL with `e` set: unknown flag (with the nearest one as hint), missing or
+ * unwanted value. Understands --name value, --name=value, -x value, -xvalue, --. */
 int cli_next(struct cli *c, int argc, char **argv, struct error *e) MUST_CHECK;
 bool cli_is(const struct cli *c, const char *flag_name);
 
-/* Prints an error in three lines on stderr and returns `code`, so that verbs say `return cli_fail(…)`:
- *     ambit: WHAT              (the format: what could not be done)
- *       why: e->what           (with line and column when known)
- *       try: e->hint           (when there is one)
- * With --json also {"error":{"what","why","hint","exit"}} on stdout
- * (one line on stderr with json_to_stderr). Everything is escaped here. `e` may be NULL. */
-int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, const char *format, ...) PRINTF_LIKE(4, 5);
+/* Prints an error in three lines on stderr and returns `code`, so that verbs say `return
+ * cli_fail(…)`: ambit: WHAT              (the format: what could not be done) why: e->what (with
+ * line and column when known) try: e->hint           (when there is one) With --json also
+ * {"error":{"what","why","hint","exit"}} on stdout (one line on stderr with json_to_stderr).
+ * Everything is escaped here. `e` may be NULL. */
+int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, const char *format,
+             ...) PRINTF_LIKE(4, 5);
 /* A usage error: as cli_fail(CLI_USAGE) with "ambit help VERB" as the hint when `e` has none. */
 int cli_usage(const struct cli *c, struct error *e);
 
 /* Whole outputs. A closed pipe is no error. */
-int cli_put(struct buf *text);        /* to stdout, as it is; `text` must be escaped already; CLI_OK or CLI_INTERNAL */
-int cli_put_json(const json_t *value); /* indented, sorted by insertion, newline; NULL = no memory */
+int cli_put(struct buf *text); /* to stdout, as it is; `text` must be escaped already; CLI_OK or
+                                  CLI_INTERNAL */
+int cli_put_json(
+    const json_t *value); /* indented, sorted by insertion, newline; NULL = no memory */
 /* Appends an untrusted C string, escaped for one line. NULL = "". */
 void cli_escaped(struct buf *out, const char *text);
 /* True when this descriptor is a terminal and NO_COLOR is not set (nor TERM=dumb). */

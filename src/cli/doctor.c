@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `ambit doctor`: what this machine offers, what is enforced right now, what is missing, why that matters and what to do. Everything is
- * found out by trying, never from a version number. The answer is built once as rows and printed as text or as JSON.
+ * `ambit doctor`: what this machine offers, what is enforced right now, what is missing, why that
+ * matters and what to do. Everything is found out by trying, never from a version number. The
+ * answer is built once as rows and printed as text or as JSON.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +21,8 @@
 #include "grant/grant.h"
 #include "room/jail.h"
 
-#define MAPPINGS_PER_SANDBOX 5     /* measured: docs/performance.md */
-#define MAPPINGS_OF_WORKER 2000    /* engine, libraries, pool bookkeeping: kept free */
+#define MAPPINGS_PER_SANDBOX 5  /* measured: docs/performance.md */
+#define MAPPINGS_OF_WORKER 2000 /* engine, libraries, pool bookkeeping: kept free */
 
 enum doctor_state { DOCTOR_OK, DOCTOR_NOTE, DOCTOR_MISSING };
 struct doctor_row {
@@ -49,18 +50,28 @@ static void add(struct doctor *d, struct doctor_row row)
     d->rows[d->count++] = row;
 }
 
-/* ---- the jail -------------------------------------------------------------------------------------------------- */
+/* ---- the jail
+ * --------------------------------------------------------------------------------------------------
+ */
 
-static const struct { enum jail_layer layer; const char *stops, *remedy; } layers[] = {
+static const struct {
+    enum jail_layer layer;
+    const char *stops, *remedy;
+} layers[] = {
     { JAIL_USER_NAMESPACE, "a room has a user of its own without any right outside",
-      "sysctl -w kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)" },
+      "sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
+      "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)" },
     { JAIL_PID_NAMESPACE, "a room sees and signals no other process", "needs the user namespace" },
     { JAIL_NET_NAMESPACE, "a room has no network at all", "needs the user namespace" },
     { JAIL_MOUNT_NAMESPACE, "a room has an empty root of its own", "needs the user namespace" },
-    { JAIL_IPC_NAMESPACE, "a room shares no System V memory or queues", "needs the user namespace" },
-    { JAIL_LANDLOCK, "a room opens nothing but the run's mounts", "a kernel from 5.13 with CONFIG_SECURITY_LANDLOCK, and lsm=landlock,… at boot" },
-    { JAIL_SECCOMP, "a room makes no system call outside its list", "a kernel with CONFIG_SECCOMP_FILTER" },
-    { JAIL_RLIMITS, "a room cannot use up descriptors, CPU or file sizes", "raise the hard limits of this shell (ulimit -H)" },
+    { JAIL_IPC_NAMESPACE, "a room shares no System V memory or queues",
+      "needs the user namespace" },
+    { JAIL_LANDLOCK, "a room opens nothing but the run's mounts",
+      "a kernel from 5.13 with CONFIG_SECURITY_LANDLOCK, and lsm=landlock,… at boot" },
+    { JAIL_SECCOMP, "a room makes no system call outside its list",
+      "a kernel with CONFIG_SECCOMP_FILTER" },
+    { JAIL_RLIMITS, "a room cannot use up descriptors, CPU or file sizes",
+      "raise the hard limits of this shell (ulimit -H)" },
     { JAIL_NO_NEW_PRIVILEGES, "nothing a room starts could gain rights", "a kernel from 3.5" },
 };
 
@@ -77,13 +88,16 @@ static void look_at_jail(struct doctor *d)
                       : ok                                   ? mem_strdup("enforced")
                       : asked                                ? mem_strdup("cannot be had here")
                                                              : mem_strdup(e.what);
-        add(d, (struct doctor_row){ "jail", jail_layer_name(layers[i].layer), ok ? DOCTOR_OK : DOCTOR_MISSING, value,
-                                    layers[i].stops, layers[i].remedy });
+        add(d, (struct doctor_row){ "jail", jail_layer_name(layers[i].layer),
+                                    ok ? DOCTOR_OK : DOCTOR_MISSING, value, layers[i].stops,
+                                    layers[i].remedy });
         d->required_missing |= !ok;
     }
 }
 
-/* ---- machine ---------------------------------------------------------------------------------------------------- */
+/* ---- machine
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t read_number(const char *path)
 {
@@ -96,25 +110,35 @@ static void look_at_machine(struct doctor *d)
 {
     struct utsname u;
     if (uname(&u) == 0)
-        add(d, (struct doctor_row){ "machine", "kernel", DOCTOR_OK, mem_printf("%s %s %s", u.sysname, u.release, u.machine), NULL, NULL });
-    add(d, (struct doctor_row){ "machine", "processors", DOCTOR_OK, mem_printf("%ld", sysconf(_SC_NPROCESSORS_ONLN)), NULL, NULL });
+        add(d, (struct doctor_row){ "machine", "kernel", DOCTOR_OK,
+                                    mem_printf("%s %s %s", u.sysname, u.release, u.machine), NULL,
+                                    NULL });
+    add(d, (struct doctor_row){ "machine", "processors", DOCTOR_OK,
+                                mem_printf("%ld", sysconf(_SC_NPROCESSORS_ONLN)), NULL, NULL });
 #ifdef __x86_64__
     __builtin_cpu_init();
     add(d, (struct doctor_row){ "machine", "CPU features", DOCTOR_OK,
-                                mem_printf("%s%s%s%s%s", __builtin_cpu_supports("sse4.2") ? "sse4.2 " : "",
-                                           __builtin_cpu_supports("avx") ? "avx " : "", __builtin_cpu_supports("avx2") ? "avx2 " : "",
+                                mem_printf("%s%s%s%s%s",
+                                           __builtin_cpu_supports("sse4.2") ? "sse4.2 " : "",
+                                           __builtin_cpu_supports("avx") ? "avx " : "",
+                                           __builtin_cpu_supports("avx2") ? "avx2 " : "",
                                            __builtin_cpu_supports("bmi2") ? "bmi2 " : "",
-                                           __builtin_cpu_supports("avx512f") ? "avx512f" : ""), NULL, NULL });
+                                           __builtin_cpu_supports("avx512f") ? "avx512f" : ""),
+                                NULL, NULL });
 #endif
     uint64_t maps = read_number("/proc/sys/vm/max_map_count");
-    uint64_t parked = maps > MAPPINGS_OF_WORKER ? (maps - MAPPINGS_OF_WORKER) / MAPPINGS_PER_SANDBOX : 0;
-    add(d, (struct doctor_row){ "machine", "vm.max_map_count", parked >= 10000 ? DOCTOR_OK : DOCTOR_NOTE,
-                                mem_printf("%llu: about %llu waiting sandboxes in one process", (unsigned long long)maps,
-                                           (unsigned long long)parked),
+    uint64_t parked =
+        maps > MAPPINGS_OF_WORKER ? (maps - MAPPINGS_OF_WORKER) / MAPPINGS_PER_SANDBOX : 0;
+    add(d, (struct doctor_row){ "machine", "vm.max_map_count",
+                                parked >= 10000 ? DOCTOR_OK : DOCTOR_NOTE,
+                                mem_printf("%llu: about %llu waiting sandboxes in one process",
+                                           (unsigned long long)maps, (unsigned long long)parked),
                                 NULL, "sysctl -w vm.max_map_count=1048576 for more" });
 }
 
-/* ---- Ambit -------------------------------------------------------------------------------------------------------- */
+/* ---- Ambit
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void look_at_python(struct doctor *d)
 {
@@ -123,15 +147,18 @@ static void look_at_python(struct doctor *d)
     CLEANUP(mem_freep) char *path = NULL;
     CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
 
-    bool found = target_find_python(getenv("AMBIT_PYTHON_COMPONENT"), &path, &e) == 0 && stat(path, &st) == 0;
+    bool found = target_find_python(getenv("AMBIT_PYTHON_COMPONENT"), &path, &e) == 0 &&
+                 stat(path, &st) == 0;
     if (found) {
         buf_printf(&text, "%s, ", path);
         text_put_size_human(&text, (uint64_t)st.st_size);
     } else {
         buf_puts(&text, path != NULL ? path : "not installed");
     }
-    add(d, (struct doctor_row){ "ambit", "Python component", found ? DOCTOR_OK : DOCTOR_NOTE, mem_strdup(buf_cstr(&text)), NULL,
-                                "make (in Ambit's folder) builds it; or AMBIT_PYTHON_COMPONENT=/path/python.wasm" });
+    add(d, (struct doctor_row){
+               "ambit", "Python component", found ? DOCTOR_OK : DOCTOR_NOTE,
+               mem_strdup(buf_cstr(&text)), NULL,
+               "make (in Ambit's folder) builds it; or AMBIT_PYTHON_COMPONENT=/path/python.wasm" });
 }
 
 static void look_at_state(struct doctor *d)
@@ -146,13 +173,15 @@ static void look_at_state(struct doctor *d)
     bool usable = found && state_open("", &fd, &e) == 0;
     fd_close(fd);
     add(d, (struct doctor_row){ "ambit", "state folder", usable ? DOCTOR_OK : DOCTOR_MISSING,
-                                mem_strdup(usable ? path : e.what), NULL, "AMBIT_STATE_DIR=/a/folder/of/yours" });
+                                mem_strdup(usable ? path : e.what), NULL,
+                                "AMBIT_STATE_DIR=/a/folder/of/yours" });
     d->required_missing |= !usable;
     if (!usable)
         return;
     CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
     error_clear(&e);
-    bool listed = cache_open(0, &cache, &e) == 0 && cache_list(cache, false, NULL, NULL, &list, &e) == 0;
+    bool listed =
+        cache_open(0, &cache, &e) == 0 && cache_list(cache, false, NULL, NULL, &list, &e) == 0;
     if (listed) {
         text_put_size_human(&text, list.bytes);
         buf_printf(&text, " in %zu entries", list.count);
@@ -160,7 +189,8 @@ static void look_at_state(struct doctor *d)
         buf_puts(&text, e.what);
     }
     cache_list_done(&list);
-    add(d, (struct doctor_row){ "ambit", "cache", listed ? DOCTOR_OK : DOCTOR_NOTE, mem_strdup(buf_cstr(&text)), NULL,
+    add(d, (struct doctor_row){ "ambit", "cache", listed ? DOCTOR_OK : DOCTOR_NOTE,
+                                mem_strdup(buf_cstr(&text)), NULL,
                                 "ambit cache verify; ambit cache gc" });
 }
 
@@ -169,7 +199,8 @@ static void look_at_ambit(struct doctor *d)
     const struct grant_limits *l = &grant_limits_default;
     CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
 
-    add(d, (struct doctor_row){ "ambit", "engine", DOCTOR_OK, mem_strdup(ambit_engine_version()), NULL, NULL });
+    add(d, (struct doctor_row){ "ambit", "engine", DOCTOR_OK, mem_strdup(ambit_engine_version()),
+                                NULL, NULL });
     look_at_python(d);
     look_at_state(d);
     buf_puts(&text, "memory ");
@@ -181,14 +212,19 @@ static void look_at_ambit(struct doctor *d)
     buf_printf(&text, ", handles %llu, output ", (unsigned long long)l->handles);
     text_put_size(&text, l->output_bytes);
     buf_printf(&text, ", hostcalls %llu", (unsigned long long)l->hostcalls);
-    add(d, (struct doctor_row){ "ambit", "default limits", DOCTOR_OK, mem_strdup(buf_cstr(&text)), NULL, NULL });
+    add(d, (struct doctor_row){ "ambit", "default limits", DOCTOR_OK, mem_strdup(buf_cstr(&text)),
+                                NULL, NULL });
 #ifdef AMBIT_TEST_HOOKS
-    add(d, (struct doctor_row){ "ambit", "test hooks", DOCTOR_NOTE, mem_strdup("this is a test build: its defences can be switched off"),
-                                NULL, "never use it for anything but Ambit's own tests" });
+    add(d,
+        (struct doctor_row){ "ambit", "test hooks", DOCTOR_NOTE,
+                             mem_strdup("this is a test build: its defences can be switched off"),
+                             NULL, "never use it for anything but Ambit's own tests" });
 #endif
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------------------ */
+/* ---- printing
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int print_text(const struct doctor *d)
 {
@@ -203,16 +239,19 @@ static int print_text(const struct doctor *d)
         if (strcmp(group, r->group) != 0)
             buf_printf(&out, "%s%s\n", i == 0 ? "" : "\n", r->group);
         group = r->group;
-        buf_printf(&out, "  %s%s%s  %-18s ", colour ? colours[r->state] : "", marks[r->state], colour ? "\033[0m" : "", r->name);
+        buf_printf(&out, "  %s%s%s  %-18s ", colour ? colours[r->state] : "", marks[r->state],
+                   colour ? "\033[0m" : "", r->name);
         cli_escaped(&out, r->value);
         if (r->stops != NULL)
-            buf_printf(&out, "%s: %s", r->state == DOCTOR_OK ? "" : "; it would see to it", r->stops);
+            buf_printf(&out, "%s: %s", r->state == DOCTOR_OK ? "" : "; it would see to it",
+                       r->stops);
         buf_putc(&out, '\n');
         if (r->state != DOCTOR_OK && r->remedy != NULL)
             buf_printf(&out, "           do: %s\n", r->remedy);
     }
     if (d->required_missing)
-        buf_puts(&out, "\nRuns do not start here. To go on without a layer, knowing what it stops: ambit run --allow-missing-jail=LAYER …\n");
+        buf_puts(&out, "\nRuns do not start here. To go on without a layer, knowing what it stops: "
+                       "ambit run --allow-missing-jail=LAYER …\n");
     else
         buf_puts(&out, "\nEverything that is required works.\n");
     return cli_put(&out);
@@ -231,7 +270,9 @@ static int print_json(const struct doctor *d)
         json_object_set_new(row, "group", json_string(r->group));
         json_object_set_new(row, "name", json_string(r->name));
         json_object_set_new(row, "state", json_string(states[r->state]));
-        json_object_set_new(row, "value", r->value != NULL ? json_string_lossy(r->value, strlen(r->value)) : json_null());
+        json_object_set_new(row, "value",
+                            r->value != NULL ? json_string_lossy(r->value, strlen(r->value))
+                                             : json_null());
         if (r->stops != NULL)
             json_object_set_new(row, "stops", json_string(r->stops));
         if (r->state != DOCTOR_OK && r->remedy != NULL)

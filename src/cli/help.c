@@ -69,7 +69,8 @@ static void put_flag_left(struct buf *out, const struct help_flag *f)
         buf_printf(out, " %s", f->value_name);
 }
 
-static void put_pairs(struct buf *out, const char *title, const struct help_pair *pairs, size_t column)
+static void put_pairs(struct buf *out, const char *title, const struct help_pair *pairs,
+                      size_t column)
 {
     buf_printf(out, "\n%s:\n", title);
     for (; pairs->left != NULL; pairs++)
@@ -85,7 +86,8 @@ static void put_limits(struct buf *out, const char *separator)
     text_put_duration(out, l->cpu_ns);
     buf_printf(out, "%swall ", separator);
     text_put_duration(out, l->wall_ns);
-    buf_printf(out, "%shandles %llu%soutput ", separator, (unsigned long long)l->handles, separator);
+    buf_printf(out, "%shandles %llu%soutput ", separator, (unsigned long long)l->handles,
+               separator);
     text_put_size(out, l->output_bytes);
     buf_printf(out, "%shostcalls %llu", separator, (unsigned long long)l->hostcalls);
 }
@@ -95,7 +97,8 @@ void help_put_overview(struct buf *out)
     size_t count;
     const struct help_verb *verbs = help_verbs(&count);
 
-    buf_puts(out, "ambit runs code that nobody trusts with exactly what it was granted, and leaves a receipt.\n\n"
+    buf_puts(out, "ambit runs code that nobody trusts with exactly what it was granted, and leaves "
+                  "a receipt.\n\n"
                   "usage: ambit VERB …\n\nverbs:\n");
     for (size_t i = 0; i < count; i++)
         put_row(out, verbs[i].name, verbs[i].summary, 12);
@@ -104,7 +107,8 @@ void help_put_overview(struct buf *out)
     put_pairs(out, "files", help_files, 27);
     buf_puts(out, "\ndefault limits: ");
     put_limits(out, ", ");
-    buf_puts(out, "\nmore: ambit help VERB · ambit help --man [VERB] · ambit help --completion bash|zsh|fish\n");
+    buf_puts(out, "\nmore: ambit help VERB · ambit help --man [VERB] · ambit help --completion "
+                  "bash|zsh|fish\n");
 }
 
 void help_put_verb(struct buf *out, const struct help_verb *v)
@@ -128,7 +132,8 @@ void help_put_verb(struct buf *out, const struct help_verb *v)
         put_pairs(out, "exit codes (else the guest's own)", help_exit_codes, 8);
 }
 
-/* ---- roff -------------------------------------------------------------------------------------- */
+/* ---- roff --------------------------------------------------------------------------------------
+ */
 
 /* A text line: backslashes and dashes quoted, and no line that starts as a request. */
 static void put_roff(struct buf *out, const char *text)
@@ -204,7 +209,8 @@ void help_put_man(struct buf *out, const struct help_verb *v)
     if (v != NULL)
         buf_printf(out, "\\-%s", v->name);
     buf_puts(out, " \\- ");
-    put_roff(out, v != NULL ? v->summary : "run code that nobody trusts with exactly what it was granted");
+    put_roff(out, v != NULL ? v->summary
+                            : "run code that nobody trusts with exactly what it was granted");
     buf_putc(out, '\n');
     if (v != NULL) {
         put_roff_verb(out, v);
@@ -218,7 +224,8 @@ void help_put_man(struct buf *out, const struct help_verb *v)
     put_roff_pairs(out, "FILES", help_files);
 }
 
-/* ---- completion ---------------------------------------------------------------------------------- */
+/* ---- completion
+ * ---------------------------------------------------------------------------------- */
 
 /* The words of `text` that are not directives (@file), separated by spaces. */
 static void put_words(struct buf *out, const char *text)
@@ -255,14 +262,17 @@ static void put_quoted(struct buf *out, const char *text)
 
 static void put_bash(struct buf *out, const struct help_verb *verbs, size_t count)
 {
-    buf_puts(out, "# completion of ambit for bash: source <(ambit help --completion bash)\n"
-                  "_ambit() {\n"
-                  "    local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-                  "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-                  "        COMPREPLY=($(compgen -W '--help --version");
+    buf_puts(out,
+             "# completion of ambit for bash: source <(ambit help --completion bash)\n"
+             "_ambit() {\n"
+             "    local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+             "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+             "        COMPREPLY=($(compgen -W '--help --version");
     for (size_t i = 0; i < count; i++)
         buf_printf(out, " %s", verbs[i].name);
-    buf_puts(out, "' -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n");
+    buf_puts(
+        out,
+        "' -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n");
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < verbs[i].flag_count; k++) {
             const struct help_flag *f = &verbs[i].flags[k];
@@ -274,7 +284,8 @@ static void put_bash(struct buf *out, const struct help_verb *verbs, size_t coun
                 put_choices(out, f->value_name);
                 buf_puts(out, "' -- \"$word\"));");
             } else if (f->value == HELP_FILE || f->value == HELP_FOLDER) {
-                buf_printf(out, " COMPREPLY=($(compgen -%c -- \"$word\"));", f->value == HELP_FILE ? 'f' : 'd');
+                buf_printf(out, " COMPREPLY=($(compgen -%c -- \"$word\"));",
+                           f->value == HELP_FILE ? 'f' : 'd');
             } else {
                 buf_puts(out, " COMPREPLY=();");
             }
@@ -290,7 +301,8 @@ static void put_bash(struct buf *out, const struct help_verb *verbs, size_t coun
         put_words(out, verbs[i].words);
         buf_puts(out, "' ;;\n");
     }
-    buf_puts(out, "    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\") $(compgen -f -- \"$word\"))\n}\n"
+    buf_puts(out, "    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\") $(compgen -f -- "
+                  "\"$word\"))\n}\n"
                   "complete -o filenames -F _ambit ambit\n");
 }
 
@@ -320,15 +332,18 @@ static void put_zsh_flag(struct buf *out, const struct help_flag *f)
 
 static void put_zsh(struct buf *out, const struct help_verb *verbs, size_t count)
 {
-    buf_puts(out, "#compdef ambit\n# completion of ambit for zsh: ambit help --completion zsh > a folder of $fpath/_ambit\n"
+    buf_puts(out, "#compdef ambit\n# completion of ambit for zsh: ambit help --completion zsh > a "
+                  "folder of $fpath/_ambit\n"
                   "_ambit() {\n    local -a verbs\n    verbs=(\n");
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "        '%s:", verbs[i].name);
         put_quoted(out, verbs[i].summary);
         buf_puts(out, "'\n");
     }
-    buf_puts(out, "    )\n    if (( CURRENT == 2 )); then\n        _describe verb verbs\n        return\n    fi\n"
-                  "    local verb=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $verb in\n");
+    buf_puts(out,
+             "    )\n    if (( CURRENT == 2 )); then\n        _describe verb verbs\n        "
+             "return\n    fi\n"
+             "    local verb=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $verb in\n");
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "    %s) _arguments \\\n", verbs[i].name);
         for (size_t k = 0; k < verbs[i].flag_count; k++)
@@ -352,7 +367,8 @@ static void put_fish(struct buf *out, const struct help_verb *verbs, size_t coun
         buf_puts(out, "'\n");
         for (size_t k = 0; k < v->flag_count; k++) {
             const struct help_flag *f = &v->flags[k];
-            buf_printf(out, "complete -c ambit -n '__fish_seen_subcommand_from %s' -l %s", v->name, f->name);
+            buf_printf(out, "complete -c ambit -n '__fish_seen_subcommand_from %s' -l %s", v->name,
+                       f->name);
             if (f->short_name != 0)
                 buf_printf(out, " -s %c", f->short_name);
             if (f->value == HELP_CHOICE) {
@@ -371,7 +387,8 @@ static void put_fish(struct buf *out, const struct help_verb *verbs, size_t coun
         CLEANUP(buf_done) struct buf words = BUF_INIT(4096);
         put_words(&words, v->words);
         if (words.size > 0)
-            buf_printf(out, "complete -c ambit -n '__fish_seen_subcommand_from %s' -a '%s'\n", v->name, buf_cstr(&words));
+            buf_printf(out, "complete -c ambit -n '__fish_seen_subcommand_from %s' -a '%s'\n",
+                       v->name, buf_cstr(&words));
     }
 }
 
@@ -390,7 +407,8 @@ bool help_put_completion(struct buf *out, const char *shell)
     return true;
 }
 
-/* ---- ambit help ------------------------------------------------------------------------------------ */
+/* ---- ambit help
+ * ------------------------------------------------------------------------------------ */
 
 int cli_help(int argc, char **argv)
 {

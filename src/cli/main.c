@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command. A room's main runs before anything else looks at the command line: the same binary plays every room, and
- * a room reads neither flags nor environment.
+ * The command. A room's main runs before anything else looks at the command line: the same binary
+ * plays every room, and a room reads neither flags nor environment.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -48,7 +48,8 @@ static int overview(enum cli_exit code)
     return r != CLI_OK ? r : (int)code;
 }
 
-/* A caller may have closed 0, 1 or 2: without this the next file we open would become a standard stream. */
+/* A caller may have closed 0, 1 or 2: without this the next file we open would become a standard
+ * stream. */
 static bool standard_streams_open(void)
 {
     int fd;

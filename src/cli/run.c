@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `ambit run`: flags become grants and limits, control runs it (control/run.h), and what happened is told on standard error.
- * Standard output belongs to the guest (and to the results of --invoke).
+ * `ambit run`: flags become grants and limits, control runs it (control/run.h), and what happened
+ * is told on standard error. Standard output belongs to the guest (and to the results of --invoke).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 struct run_command {
     struct cli cli;
     struct run_request request;
-    struct grant_set *flags;      /* grants of flags; files are merged into it */
+    struct grant_set *flags; /* grants of flags; files are merged into it */
     char *work_host;
     const char *learn;
     bool quiet;
@@ -36,7 +36,8 @@ static void run_command_done(struct run_command *c)
     mem_free(c->work_host);
 }
 
-/* ---- flags → grants ------------------------------------------------------------------------------------------ */
+/* ---- flags → grants
+ * ------------------------------------------------------------------------------------------ */
 
 static int no_memory(struct error *e)
 {
@@ -72,8 +73,8 @@ static int flag_path(struct run_command *c, bool write, struct error *e)
 }
 
 /* NAME=VALUE as a grant of one pair. */
-static int add_pair(struct run_command *c, enum grant_class class, const char *name, size_t name_size, const char *value,
-                    struct error *e)
+static int add_pair(struct run_command *c, enum grant_class class, const char *name,
+                    size_t name_size, const char *value, struct error *e)
 {
     struct grant g = { .class = class, .pairs = mem_array(1, sizeof(struct grant_pair)) };
     if (g.pairs == NULL)
@@ -137,14 +138,16 @@ static int flag_log(struct run_command *c, struct error *e)
 
     for (const char *at = c->cli.value; *at != '\0';) {
         size_t length = strcspn(at, ","), level = 0;
-        while (level < ARRAY_SIZE(names) && (strlen(names[level]) != length || memcmp(names[level], at, length) != 0))
+        while (level < ARRAY_SIZE(names) &&
+               (strlen(names[level]) != length || memcmp(names[level], at, length) != 0))
             level++;
         if (level < ARRAY_SIZE(names)) {
             g.levels |= 1u << level;
         } else if (length == 3 && memcmp(at, "all", 3) == 0) {
             g.levels = (1u << ARRAY_SIZE(names)) - 1;
         } else {
-            error_set(e, -EINVAL, "--log: there is no level \"%.*s\"", (int)MIN(length, (size_t)100), at);
+            error_set(e, -EINVAL, "--log: there is no level \"%.*s\"",
+                      (int)MIN(length, (size_t)100), at);
             error_hint(e, "trace, debug, info, warn, error, critical, or all");
             return -EINVAL;
         }
@@ -162,7 +165,9 @@ static int flag_file(struct run_command *c, struct error *e)
     int r = file_read(name, &text, e);
     if (r < 0)
         return r;
-    CLEANUP(mem_freep) char *folder = slash == NULL ? mem_strdup(".") : mem_strndup(name, slash == name ? 1 : (size_t)(slash - name));
+    CLEANUP(mem_freep)
+    char *folder = slash == NULL ? mem_strdup(".")
+                                 : mem_strndup(name, slash == name ? 1 : (size_t)(slash - name));
     if (folder == NULL)
         return no_memory(e);
     char *real = realpath(folder, NULL);
@@ -175,7 +180,8 @@ static int flag_file(struct run_command *c, struct error *e)
     return r;
 }
 
-/* ---- flags → limits ------------------------------------------------------------------------------------------- */
+/* ---- flags → limits
+ * ------------------------------------------------------------------------------------------- */
 
 static int limit_number(struct run_command *c, uint64_t *limit, struct error *e)
 {
@@ -228,7 +234,8 @@ static int flag_tmp(struct run_command *c, struct error *e)
 static int flag_cwd(struct run_command *c, struct error *e)
 {
     if (c->cli.value[0] != '/') {
-        error_set(e, -EINVAL, "--cwd %s is not an absolute path of the guest's world", c->cli.value);
+        error_set(e, -EINVAL, "--cwd %s is not an absolute path of the guest's world",
+                  c->cli.value);
         error_hint(e, "--cwd /work/%s", c->cli.value);
         return -EINVAL;
     }
@@ -253,30 +260,60 @@ static int take_flag(struct run_command *c, struct error *e)
 {
     struct grant_limits *l = &c->flags->limits;
     switch ((enum help_run_flag)c->cli.flag->id) {
-    case RUN_FLAG_READ: return flag_path(c, false, e);
-    case RUN_FLAG_WRITE: return flag_path(c, true, e);
-    case RUN_FLAG_ENV: return flag_pair(c, GRANT_ENV, e);
-    case RUN_FLAG_CONFIG: return flag_pair(c, GRANT_CONFIG, e);
-    case RUN_FLAG_CLOCK: return flag_clock(c, e);
-    case RUN_FLAG_RANDOM: return flag_random(c, e);
-    case RUN_FLAG_LOG: return flag_log(c, e);
-    case RUN_FLAG_GRANTS: return flag_file(c, e);
-    case RUN_FLAG_BARE: c->request.bare = true; return 0;
-    case RUN_FLAG_MEMORY: return limit_size(c, &l->memory_bytes, e);
-    case RUN_FLAG_CPU: return limit_time(c, &l->cpu_ns, e);
-    case RUN_FLAG_WALL: return limit_time(c, &l->wall_ns, e);
-    case RUN_FLAG_HANDLES: return limit_number(c, &l->handles, e);
-    case RUN_FLAG_OUTPUT: return limit_size(c, &l->output_bytes, e);
-    case RUN_FLAG_HOSTCALLS: return limit_number(c, &l->hostcalls, e);
-    case RUN_FLAG_EXPIRES: return limit_time(c, &c->flags->expires_ns, e);
-    case RUN_FLAG_TMP: return flag_tmp(c, e);
-    case RUN_FLAG_CWD: return flag_cwd(c, e);
-    case RUN_FLAG_INVOKE: c->request.invoke = c->cli.value; return 0;
-    case RUN_FLAG_RECEIPT: c->request.receipt_copy = c->cli.value; return 0;
-    case RUN_FLAG_LEARN: c->learn = c->cli.value; return run_learn_check(c->learn, e);
-    case RUN_FLAG_JSON: c->cli.json = true; return 0;
-    case RUN_FLAG_QUIET: c->quiet = true; return 0;
-    case RUN_FLAG_ALLOW_MISSING: return flag_allow_missing(c, e);
+    case RUN_FLAG_READ:
+        return flag_path(c, false, e);
+    case RUN_FLAG_WRITE:
+        return flag_path(c, true, e);
+    case RUN_FLAG_ENV:
+        return flag_pair(c, GRANT_ENV, e);
+    case RUN_FLAG_CONFIG:
+        return flag_pair(c, GRANT_CONFIG, e);
+    case RUN_FLAG_CLOCK:
+        return flag_clock(c, e);
+    case RUN_FLAG_RANDOM:
+        return flag_random(c, e);
+    case RUN_FLAG_LOG:
+        return flag_log(c, e);
+    case RUN_FLAG_GRANTS:
+        return flag_file(c, e);
+    case RUN_FLAG_BARE:
+        c->request.bare = true;
+        return 0;
+    case RUN_FLAG_MEMORY:
+        return limit_size(c, &l->memory_bytes, e);
+    case RUN_FLAG_CPU:
+        return limit_time(c, &l->cpu_ns, e);
+    case RUN_FLAG_WALL:
+        return limit_time(c, &l->wall_ns, e);
+    case RUN_FLAG_HANDLES:
+        return limit_number(c, &l->handles, e);
+    case RUN_FLAG_OUTPUT:
+        return limit_size(c, &l->output_bytes, e);
+    case RUN_FLAG_HOSTCALLS:
+        return limit_number(c, &l->hostcalls, e);
+    case RUN_FLAG_EXPIRES:
+        return limit_time(c, &c->flags->expires_ns, e);
+    case RUN_FLAG_TMP:
+        return flag_tmp(c, e);
+    case RUN_FLAG_CWD:
+        return flag_cwd(c, e);
+    case RUN_FLAG_INVOKE:
+        c->request.invoke = c->cli.value;
+        return 0;
+    case RUN_FLAG_RECEIPT:
+        c->request.receipt_copy = c->cli.value;
+        return 0;
+    case RUN_FLAG_LEARN:
+        c->learn = c->cli.value;
+        return run_learn_check(c->learn, e);
+    case RUN_FLAG_JSON:
+        c->cli.json = true;
+        return 0;
+    case RUN_FLAG_QUIET:
+        c->quiet = true;
+        return 0;
+    case RUN_FLAG_ALLOW_MISSING:
+        return flag_allow_missing(c, e);
     }
     return error_set(e, -EINVAL, "--%s is not understood", c->cli.flag->name);
 }
@@ -289,7 +326,8 @@ static void explain_later(const char *word, struct error *e)
         size_t size = strlen(later[i]);
         if (strncmp(word, later[i], size) == 0 && (word[size] == '\0' || word[size] == '=')) {
             error_clear(e);
-            error_set(e, -EINVAL, "%s is not there yet in this version: nothing would enforce it", later[i]);
+            error_set(e, -EINVAL, "%s is not there yet in this version: nothing would enforce it",
+                      later[i]);
             error_hint(e, "what works now: ambit help run");
         }
     }
@@ -297,11 +335,13 @@ static void explain_later(const char *word, struct error *e)
 
 static bool is_grant_flag(int id)
 {
-    return id == RUN_FLAG_READ || id == RUN_FLAG_WRITE || id == RUN_FLAG_GRANTS || id == RUN_FLAG_ENV || id == RUN_FLAG_CONFIG ||
-           id == RUN_FLAG_CLOCK || id == RUN_FLAG_RANDOM || id == RUN_FLAG_LOG;
+    return id == RUN_FLAG_READ || id == RUN_FLAG_WRITE || id == RUN_FLAG_GRANTS ||
+           id == RUN_FLAG_ENV || id == RUN_FLAG_CONFIG || id == RUN_FLAG_CLOCK ||
+           id == RUN_FLAG_RANDOM || id == RUN_FLAG_LOG;
 }
 
-/* CLI_OK and the request is whole, CLI_HELP's answer −1, or an exit code after an error was printed. */
+/* CLI_OK and the request is whole, CLI_HELP's answer −1, or an exit code after an error was
+ * printed. */
 static int read_command_line(struct run_command *c, int argc, char **argv)
 {
     struct error e = ERROR_INIT;
@@ -311,7 +351,8 @@ static int read_command_line(struct run_command *c, int argc, char **argv)
         if (take_flag(c, &e) == 0)
             continue;
         if (is_grant_flag(c->cli.flag->id))
-            return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given: --%s %s", c->cli.flag->name, c->cli.value);
+            return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given: --%s %s",
+                            c->cli.flag->name, c->cli.value);
         return cli_usage(&c->cli, &e);
     }
     if (item == CLI_HELP)
@@ -331,11 +372,14 @@ static int read_command_line(struct run_command *c, int argc, char **argv)
     return CLI_OK;
 }
 
-/* ---- telling ---------------------------------------------------------------------------------------------------- */
+/* ---- telling
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static int to_stderr(struct buf *text)
 {
-    return buf_status(text) < 0 ? -ENOMEM : file_write_fd(STDERR_FILENO, text->data, text->size, NULL);
+    return buf_status(text) < 0 ? -ENOMEM
+                                : file_write_fd(STDERR_FILENO, text->data, text->size, NULL);
 }
 
 static void on_progress(void *context, const char *stage, uint64_t elapsed_ns)
@@ -393,16 +437,25 @@ static void put_values(const struct run_report *p)
 static const char *failure_title(const struct run_report *p)
 {
     switch (p->outcome) {
-    case RUN_BAD_FILE: return "Ambit does not run this file";
-    case RUN_BAD_GRANT: return "these grants cannot be given";
-    case RUN_DENIED: return p->has_figures ? "the guest ended after something was denied" : "the guest needs what no grant backs";
-    case RUN_TIME_LIMIT: return "the guest was ended by a time limit";
-    case RUN_OTHER_LIMIT: return "the guest was ended by a limit";
-    case RUN_TRAPPED: return "the guest trapped";
-    case RUN_INTERRUPTED: return "the guest was interrupted";
+    case RUN_BAD_FILE:
+        return "Ambit does not run this file";
+    case RUN_BAD_GRANT:
+        return "these grants cannot be given";
+    case RUN_DENIED:
+        return p->has_figures ? "the guest ended after something was denied"
+                              : "the guest needs what no grant backs";
+    case RUN_TIME_LIMIT:
+        return "the guest was ended by a time limit";
+    case RUN_OTHER_LIMIT:
+        return "the guest was ended by a limit";
+    case RUN_TRAPPED:
+        return "the guest trapped";
+    case RUN_INTERRUPTED:
+        return "the guest was interrupted";
     case RUN_EXITED:
     case RUN_FAILED:
-    case RUN_OUTCOME_COUNT: break;
+    case RUN_OUTCOME_COUNT:
+        break;
     }
     return "the run failed";
 }
@@ -416,7 +469,8 @@ static int tell(struct run_command *c, const struct run_report *p)
     put_values(p);
     people.json = false; /* the result below has the error too */
     if (p->outcome != RUN_EXITED)
-        (void)cli_fail(&people, p->exit_code, &p->error, "%s: %s", failure_title(p), c->request.file);
+        (void)cli_fail(&people, p->exit_code, &p->error, "%s: %s", failure_title(p),
+                       c->request.file);
     if (c->cli.json) {
         if (summary_put_json(&text, p) < 0)
             return cli_fail(&people, CLI_INTERNAL, NULL, "no memory for the result");
@@ -456,14 +510,27 @@ static int learn(struct run_command *c, const struct run_report *p, int code)
 }
 
 #ifdef AMBIT_TEST_HOOKS
-/* Test builds only: the defences that a negative control leaves open, by name, separated by commas. */
+/* Test builds only: the defences that a negative control leaves open, by name, separated by commas.
+ */
 static int test_skip(uint32_t *ret, struct error *e)
 {
-    static const struct { const char *name; uint32_t bit; } defences[] = {
-        { "memory", RUN_SKIP_MEMORY }, { "cpu", RUN_SKIP_CPU }, { "wall", RUN_SKIP_WALL }, { "handles", RUN_SKIP_HANDLES },
-        { "output", RUN_SKIP_OUTPUT }, { "hostcalls", RUN_SKIP_HOSTCALLS }, { "hostcall-bytes", RUN_SKIP_HOSTCALL_BYTES },
-        { "expiry", RUN_SKIP_EXPIRY }, { "stop", RUN_SKIP_STOP }, { "fs-decision", RUN_SKIP_FS_DECISION },
-        { "log-bounds", RUN_SKIP_LOG_BOUNDS }, { "stdio-decision", RUN_SKIP_STDIO_DECISION },
+    static const struct {
+        const char *name;
+        uint32_t bit;
+    } defences[] = {
+        { "memory", RUN_SKIP_MEMORY },
+        { "cpu", RUN_SKIP_CPU },
+        { "wall", RUN_SKIP_WALL },
+        { "handles", RUN_SKIP_HANDLES },
+        { "output", RUN_SKIP_OUTPUT },
+        { "hostcalls", RUN_SKIP_HOSTCALLS },
+        { "hostcall-bytes", RUN_SKIP_HOSTCALL_BYTES },
+        { "expiry", RUN_SKIP_EXPIRY },
+        { "stop", RUN_SKIP_STOP },
+        { "fs-decision", RUN_SKIP_FS_DECISION },
+        { "log-bounds", RUN_SKIP_LOG_BOUNDS },
+        { "stdio-decision", RUN_SKIP_STDIO_DECISION },
+        { "fs-walk", RUN_SKIP_FS_WALK }, { "fs-kind", RUN_SKIP_FS_KIND },
     };
     const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
     while (at != NULL && *at != '\0') {
@@ -477,7 +544,8 @@ static int test_skip(uint32_t *ret, struct error *e)
         else if (name != NULL && jail_layer_parse(name, &bits) == 0)
             *ret |= bits;
         else
-            return error_set(e, -EINVAL, "AMBIT_TEST_JAIL_SKIP: there is no defence \"%.*s\"", (int)length, at);
+            return error_set(e, -EINVAL, "AMBIT_TEST_JAIL_SKIP: there is no defence \"%.*s\"",
+                             (int)length, at);
         at += length + (at[length] == ',');
     }
     return 0;
@@ -486,7 +554,8 @@ static int test_skip(uint32_t *ret, struct error *e)
 
 int cli_run(int argc, char **argv)
 {
-    CLEANUP(run_command_done) struct run_command c = { .cli = { .verb = help_verb_find("run"), .json_to_stderr = true } };
+    CLEANUP(run_command_done)
+    struct run_command c = { .cli = { .verb = help_verb_find("run"), .json_to_stderr = true } };
     struct run_report report;
     struct error e = ERROR_INIT;
     char path[4096];

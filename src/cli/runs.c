@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `ambit runs ls`, `ambit runs show last|ID`: receipts of earlier runs, for people, or as the JSON lines that they are. A receipt
- * holds texts of guests: all are escaped here, and a line that is not JSON is said, not shown.
+ * `ambit runs ls`, `ambit runs show last|ID`: receipts of earlier runs, for people, or as the JSON
+ * lines that they are. A receipt holds texts of guests: all are escaped here, and a line that is
+ * not JSON is said, not shown.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,9 @@
 #define RECEIPT_READ_MAX (RECEIPT_MAX + RECEIPT_RESERVE + (1u << 20))
 
 /* Calls `each` for every line of a receipt; a line that is no object is counted. */
-static size_t each_event(struct buf *text, void (*each)(void *context, const char *event, const json_t *line), void *context)
+static size_t each_event(struct buf *text,
+                         void (*each)(void *context, const char *event, const json_t *line),
+                         void *context)
 {
     size_t bad = 0;
     const char *at = buf_cstr(text);
@@ -47,7 +50,9 @@ static uint64_t number_of(const json_t *line, const char *key)
     return n < 0 ? 0 : (uint64_t)n;
 }
 
-/* ---- show ------------------------------------------------------------------------------------------------------ */
+/* ---- show
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void put_field(struct buf *out, const char *name, const char *value)
 {
@@ -78,7 +83,8 @@ static void put_started(struct buf *out, const json_t *line)
     cli_escaped(out, text_of(line, "id"));
     buf_puts(out, "\n  file       ");
     cli_escaped(out, text_of(line, "file"));
-    json_array_foreach(json_object_get(line, "args"), index, arg) {
+    json_array_foreach(json_object_get(line, "args"), index, arg)
+    {
         buf_putc(out, ' ');
         cli_escaped(out, json_string_value(arg));
     }
@@ -99,7 +105,8 @@ static void put_grants(struct buf *out, const json_t *line)
     json_t *rule;
 
     put_field(out, "grants", text_of(line, "digest"));
-    json_array_foreach(json_object_get(line, "rules"), index, rule) {
+    json_array_foreach(json_object_get(line, "rules"), index, rule)
+    {
         CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
         CLEANUP(json_freep) json_t *copy = json_copy(rule);
         json_object_del(copy, "rule");
@@ -122,7 +129,8 @@ static void put_jail(struct buf *out, const json_t *line)
         return;
     }
     buf_puts(out, "  jail       WITHOUT");
-    json_array_foreach(missing, index, layer) {
+    json_array_foreach(missing, index, layer)
+    {
         buf_putc(out, ' ');
         cli_escaped(out, json_string_value(layer));
     }
@@ -143,7 +151,8 @@ static void put_denial(struct buf *out, const json_t *line)
 
 static void put_use(struct buf *out, const json_t *line)
 {
-    buf_printf(out, "  used [%llu]   %llu×", (unsigned long long)number_of(line, "rule"), (unsigned long long)number_of(line, "count"));
+    buf_printf(out, "  used [%llu]   %llu×", (unsigned long long)number_of(line, "rule"),
+               (unsigned long long)number_of(line, "count"));
     if (number_of(line, "bytes_read") != 0) {
         buf_puts(out, ", ");
         text_put_size_human(out, number_of(line, "bytes_read"));
@@ -174,14 +183,16 @@ static void put_finished(struct buf *out, const json_t *line)
     const json_t *figures = json_object_get(line, "worker_figures");
     buf_puts(out, "  ended      ");
     cli_escaped(out, text_of(line, "outcome"));
-    buf_printf(out, ", exit code %lld, after ", (long long)json_integer_value(json_object_get(line, "exit_code")));
+    buf_printf(out, ", exit code %lld, after ",
+               (long long)json_integer_value(json_object_get(line, "exit_code")));
     text_put_duration_human(out, number_of(line, "duration_ns"));
     if (figures != NULL) {
         buf_puts(out, "; CPU ");
         text_put_duration_human(out, number_of(figures, "cpu_ns"));
         buf_puts(out, ", memory ");
         text_put_size_human(out, number_of(figures, "memory_peak_bytes"));
-        buf_printf(out, ", %llu host calls, %llu denials", (unsigned long long)number_of(figures, "hostcalls"),
+        buf_printf(out, ", %llu host calls, %llu denials",
+                   (unsigned long long)number_of(figures, "hostcalls"),
                    (unsigned long long)number_of(figures, "denials"));
     }
     buf_putc(out, '\n');
@@ -194,13 +205,20 @@ static void put_program(struct buf *out, const json_t *line)
     put_field(out, "script", text_of(line, "script"));
 }
 
-struct shown { struct buf *out; bool finished; };
+struct shown {
+    struct buf *out;
+    bool finished;
+};
 
 static void show_event(void *context, const char *event, const json_t *line)
 {
-    static const struct { const char *event; void (*put)(struct buf *out, const json_t *line); } known[] = {
-        { "run.started", put_started }, { "program", put_program }, { "grants", put_grants }, { "jail", put_jail },
-        { "denial", put_denial }, { "use", put_use }, { "output", put_output }, { "run.finished", put_finished },
+    static const struct {
+        const char *event;
+        void (*put)(struct buf *out, const json_t *line);
+    } known[] = {
+        { "run.started", put_started }, { "program", put_program },       { "grants", put_grants },
+        { "jail", put_jail },           { "denial", put_denial },         { "use", put_use },
+        { "output", put_output },       { "run.finished", put_finished },
     };
     struct shown *s = context;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -213,16 +231,20 @@ static int show(const struct cli *c, int runs_fd, const char *name)
 {
     struct error e = ERROR_INIT;
     char id[ID_TEXT_SIZE];
-    CLEANUP(buf_done) struct buf text = BUF_INIT(RECEIPT_READ_MAX), out = BUF_INIT(4 * RECEIPT_READ_MAX);
+    CLEANUP(buf_done)
+    struct buf text = BUF_INIT(RECEIPT_READ_MAX),
+               out = BUF_INIT(4 * RECEIPT_READ_MAX);
 
     int r = receipts_find(runs_fd, name, id, &e);
     if (r > 0) {
-        error_set(&e, -ENOENT, r == 2 ? "more than one kept run starts so" : "no kept run is called so");
+        error_set(&e, -ENOENT,
+                  r == 2 ? "more than one kept run starts so" : "no kept run is called so");
         error_hint(&e, r == 2 ? "give more of the id" : "ambit runs ls lists what is kept");
     }
     CLEANUP(fd_closep) int fd = r == 0 ? receipts_open(runs_fd, id, &e) : -1;
     if (fd < 0 || file_read_fd(fd, &text, &e) < 0)
-        return cli_fail(c, r > 0 ? CLI_USAGE : CLI_INTERNAL, &e, "the receipt of run %s cannot be shown", name);
+        return cli_fail(c, r > 0 ? CLI_USAGE : CLI_INTERNAL, &e,
+                        "the receipt of run %s cannot be shown", name);
     if (c->json)
         return cli_put(&text);
     struct shown s = { &out, false };
@@ -234,9 +256,16 @@ static int show(const struct cli *c, int runs_fd, const char *name)
     return cli_put(&out);
 }
 
-/* ---- ls ---------------------------------------------------------------------------------------------------------- */
+/* ---- ls
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-struct row { const char *id; char time[64], file[512], outcome[32]; int64_t exit_code; bool finished; };
+struct row {
+    const char *id;
+    char time[64], file[512], outcome[32];
+    int64_t exit_code;
+    bool finished;
+};
 
 static void copy(char *into, size_t size, const char *from)
 {
@@ -328,7 +357,8 @@ int cli_runs(int argc, char **argv)
     }
     if (item == CLI_HELP)
         return CLI_OK;
-    bool ls = count == 1 && strcmp(words[0], "ls") == 0, shows = count == 2 && strcmp(words[0], "show") == 0;
+    bool ls = count == 1 && strcmp(words[0], "ls") == 0,
+         shows = count == 2 && strcmp(words[0], "show") == 0;
     if (item == CLI_END && !ls && !shows) {
         error_set(&e, -EINVAL, "one of: ambit runs ls, ambit runs show last, ambit runs show ID");
         return cli_usage(&c, &e);

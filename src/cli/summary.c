@@ -37,7 +37,8 @@ static void put_figures(struct buf *out, const struct run_report *p)
     text_put_duration_human(out, p->done.cpu_ns);
     buf_puts(out, " · memory ");
     text_put_size_human(out, p->done.memory_peak_bytes);
-    buf_printf(out, " · %llu host call%s", (unsigned long long)p->done.hostcalls, p->done.hostcalls == 1 ? "" : "s");
+    buf_printf(out, " · %llu host call%s", (unsigned long long)p->done.hostcalls,
+               p->done.hostcalls == 1 ? "" : "s");
 }
 
 static void put_uses(struct buf *out, const struct run_request *q, const struct run_report *p)
@@ -76,7 +77,8 @@ static void put_lines(struct buf *out, const char *indent, const char *text)
     }
 }
 
-static void put_denial(struct buf *out, const struct run_request *q, const struct run_denied *d, bool colour)
+static void put_denial(struct buf *out, const struct run_request *q, const struct run_denied *d,
+                       bool colour)
 {
     const struct run_denial *n = &d->denial;
     buf_puts(out, "  ");
@@ -109,7 +111,8 @@ static void put_missing(struct buf *out, uint32_t missing)
     buf_putc(out, '\n');
 }
 
-void summary_put(struct buf *out, const struct run_request *q, const struct run_report *p, bool colour)
+void summary_put(struct buf *out, const struct run_request *q, const struct run_report *p,
+                 bool colour)
 {
     size_t shown = MIN(p->denied_count, (size_t)SUMMARY_DENIALS);
 
@@ -124,15 +127,19 @@ void summary_put(struct buf *out, const struct run_request *q, const struct run_
     if (p->denied_count == 0)
         return;
     buf_printf(out, "  denied %llu, %zu distinct; the smallest grant that allows each:\n",
-               (unsigned long long)MAX(p->done.denials, (uint64_t)p->denied_count), p->denied_count);
+               (unsigned long long)MAX(p->done.denials, (uint64_t)p->denied_count),
+               p->denied_count);
     for (size_t i = 0; i < shown; i++)
         put_denial(out, q, &p->denied[i], colour);
     if (shown < p->denied_count)
         buf_printf(out, "  … and %zu more: ambit runs show %s\n", p->denied_count - shown, p->id);
-    buf_puts(out, "  to grant: put what you agree with below `grants:` in a file and add -g FILE (--learn FILE writes one)\n");
+    buf_puts(out, "  to grant: put what you agree with below `grants:` in a file and add -g FILE "
+                  "(--learn FILE writes one)\n");
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------- */
+/* ---- JSON
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static json_t *lossy(const char *text)
 {
@@ -145,10 +152,12 @@ static json_t *denials_json(const struct run_report *p)
     for (size_t i = 0; i < p->denied_count; i++) {
         const struct run_denial *n = &p->denied[i].denial;
         json_t *one = json_object();
-        json_object_set_new(one, "class", json_string(grant_class_name((enum grant_class)n->class)));
+        json_object_set_new(one, "class",
+                            json_string(grant_class_name((enum grant_class)n->class)));
         json_object_set_new(one, "operation", lossy(n->operation));
         json_object_set_new(one, "resource", lossy(n->resource));
-        json_object_set_new(one, "reason", json_string(grant_reason_text((enum grant_reason)n->reason)));
+        json_object_set_new(one, "reason",
+                            json_string(grant_reason_text((enum grant_reason)n->reason)));
         json_object_set_new(one, "count", json_integer((json_int_t)p->denied[i].count));
         json_object_set_new(one, "smallest_grant", lossy(n->grant_yaml));
         json_array_append_new(list, one);
@@ -158,9 +167,16 @@ static json_t *denials_json(const struct run_report *p)
 
 static void set_figures(json_t *out, const struct run_done *d)
 {
-    const struct { const char *name; uint64_t value; } rows[] = {
-        { "cpu_ns", d->cpu_ns }, { "memory_peak_bytes", d->memory_peak_bytes }, { "output_bytes", d->output_bytes },
-        { "hostcalls", d->hostcalls }, { "handles_peak", d->handles_peak }, { "denials", d->denials },
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        { "cpu_ns", d->cpu_ns },
+        { "memory_peak_bytes", d->memory_peak_bytes },
+        { "output_bytes", d->output_bytes },
+        { "hostcalls", d->hostcalls },
+        { "handles_peak", d->handles_peak },
+        { "denials", d->denials },
         { "denials_dropped", d->denials_dropped },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -188,7 +204,8 @@ int summary_put_json(struct buf *out, const struct run_report *p)
         set_figures(result, &p->done);
     for (uint32_t i = 0; i < JAIL_LAYER_COUNT; i++)
         if (p->missing & (1u << i))
-            json_array_append_new(missing, json_string(jail_layer_name((enum jail_layer)(1u << i))));
+            json_array_append_new(missing,
+                                  json_string(jail_layer_name((enum jail_layer)(1u << i))));
     json_object_set_new(result, "missing_jail_layers", missing);
     json_object_set_new(result, "denied", denials_json(p));
     if (result == NULL)

@@ -6,7 +6,9 @@
 
 #define SUMMARY_DENIALS 5
 
-/* Outcome, figures, uses; each distinct denial (at most SUMMARY_DENIALS) with its rule and the smallest grant. Escaped. */
-void summary_put(struct buf *out, const struct run_request *request, const struct run_report *report, bool colour);
+/* Outcome, figures, uses; each distinct denial (at most SUMMARY_DENIALS) with its rule and the
+ * smallest grant. Escaped. */
+void summary_put(struct buf *out, const struct run_request *request,
+                 const struct run_report *report, bool colour);
 /* One JSON object on one line. */
 int summary_put_json(struct buf *out, const struct run_report *report) MUST_CHECK;

@@ -1,46 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables behind cli/help.h: every verb, flag, example, exit code, variable and file. Text only. */
+/* The tables behind cli/help.h: every verb, flag, example, exit code, variable and file. Text only.
+ */
 #include "base/mem.h"
 #include "cli/cli.h"
 
-#define JSON_FLAG { .name = "json", .text = "Print the answer as JSON." }
+#define JSON_FLAG                                           \
+    {                                                       \
+        .name = "json", .text = "Print the answer as JSON." \
+    }
 #define FLAGS(array) .flags = array, .flag_count = ARRAY_SIZE(array)
 #define EXAMPLES(array) .examples = array, .example_count = ARRAY_SIZE(array)
 
 static const struct help_flag run_flags[] = {
-    { RUN_FLAG_READ, 'r', "read", HELP_FILE, "PATH[:GUEST]", "Let it read and list PATH (a file, or a folder with all below it)." },
-    { RUN_FLAG_WRITE, 'w', "write", HELP_FILE, "PATH[:GUEST]", "Let it read, write, create, rename, link and delete in PATH." },
-    { RUN_FLAG_ENV, 'e', "env", HELP_TEXT, "NAME[=VALUE]", "Give it one variable; without a value, yours of that name." },
+    { RUN_FLAG_READ, 'r', "read", HELP_FILE, "PATH[:GUEST]",
+      "Let it read and list PATH (a file, or a folder with all below it)." },
+    { RUN_FLAG_WRITE, 'w', "write", HELP_FILE, "PATH[:GUEST]",
+      "Let it read, write, create, rename, link and delete in PATH." },
+    { RUN_FLAG_ENV, 'e', "env", HELP_TEXT, "NAME[=VALUE]",
+      "Give it one variable; without a value, yours of that name." },
     { RUN_FLAG_CONFIG, 0, "config", HELP_TEXT, "KEY=VALUE", "Give it one value of wasi:config." },
-    { RUN_FLAG_CLOCK, 0, "clock", HELP_TEXT, "real|TIMESTAMP", "The clock it sees: the real one, or one that stands at 2026-01-01T00:00:00Z." },
-    { RUN_FLAG_RANDOM, 0, "random", HELP_TEXT, "real|seed:TEXT", "Its random bytes: real ones, or the repeatable stream of a seed." },
-    { RUN_FLAG_LOG, 0, "log", HELP_TEXT, "LEVEL[,LEVEL…]", "Levels of wasi:logging it may write: trace debug info warn error critical, or all." },
-    { RUN_FLAG_GRANTS, 'g', "grants", HELP_FILE, "FILE", "Add the grants of a grant file (repeatable)." },
-    { RUN_FLAG_BARE, 0, "bare", HELP_NONE, NULL, "Imply nothing: no stdio, arguments, clock, random or /tmp but those granted." },
-    { RUN_FLAG_MEMORY, 'm', "memory", HELP_TEXT, "SIZE", "Memory, summed over all memories and tables of the run." },
+    { RUN_FLAG_CLOCK, 0, "clock", HELP_TEXT, "real|TIMESTAMP",
+      "The clock it sees: the real one, or one that stands at 2026-01-01T00:00:00Z." },
+    { RUN_FLAG_RANDOM, 0, "random", HELP_TEXT, "real|seed:TEXT",
+      "Its random bytes: real ones, or the repeatable stream of a seed." },
+    { RUN_FLAG_LOG, 0, "log", HELP_TEXT, "LEVEL[,LEVEL…]",
+      "Levels of wasi:logging it may write: trace debug info warn error critical, or all." },
+    { RUN_FLAG_GRANTS, 'g', "grants", HELP_FILE, "FILE",
+      "Add the grants of a grant file (repeatable)." },
+    { RUN_FLAG_BARE, 0, "bare", HELP_NONE, NULL,
+      "Imply nothing: no stdio, arguments, clock, random or /tmp but those granted." },
+    { RUN_FLAG_MEMORY, 'm', "memory", HELP_TEXT, "SIZE",
+      "Memory, summed over all memories and tables of the run." },
     { RUN_FLAG_CPU, 0, "cpu", HELP_TEXT, "TIME", "CPU time." },
     { RUN_FLAG_WALL, 't', "wall", HELP_TEXT, "TIME", "Time by the clock on the wall." },
-    { RUN_FLAG_HANDLES, 0, "handles", HELP_TEXT, "N", "Open files, streams and other handles at once." },
-    { RUN_FLAG_OUTPUT, 0, "output", HELP_TEXT, "SIZE", "Bytes on standard output and error together." },
+    { RUN_FLAG_HANDLES, 0, "handles", HELP_TEXT, "N",
+      "Open files, streams and other handles at once." },
+    { RUN_FLAG_OUTPUT, 0, "output", HELP_TEXT, "SIZE",
+      "Bytes on standard output and error together." },
     { RUN_FLAG_HOSTCALLS, 0, "hostcalls", HELP_TEXT, "N", "Calls from the guest to Ambit." },
-    { RUN_FLAG_EXPIRES, 0, "expires", HELP_TEXT, "TIME", "Grants end this long after the start; later uses are denied." },
-    { RUN_FLAG_TMP, 0, "tmp", HELP_TEXT, "SIZE|none", "Size of /tmp, which is memory (64MiB), or no /tmp." },
+    { RUN_FLAG_EXPIRES, 0, "expires", HELP_TEXT, "TIME",
+      "Grants end this long after the start; later uses are denied." },
+    { RUN_FLAG_TMP, 0, "tmp", HELP_TEXT, "SIZE|none",
+      "Size of /tmp, which is memory (64MiB), or no /tmp." },
     { RUN_FLAG_CWD, 0, "cwd", HELP_TEXT, "GUEST", "Its working directory (/work)." },
-    { RUN_FLAG_INVOKE, 0, "invoke", HELP_TEXT, "EXPORT", "Call this exported function; the arguments are WAVE text, the results are printed." },
+    { RUN_FLAG_INVOKE, 0, "invoke", HELP_TEXT, "EXPORT",
+      "Call this exported function; the arguments are WAVE text, the results are printed." },
     { RUN_FLAG_RECEIPT, 0, "receipt", HELP_FILE, "FILE", "Write the receipt here as well." },
-    { RUN_FLAG_LEARN, 0, "learn", HELP_FILE, "FILE", "Write what was denied as a grant file; allows nothing more." },
-    { RUN_FLAG_JSON, 0, "json", HELP_NONE, NULL, "Print the result as one JSON object on standard error, instead of the summary." },
+    { RUN_FLAG_LEARN, 0, "learn", HELP_FILE, "FILE",
+      "Write what was denied as a grant file; allows nothing more." },
+    { RUN_FLAG_JSON, 0, "json", HELP_NONE, NULL,
+      "Print the result as one JSON object on standard error, instead of the summary." },
     { RUN_FLAG_QUIET, 'q', "quiet", HELP_NONE, NULL, "No summary and no progress." },
     { RUN_FLAG_ALLOW_MISSING, 0, "allow-missing-jail", HELP_TEXT, "LAYER",
-      "Start although this layer of the jail cannot be had here (repeatable; it is in the receipt)." },
+      "Start although this layer of the jail cannot be had here (repeatable; it is in the "
+      "receipt)." },
 };
 static const struct help_pair run_examples[] = {
-    { "ambit run hello.wasm", "run a component or module that gets nothing but its standard streams" },
+    { "ambit run hello.wasm",
+      "run a component or module that gets nothing but its standard streams" },
     { "ambit run --read . report.py", "a Python script that may read this folder" },
-    { "ambit run --read data --write out convert.wasm data/a.csv out/a.json", "read one folder, write another" },
+    { "ambit run --read data --write out convert.wasm data/a.csv out/a.json",
+      "read one folder, write another" },
     { "ambit run --learn needs.yaml script.py", "find out what it asks for, allowing none of it" },
     { "ambit run -g needs.yaml script.py", "run it with the grants of a file that you have read" },
-    { "ambit run --clock 2026-01-01T00:00:00Z --random seed:1 job.wasm", "the same bytes every time" },
+    { "ambit run --clock 2026-01-01T00:00:00Z --random seed:1 job.wasm",
+      "the same bytes every time" },
     { "ambit run --invoke add adder.wasm 1 2", "call one exported function" },
 };
 
@@ -48,7 +72,9 @@ static const struct help_flag inspect_flags[] = {
     JSON_FLAG,
     { .name = "wit", .text = "Print the WIT of its world and nothing else." },
     { .name = "grants", .text = "Print a grant file skeleton for all it asks and nothing else." },
-    { .name = "allow-missing-jail", .value = HELP_TEXT, .value_name = "LAYER",
+    { .name = "allow-missing-jail",
+      .value = HELP_TEXT,
+      .value_name = "LAYER",
       .text = "Read it although this layer of the jail cannot be had here (repeatable)." },
 };
 static const struct help_pair inspect_examples[] = {
@@ -62,7 +88,8 @@ static const struct help_flag grant_flags[] = {
 static const struct help_pair grant_examples[] = {
     { "ambit grant check grants.yaml", "is it valid? errors with line and column" },
     { "ambit grant explain grants.yaml", "what it allows, in words" },
-    { "ambit grant diff narrow.yaml wide.yaml", "is the first covered by the second? exit code 0 or 1" },
+    { "ambit grant diff narrow.yaml wide.yaml",
+      "is the first covered by the second? exit code 0 or 1" },
 };
 
 static const struct help_flag json_only[] = { JSON_FLAG };
@@ -72,7 +99,10 @@ static const struct help_pair doctor_examples[] = {
 };
 static const struct help_flag cache_flags[] = {
     JSON_FLAG,
-    { .name = "max", .value = HELP_TEXT, .value_name = "SIZE", .text = "gc: keep at most this much (2GiB); 0 empties the cache." },
+    { .name = "max",
+      .value = HELP_TEXT,
+      .value_name = "SIZE",
+      .text = "gc: keep at most this much (2GiB); 0 empties the cache." },
 };
 static const struct help_pair cache_examples[] = {
     { "ambit cache ls", "compiled components, newest first" },
@@ -86,7 +116,10 @@ static const struct help_pair runs_examples[] = {
 };
 static const struct help_flag help_flags[] = {
     { .name = "man", .text = "Print the manual page of VERB (or of ambit) as roff." },
-    { .name = "completion", .value = HELP_CHOICE, .value_name = "bash|zsh|fish", .text = "Print a completion script." },
+    { .name = "completion",
+      .value = HELP_CHOICE,
+      .value_name = "bash|zsh|fish",
+      .text = "Print a completion script." },
 };
 static const struct help_pair help_examples[] = {
     { "ambit help run", "what `ambit run --help` prints" },
@@ -116,39 +149,79 @@ static const char run_text[] =
     "backs. Ctrl-C asks the guest to end, a second one ends it (exit code 130).";
 
 static const struct help_verb verbs[] = {
-    { .name = "run", .usage = "run [flags] FILE [args…]",
+    { .name = "run",
+      .usage = "run [flags] FILE [args…]",
       .summary = "run a component, module or script with exactly what is granted",
-      .description = run_text, FLAGS(run_flags), EXAMPLES(run_examples), .words = "@file", .default_limits = true, .main = cli_run },
-    { .name = "inspect", .usage = "inspect [flags] FILE",
+      .description = run_text,
+      FLAGS(run_flags),
+      EXAMPLES(run_examples),
+      .words = "@file",
+      .default_limits = true,
+      .main = cli_run },
+    { .name = "inspect",
+      .usage = "inspect [flags] FILE",
       .summary = "what a file is, what it imports and exports, and a grant file for all it asks",
-      .description = "Says what FILE is, lists its imports and exports, what each import needs before it gives\n"
-                     "anything, and a grant file skeleton, smallest first. Nothing of FILE is run: it is read in a\n"
+      .description = "Says what FILE is, lists its imports and exports, what each import needs "
+                     "before it gives\n"
+                     "anything, and a grant file skeleton, smallest first. Nothing of FILE is run: "
+                     "it is read in a\n"
                      "jailed process of its own.",
-      FLAGS(inspect_flags), EXAMPLES(inspect_examples), .words = "@file", .main = cli_inspect },
-    { .name = "grant", .usage = "grant check|explain FILE… · grant diff A B",
+      FLAGS(inspect_flags),
+      EXAMPLES(inspect_examples),
+      .words = "@file",
+      .main = cli_inspect },
+    { .name = "grant",
+      .usage = "grant check|explain FILE… · grant diff A B",
       .summary = "check, explain and compare grant files",
-      .description = "check: is every FILE valid? explain: what does it allow, in words? diff: is all that A allows\n"
-                     "allowed by B too? If not, the first thing that is not covered is named and the exit code is 1.",
-      FLAGS(grant_flags), EXAMPLES(grant_examples), .words = "check explain diff @file", .main = cli_grant },
-    { .name = "runs", .usage = "runs show last|ID · runs ls",
+      .description = "check: is every FILE valid? explain: what does it allow, in words? diff: is "
+                     "all that A allows\n"
+                     "allowed by B too? If not, the first thing that is not covered is named and "
+                     "the exit code is 1.",
+      FLAGS(grant_flags),
+      EXAMPLES(grant_examples),
+      .words = "check explain diff @file",
+      .main = cli_grant },
+    { .name = "runs",
+      .usage = "runs show last|ID · runs ls",
       .summary = "receipts of earlier runs",
-      .description = "Every run leaves a receipt: what it was granted, what it used, what was denied, how it ended.\n"
-                     "Receipts are kept in the state folder up to 64MiB, the oldest go first. ID may be shortened.",
-      FLAGS(json_only), EXAMPLES(runs_examples), .words = "show ls last", .main = cli_runs },
-    { .name = "doctor", .usage = "doctor [flags]",
+      .description = "Every run leaves a receipt: what it was granted, what it used, what was "
+                     "denied, how it ended.\n"
+                     "Receipts are kept in the state folder up to 64MiB, the oldest go first. ID "
+                     "may be shortened.",
+      FLAGS(json_only),
+      EXAMPLES(runs_examples),
+      .words = "show ls last",
+      .main = cli_runs },
+    { .name = "doctor",
+      .usage = "doctor [flags]",
       .summary = "what this machine offers, what is enforced, and what is missing",
-      .description = "Tries each layer of the jail in a process of its own and says what is enforced right now, what\n"
-                     "is missing, why, and what to do. The exit code is 0 when every layer works, 1 otherwise.",
-      FLAGS(json_only), EXAMPLES(doctor_examples), .default_limits = true, .main = cli_doctor },
-    { .name = "cache", .usage = "cache ls|gc|verify",
+      .description = "Tries each layer of the jail in a process of its own and says what is "
+                     "enforced right now, what\n"
+                     "is missing, why, and what to do. The exit code is 0 when every layer works, "
+                     "1 otherwise.",
+      FLAGS(json_only),
+      EXAMPLES(doctor_examples),
+      .default_limits = true,
+      .main = cli_doctor },
+    { .name = "cache",
+      .usage = "cache ls|gc|verify",
       .summary = "compiled components: list, clean, verify",
-      .description = "A component is compiled once and kept in the state folder under the digest of its bytes.",
-      FLAGS(cache_flags), EXAMPLES(cache_examples), .words = "ls gc verify", .main = cli_cache },
-    { .name = "help", .usage = "help [VERB] · help --man [VERB] · help --completion SHELL",
+      .description = "A component is compiled once and kept in the state folder under the digest "
+                     "of its bytes.",
+      FLAGS(cache_flags),
+      EXAMPLES(cache_examples),
+      .words = "ls gc verify",
+      .main = cli_cache },
+    { .name = "help",
+      .usage = "help [VERB] · help --man [VERB] · help --completion SHELL",
       .summary = "this help, manual pages, shell completion",
-      .description = "Help, manual pages and completions are printed from one table, which is also what the command\n"
+      .description = "Help, manual pages and completions are printed from one table, which is also "
+                     "what the command\n"
                      "line is read by.",
-      FLAGS(help_flags), EXAMPLES(help_examples), .words = "run inspect grant runs doctor cache help", .main = cli_help },
+      FLAGS(help_flags),
+      EXAMPLES(help_examples),
+      .words = "run inspect grant runs doctor cache help",
+      .main = cli_help },
 };
 
 const struct help_verb *help_verbs(size_t *ret_count)
@@ -161,7 +234,8 @@ const struct help_pair help_exit_codes[] = {
     { "120", "usage: unknown verb or flag, missing argument" },
     { "121", "a grant that is not valid or not possible" },
     { "122", "a file that Ambit does not run; the error names the reason" },
-    { "123", "denied and unhandled: an interface without a grant at the start, or a trap after a denial" },
+    { "123",
+      "denied and unhandled: an interface without a grant at the start, or a trap after a denial" },
     { "124", "CPU or wall time limit" },
     { "125", "memory, output, handle, host call or another limit" },
     { "126", "the guest trapped" },
@@ -170,8 +244,10 @@ const struct help_pair help_exit_codes[] = {
     { NULL, NULL },
 };
 const struct help_pair help_environment[] = {
-    { "AMBIT_STATE_DIR", "The state folder; else $XDG_STATE_HOME/ambit, else ~/.local/state/ambit." },
-    { "AMBIT_PYTHON_COMPONENT", "The Python component; else share/ambit/python.wasm beside or above the command." },
+    { "AMBIT_STATE_DIR",
+      "The state folder; else $XDG_STATE_HOME/ambit, else ~/.local/state/ambit." },
+    { "AMBIT_PYTHON_COMPONENT",
+      "The Python component; else share/ambit/python.wasm beside or above the command." },
     { "NO_COLOR", "When set, nothing is coloured." },
     { NULL, NULL },
 };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * --learn: the denials of a run as one grant file. Each denial brought the smallest grant that would have allowed it; those are read by
- * the ordinary reader (what it refuses is left out), merged, and printed by the ordinary printer, so that the result is a valid file
- * by construction. Two fs grants of one mount are merged when their verbs or their paths are the same, which allows exactly what the two
- * allow.
+ * --learn: the denials of a run as one grant file. Each denial brought the smallest grant that
+ * would have allowed it; those are read by the ordinary reader (what it refuses is left out),
+ * merged, and printed by the ordinary printer, so that the result is a valid file by construction.
+ * Two fs grants of one mount are merged when their verbs or their paths are the same, which allows
+ * exactly what the two allow.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ int run_learn_check(const char *path, struct error *e)
     if (fd < 0)
         return error_set_errno(e, errno, "%s cannot be read", path);
     ssize_t n = read(fd, head, sizeof(HEADER) - 1);
-    if (n == 0 || (n == (ssize_t)sizeof(HEADER) - 1 && memcmp(head, HEADER, sizeof(HEADER) - 1) == 0))
+    if (n == 0 ||
+        (n == (ssize_t)sizeof(HEADER) - 1 && memcmp(head, HEADER, sizeof(HEADER) - 1) == 0))
         return 0;
     error_set(e, -EEXIST, "%s exists and was not written by --learn", path);
     error_hint(e, "name a new file, or remove that one");
@@ -53,7 +55,8 @@ static int parse_item(const char *yaml, struct grant_set **ret, struct error *e)
     return grant_set_parse("learned", "/", (const char *)text.data, text.size, ret, e);
 }
 
-/* ---- merging ---------------------------------------------------------------------------------------------- */
+/* ---- merging
+ * ---------------------------------------------------------------------------------------------- */
 
 static bool same_paths(const struct grant *a, const struct grant *b)
 {
@@ -67,8 +70,9 @@ static bool same_paths(const struct grant *a, const struct grant *b)
 
 static bool same_mount(const struct grant *a, const struct grant *b)
 {
-    return strcmp(a->fs.guest, b->fs.guest) == 0 && a->fs.backing == b->fs.backing && a->fs.max_bytes == b->fs.max_bytes &&
-           a->fs.max_files == b->fs.max_files && (a->fs.host == NULL) == (b->fs.host == NULL) &&
+    return strcmp(a->fs.guest, b->fs.guest) == 0 && a->fs.backing == b->fs.backing &&
+           a->fs.max_bytes == b->fs.max_bytes && a->fs.max_files == b->fs.max_files &&
+           (a->fs.host == NULL) == (b->fs.host == NULL) &&
            (a->fs.host == NULL || strcmp(a->fs.host, b->fs.host) == 0);
 }
 
@@ -186,7 +190,8 @@ static int merge_all(struct grant_set *s)
                     continue;
                 }
                 grant_done(&s->grants[k]);
-                memmove(&s->grants[k], &s->grants[k + 1], (s->count - k - 1) * sizeof(struct grant));
+                memmove(&s->grants[k], &s->grants[k + 1],
+                        (s->count - k - 1) * sizeof(struct grant));
                 s->count--;
                 changed = true;
             }
@@ -197,12 +202,16 @@ static int merge_all(struct grant_set *s)
     return 0;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------ */
+/* ---- the file
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int write_file(const char *path, struct buf *text, struct error *e)
 {
     const char *slash = strrchr(path, '/');
-    CLEANUP(mem_freep) char *folder = slash == NULL ? mem_strdup(".") : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    CLEANUP(mem_freep)
+    char *folder = slash == NULL ? mem_strdup(".")
+                                 : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     if (folder == NULL)
         return error_set(e, -ENOMEM, "no memory for the learned grants");
     CLEANUP(fd_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -222,7 +231,8 @@ int run_learn(const char *path, const struct run_report *report, size_t *ret_cou
         const char *yaml = report->denied[i].denial.grant_yaml;
         struct error ignored = ERROR_INIT;
         if (yaml == NULL || yaml[0] == '\0' || parse_item(yaml, &one, &ignored) < 0)
-            continue; /* no grant can allow it (a device, a mount point), or the text is not the grammar's */
+            continue; /* no grant can allow it (a device, a mount point), or the text is not the
+                         grammar's */
         for (size_t k = 0; r == 0 && k < one->count; k++) {
             mem_free(one->grants[k].origin);
             one->grants[k].origin = mem_strdup("learned");
@@ -240,7 +250,9 @@ int run_learn(const char *path, const struct run_report *report, size_t *ret_cou
     *ret_count = all->count;
     if (all->count == 0)
         return 0;
-    buf_printf(&text, HEADER "what run %s asked for and did not get. Read it before you grant it.\n", report->id);
+    buf_printf(&text,
+               HEADER "what run %s asked for and did not get. Read it before you grant it.\n",
+               report->id);
     if ((r = grant_set_print(all, &text, e)) < 0)
         return r;
     if ((r = buf_status(&text)) < 0)

@@ -20,7 +20,8 @@
 #define CLIMB_MAX 4096
 #define DEPTH_MAX 64
 
-/* ---- flags that name a file or a folder ------------------------------------------------------------------- */
+/* ---- flags that name a file or a folder
+ * ------------------------------------------------------------------- */
 
 int mounts_path_is_folder(const char *flag, const char *host, bool *ret_is_folder, struct error *e)
 {
@@ -28,7 +29,8 @@ int mounts_path_is_folder(const char *flag, const char *host, bool *ret_is_folde
     if (stat(host, &st) < 0) {
         int code = error_set_errno(e, errno, "%s %s", flag, host);
         if (code == -ENOENT)
-            error_hint(e, "make the folder first: mkdir -p %s; for a new file grant its folder", host);
+            error_hint(e, "make the folder first: mkdir -p %s; for a new file grant its folder",
+                       host);
         return code;
     }
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
@@ -40,9 +42,11 @@ int mounts_path_is_folder(const char *flag, const char *host, bool *ret_is_folde
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------- */
 
-/* Is `outer` the folder `inner`, or above it? Climbs by "..", so names and bind mounts cannot hide it. 1 yes, 0 no, < 0. */
+/* Is `outer` the folder `inner`, or above it? Climbs by "..", so names and bind mounts cannot hide
+ * it. 1 yes, 0 no, < 0. */
 static int folder_holds(int outer, int inner)
 {
     struct stat wanted, at, before = { 0 };
@@ -66,11 +70,23 @@ static int folder_holds(int outer, int inner)
 
 static const char *pseudo_filesystem(int fd)
 {
-    static const struct { unsigned long magic; const char *name; } known[] = {
-        { PROC_SUPER_MAGIC, "procfs" }, { SYSFS_MAGIC, "sysfs" }, { CGROUP_SUPER_MAGIC, "a cgroup filesystem" },
-        { CGROUP2_SUPER_MAGIC, "a cgroup filesystem" }, { DEBUGFS_MAGIC, "debugfs" }, { TRACEFS_MAGIC, "tracefs" },
-        { SECURITYFS_MAGIC, "securityfs" }, { BPF_FS_MAGIC, "a BPF filesystem" }, { DEVPTS_SUPER_MAGIC, "devpts" },
-        { EFIVARFS_MAGIC, "efivarfs" }, { PSTOREFS_MAGIC, "pstore" }, { SELINUX_MAGIC, "selinuxfs" }, { NSFS_MAGIC, "nsfs" },
+    static const struct {
+        unsigned long magic;
+        const char *name;
+    } known[] = {
+        { PROC_SUPER_MAGIC, "procfs" },
+        { SYSFS_MAGIC, "sysfs" },
+        { CGROUP_SUPER_MAGIC, "a cgroup filesystem" },
+        { CGROUP2_SUPER_MAGIC, "a cgroup filesystem" },
+        { DEBUGFS_MAGIC, "debugfs" },
+        { TRACEFS_MAGIC, "tracefs" },
+        { SECURITYFS_MAGIC, "securityfs" },
+        { BPF_FS_MAGIC, "a BPF filesystem" },
+        { DEVPTS_SUPER_MAGIC, "devpts" },
+        { EFIVARFS_MAGIC, "efivarfs" },
+        { PSTOREFS_MAGIC, "pstore" },
+        { SELINUX_MAGIC, "selinuxfs" },
+        { NSFS_MAGIC, "nsfs" },
     };
     struct statfs fs;
     struct stat own, dev, root;
@@ -81,8 +97,8 @@ static const char *pseudo_filesystem(int fd)
         if ((unsigned long)fs.f_type == known[i].magic)
             return known[i].name;
     /* devtmpfs and the tmpfs that containers put there look like any tmpfs: known by being /dev. */
-    if (fstat(fd, &own) == 0 && stat("/dev", &dev) == 0 && stat("/", &root) == 0 && dev.st_dev != root.st_dev &&
-        own.st_dev == dev.st_dev)
+    if (fstat(fd, &own) == 0 && stat("/dev", &dev) == 0 && stat("/", &root) == 0 &&
+        dev.st_dev != root.st_dev && own.st_dev == dev.st_dev)
         return "the filesystem of /dev";
     return NULL;
 }
@@ -107,7 +123,8 @@ static char *real_path(int fd)
 }
 
 /* May the guest reach the state through this mount, which holds it? True when in doubt. */
-static bool reaches_state(const struct grant_rules *rules, const struct grant_mount *m, int fd, int state_fd)
+static bool reaches_state(const struct grant_rules *rules, const struct grant_mount *m, int fd,
+                          int state_fd)
 {
     CLEANUP(mem_freep) char *outer = real_path(fd);
     CLEANUP(mem_freep) char *inner = real_path(state_fd);
@@ -142,8 +159,8 @@ static bool reaches_state(const struct grant_rules *rules, const struct grant_mo
     return false;
 }
 
-static int open_one(const struct grant_rules *rules, const struct grant_mount *m, int state_fd, const char *own_scratch,
-                    struct error *e)
+static int open_one(const struct grant_rules *rules, const struct grant_mount *m, int state_fd,
+                    const char *own_scratch, struct error *e)
 {
     const char *origin = origin_of(rules, m);
     CLEANUP(fd_closep) int fd = open(m->host, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY);
@@ -161,21 +178,27 @@ static int open_one(const struct grant_rules *rules, const struct grant_mount *m
     const char *pseudo = pseudo_filesystem(fd);
     if (pseudo != NULL) {
         error_set(e, -EPERM, "%s: %s is %s", origin, m->host, pseudo);
-        error_hint(e, "the kernel's own filesystems are never granted; copy what the guest needs into a folder");
+        error_hint(e, "the kernel's own filesystems are never granted; copy what the guest needs "
+                      "into a folder");
         return -EPERM;
     }
     int holds = folder_holds(fd, state_fd), lies = folder_holds(state_fd, fd);
     if (holds < 0 || lies < 0)
-        return error_set_errno(e, holds < 0 ? -holds : -lies, "%s: it cannot be told whether %s holds Ambit's state", origin, m->host);
+        return error_set_errno(e, holds < 0 ? -holds : -lies,
+                               "%s: it cannot be told whether %s holds Ambit's state", origin,
+                               m->host);
     if (lies > 0 || (holds > 0 && reaches_state(rules, m, fd, state_fd))) {
-        error_set(e, -EPERM, "%s: %s %s Ambit's own state (cache, receipts)", origin, m->host, holds > 0 ? "holds" : "lies in");
-        error_hint(e, "grant the folders in it that the guest needs, or move the state: AMBIT_STATE_DIR=/elsewhere");
+        error_set(e, -EPERM, "%s: %s %s Ambit's own state (cache, receipts)", origin, m->host,
+                  holds > 0 ? "holds" : "lies in");
+        error_hint(e, "grant the folders in it that the guest needs, or move the state: "
+                      "AMBIT_STATE_DIR=/elsewhere");
         return -EPERM;
     }
     return fd_take(&fd);
 }
 
-int mounts_open(const struct grant_rules *rules, int state_fd, const char *own_scratch, int *ret_fds, struct error *e)
+int mounts_open(const struct grant_rules *rules, int state_fd, const char *own_scratch,
+                int *ret_fds, struct error *e)
 {
     size_t count = grant_rules_mount_count(rules);
 
@@ -195,7 +218,8 @@ int mounts_open(const struct grant_rules *rules, int state_fd, const char *own_s
     return 0;
 }
 
-/* ---- what changed -------------------------------------------------------------------------------------- */
+/* ---- what changed
+ * -------------------------------------------------------------------------------------- */
 
 struct walk {
     const struct grant_mount *mount;
@@ -227,13 +251,16 @@ static int record_file(struct walk *w, int dir_fd, const char *name)
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return 0; /* gone, or no file any more */
     CLEANUP(json_freep) json_t *event = json_object();
-    CLEANUP(mem_freep) char *guest = mem_printf("%s/%s", strcmp(w->mount->guest, "/") == 0 ? "" : w->mount->guest, w->path);
+    CLEANUP(mem_freep)
+    char *guest =
+        mem_printf("%s/%s", strcmp(w->mount->guest, "/") == 0 ? "" : w->mount->guest, w->path);
     if (event == NULL || guest == NULL)
         return error_set(w->error, -ENOMEM, "no memory");
     json_object_set_new(event, "observed_by", json_string("control"));
     json_object_set_new(event, "file", json_string_lossy(guest, strlen(guest)));
     json_object_set_new(event, "bytes", json_integer(st.st_size));
-    if (w->hashed + (uint64_t)st.st_size <= MOUNTS_HASHED_MAX && digest_fd(fd, &digest, &ignored) == 0) {
+    if (w->hashed + (uint64_t)st.st_size <= MOUNTS_HASHED_MAX &&
+        digest_fd(fd, &digest, &ignored) == 0) {
         char text[DIGEST_TEXT_SIZE];
         digest_text(&digest, text);
         w->hashed += (uint64_t)st.st_size;
@@ -264,7 +291,8 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t used,
         }
         CLEANUP(fd_closep) int fd = open_beneath(dir_fd, name, O_RDONLY | O_DIRECTORY);
         if (fd < 0)
-            return 0; /* another filesystem, gone, or not ours to read: no guest of ours wrote there */
+            return 0; /* another filesystem, gone, or not ours to read: no guest of ours wrote there
+                       */
         w->path[used + length] = '/';
         return walk_folder(w, fd, used + length + 1, depth + 1);
     }
@@ -297,7 +325,8 @@ static int walk_folder(struct walk *w, int dir_fd, size_t used, int depth)
     return r;
 }
 
-int mounts_record_outputs(const struct grant_rules *rules, const int *fds, int64_t since_ns, struct receipt *r, struct error *e)
+int mounts_record_outputs(const struct grant_rules *rules, const int *fds, int64_t since_ns,
+                          struct receipt *r, struct error *e)
 {
     CLEANUP(mem_freep) struct walk *w = mem_zalloc(sizeof(*w));
     if (w == NULL)

@@ -36,7 +36,8 @@ void receipt_free(struct receipt *r)
     mem_free(r);
 }
 
-int receipt_open(int runs_fd, const char *id, const char *copy_path, struct receipt **ret, struct error *e)
+int receipt_open(int runs_fd, const char *id, const char *copy_path, struct receipt **ret,
+                 struct error *e)
 {
     CLEANUP(receipt_freep) struct receipt *r = mem_zalloc(sizeof(*r));
     char name[NAME_SIZE];
@@ -47,7 +48,8 @@ int receipt_open(int runs_fd, const char *id, const char *copy_path, struct rece
     r->started_ns = clock_monotonic_ns();
     ASSERT(id_valid(id));
     name_of(id, name);
-    r->fd = openat(runs_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+    r->fd = openat(runs_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC,
+                   0600);
     if (r->fd < 0)
         return error_set_errno(e, errno, "the receipt runs/%s cannot be made", name);
     if (copy_path != NULL) {
@@ -69,7 +71,8 @@ static int put(struct receipt *r, const char *event, json_t *members, size_t max
     CLEANUP(buf_done) struct buf text = BUF_INIT(RECEIPT_RESERVE / 2);
     uint64_t at_ns = clock_monotonic_ns() - r->started_ns;
 
-    if (taken == NULL || line == NULL || json_object_set_new(line, "event", json_string(event)) < 0 ||
+    if (taken == NULL || line == NULL ||
+        json_object_set_new(line, "event", json_string(event)) < 0 ||
         json_object_set_new(line, "at_us", json_integer((json_int_t)(at_ns / 1000))) < 0 ||
         json_object_update(line, taken) < 0)
         return error_set(e, -ENOMEM, "no memory for the receipt");
@@ -111,7 +114,8 @@ uint64_t receipt_dropped(const struct receipt *r)
     return r->dropped;
 }
 
-/* ---- the folder of receipts ---------------------------------------------------------------------- */
+/* ---- the folder of receipts
+ * ---------------------------------------------------------------------- */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -184,7 +188,8 @@ int receipts_trim(int runs_fd, uint64_t max_bytes, const char *keep_id, struct e
 
     if (r < 0)
         return r;
-    /* From the newest: what does not fit any more goes. A receipt that another run removed meanwhile is fine. */
+    /* From the newest: what does not fit any more goes. A receipt that another run removed
+     * meanwhile is fine. */
     for (size_t i = count; i-- > 0;) {
         char name[NAME_SIZE];
         struct stat st;

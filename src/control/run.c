@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See run.h. Each step below fails into one outcome; what was started is undone in run_done(), in reverse. */
+/* See run.h. Each step below fails into one outcome; what was started is undone in run_done(), in
+ * reverse. */
 #include "control/run.h"
 
 #include <signal.h>
@@ -14,9 +15,11 @@
 const char *run_outcome_name(enum run_outcome o)
 {
     static const char *const names[RUN_OUTCOME_COUNT] = {
-        [RUN_EXITED] = "exited", [RUN_TRAPPED] = "trapped", [RUN_DENIED] = "denied", [RUN_TIME_LIMIT] = "time-limit",
-        [RUN_OTHER_LIMIT] = "limit", [RUN_INTERRUPTED] = "interrupted", [RUN_FAILED] = "failed",
-        [RUN_BAD_FILE] = "bad-file", [RUN_BAD_GRANT] = "bad-grant",
+        [RUN_EXITED] = "exited",       [RUN_TRAPPED] = "trapped",
+        [RUN_DENIED] = "denied",       [RUN_TIME_LIMIT] = "time-limit",
+        [RUN_OTHER_LIMIT] = "limit",   [RUN_INTERRUPTED] = "interrupted",
+        [RUN_FAILED] = "failed",       [RUN_BAD_FILE] = "bad-file",
+        [RUN_BAD_GRANT] = "bad-grant",
     };
     ASSERT(o < RUN_OUTCOME_COUNT);
     return names[o];
@@ -94,7 +97,8 @@ static int step_place(struct run *r)
     r->work_host = mem_strdup(path);
     if (r->work_host == NULL)
         error_set(&e, -ENOMEM, "no memory");
-    if (r->work_host == NULL || state_open("", &r->state_fd, &e) < 0 || state_open("runs", &r->runs_fd, &e) < 0)
+    if (r->work_host == NULL || state_open("", &r->state_fd, &e) < 0 ||
+        state_open("runs", &r->runs_fd, &e) < 0)
         return failed(r, &e);
     return 0;
 }
@@ -110,8 +114,11 @@ static int step_target(struct run *r)
         error_set(&e, -ENOMEM, "no memory");
         return failed(r, &e);
     }
-    struct target_spec spec = { .file = r->request->file, .work_host = r->work_host, .scratch_root = scratch_root,
-                                .python_component = r->request->python_component, .grants = r->request->grants };
+    struct target_spec spec = { .file = r->request->file,
+                                .work_host = r->work_host,
+                                .scratch_root = scratch_root,
+                                .python_component = r->request->python_component,
+                                .grants = r->request->grants };
     if (target_open(&spec, &r->target, &e) != 0) {
         run_end(r, RUN_BAD_FILE, EXIT_BAD_FILE, &e);
         return 1;
@@ -161,7 +168,8 @@ static int step_receipt(struct run *r)
         status = run_record_start(r, &e);
     }
     if (status < 0) {
-        error_hint(&e, "a run without a receipt does not start: make room for it, or move the state with AMBIT_STATE_DIR");
+        error_hint(&e, "a run without a receipt does not start: make room for it, or move the "
+                       "state with AMBIT_STATE_DIR");
         return failed(r, &e);
     }
     return 0;
@@ -174,7 +182,8 @@ static int step_code(struct run *r)
 
     if (r->cache == NULL && cache_open(r->request->allow_missing, &r->cache, &e) < 0)
         return failed(r, &e);
-    int status = cache_get(r->cache, r->target.fd, false, r->observer->progress, r->observer->context, &r->entry, &e);
+    int status = cache_get(r->cache, r->target.fd, false, r->observer->progress,
+                           r->observer->context, &r->entry, &e);
     if (status > 0) {
         run_end(r, RUN_BAD_FILE, EXIT_BAD_FILE, &e);
         return 1;
@@ -200,12 +209,14 @@ static int step_start(struct run *r)
 
     for (uint32_t s = STDIO_IN; s <= STDIO_ERR; s <<= 1)
         streams |= granted_stream(r, (enum stdio_stream)s) ? s : 0;
-    if (stdio_prepare(&r->stdio, streams, r->target.took_stdin, &e) < 0 || run_loop_start(r, &e) < 0) {
+    if (stdio_prepare(&r->stdio, streams, r->target.took_stdin, &e) < 0 ||
+        run_loop_start(r, &e) < 0) {
         if (e.code == -E2BIG) {
             run_end(r, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
             return 1;
         }
-        /* A worker that is gone already has said why on its side of the channel, or in its exit status. */
+        /* A worker that is gone already has said why on its side of the channel, or in its exit
+         * status. */
         if (e.code != -EPIPE && e.code != -ECONNRESET)
             return failed(r, &e);
     }
@@ -220,7 +231,8 @@ static int step_loop(struct run *r)
     return 0;
 }
 
-/* The code was made for another CPU or version than its key says (a copied state folder): throw it away. */
+/* The code was made for another CPU or version than its key says (a copied state folder): throw it
+ * away. */
 static int forget_code(struct run *r)
 {
     struct error e = ERROR_INIT;
@@ -262,7 +274,8 @@ static int run_guest(struct run *r)
         return 1;
     if (r->fault != RUN_FAULT_STALE_CODE)
         return 0;
-    if (forget_code(r) != 0 || step_spawn(r) != 0 || step_code(r) != 0 || step_start(r) != 0 || step_loop(r) != 0)
+    if (forget_code(r) != 0 || step_spawn(r) != 0 || step_code(r) != 0 || step_start(r) != 0 ||
+        step_loop(r) != 0)
         return 1;
     run_end(r, RUN_FAILED, EXIT_FAILED, &r->fault_text); /* stale again: no end yet */
     return 1;
@@ -282,11 +295,19 @@ static void close_receipt(struct run *r)
     }
 }
 
-void run_execute(const struct run_request *request, const struct run_observer *observer, struct run_report *ret)
+void run_execute(const struct run_request *request, const struct run_observer *observer,
+                 struct run_report *ret)
 {
-    CLEANUP(run_done) struct run r = {
-        .request = request, .observer = observer, .report = ret, .target = { .fd = -1, .scratch_fd = -1 },
-        .state_fd = -1, .runs_fd = -1, .signal_fd = -1, .entry = { .code_fd = -1 },
+    CLEANUP(run_done)
+    struct run r = {
+        .request = request,
+        .observer = observer,
+        .report = ret,
+        .target = { .fd = -1, .scratch_fd = -1 },
+        .state_fd = -1,
+        .runs_fd = -1,
+        .signal_fd = -1,
+        .entry = { .code_fd = -1 },
     };
     struct error e = ERROR_INIT;
     sigset_t before;
@@ -297,9 +318,11 @@ void run_execute(const struct run_request *request, const struct run_observer *o
         r.stdio.pumps[i].source = r.stdio.pumps[i].sink = -1;
     }
     (void)sigprocmask(SIG_SETMASK, NULL, &before);
-    if (step_spawn(&r) == 0 && step_place(&r) == 0 && step_target(&r) == 0 && step_grants(&r) == 0 && step_receipt(&r) == 0)
+    if (step_spawn(&r) == 0 && step_place(&r) == 0 && step_target(&r) == 0 &&
+        step_grants(&r) == 0 && step_receipt(&r) == 0)
         (void)run_guest(&r);
-    if (ret->exit_code < 0) { /* every path above sets an end: this is a bug of ours, and no success */
+    if (ret->exit_code <
+        0) { /* every path above sets an end: this is a bug of ours, and no success */
         error_set(&e, -EIO, "the run came to no end");
         failed(&r, &e);
     }

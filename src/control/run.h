@@ -8,15 +8,16 @@
  *   receipt opened            run.started, program, grants, mounts: before the guest exists (P4)
  *   machine code              from the cache, or the compiler room
  *   RUN_START … RUN_READY     phase STARTING
- *   loop                      phase RUNNING: denials, log lines, carried streams, signals, the wall backstop
- *   end                       what the worker reported, or how it died, as one enum run_outcome
- *   receipt closed            uses, outputs, run.finished
+ *   loop                      phase RUNNING: denials, log lines, carried streams, signals, the wall
+ * backstop end                       what the worker reported, or how it died, as one enum
+ * run_outcome receipt closed            uses, outputs, run.finished
  *
- * The worker is not believed: its frames are bounded and typed by the gate, its texts are escaped where they are shown, and its
- * figures are labelled as its own. A worker that outlives its wall limit by a second is killed.
+ * The worker is not believed: its frames are bounded and typed by the gate, its texts are escaped
+ * where they are shown, and its figures are labelled as its own. A worker that outlives its wall
+ * limit by a second is killed.
  *
- * SIGINT asks the guest to end, a second one ends it; SIGTERM and SIGHUP end it at once. Until the guest starts, signals act as
- * they do on any command. The process must have one thread.
+ * SIGINT asks the guest to end, a second one ends it; SIGTERM and SIGHUP end it at once. Until the
+ * guest starts, signals act as they do on any command. The process must have one thread.
  */
 #pragma once
 
@@ -25,20 +26,21 @@
 #include "grant/grant.h"
 #include "wire/run.h"
 
-/* What a person asked for. Everything is borrowed but `grants`, to which implied grants are added. */
+/* What a person asked for. Everything is borrowed but `grants`, to which implied grants are added.
+ */
 struct run_request {
-    const char *file;              /* as typed */
-    char *const *args;             /* what was typed after it */
+    const char *file;  /* as typed */
+    char *const *args; /* what was typed after it */
     size_t arg_count;
     struct grant_set *grants;
-    bool bare;                     /* imply nothing */
-    const char *tmp;               /* size of the implied /tmp, "none", or NULL: 64MiB */
-    const char *cwd;               /* guest path, or NULL: /work */
-    const char *invoke;            /* or NULL */
-    const char *receipt_copy;      /* or NULL */
-    const char *python_component;  /* from the environment, or NULL */
-    uint32_t allow_missing;        /* enum jail_layer bits */
-    uint32_t test_skip;            /* 0 but in test builds */
+    bool bare;                    /* imply nothing */
+    const char *tmp;              /* size of the implied /tmp, "none", or NULL: 64MiB */
+    const char *cwd;              /* guest path, or NULL: /work */
+    const char *invoke;           /* or NULL */
+    const char *receipt_copy;     /* or NULL */
+    const char *python_component; /* from the environment, or NULL */
+    uint32_t allow_missing;       /* enum jail_layer bits */
+    uint32_t test_skip;           /* 0 but in test builds */
 };
 
 /* Told while it goes on. All may be NULL. */
@@ -49,46 +51,53 @@ struct run_observer {
 };
 
 enum run_outcome {
-    RUN_EXITED,       /* the guest's own exit code */
+    RUN_EXITED, /* the guest's own exit code */
     RUN_TRAPPED,
-    RUN_DENIED,       /* a trap after a denial, or imports that no grant backs */
+    RUN_DENIED, /* a trap after a denial, or imports that no grant backs */
     RUN_TIME_LIMIT,
     RUN_OTHER_LIMIT,
-    RUN_INTERRUPTED,  /* by a signal to us */
-    RUN_FAILED,       /* a fault of Ambit's, or of this machine */
-    RUN_BAD_FILE,     /* Ambit does not run FILE */
+    RUN_INTERRUPTED, /* by a signal to us */
+    RUN_FAILED,      /* a fault of Ambit's, or of this machine */
+    RUN_BAD_FILE,    /* Ambit does not run FILE */
     RUN_BAD_GRANT,
     RUN_OUTCOME_COUNT
 };
 const char *run_outcome_name(enum run_outcome o); /* "exited", … as in the receipt */
 
-struct run_denied { struct run_denial denial; uint64_t count; };
+struct run_denied {
+    struct run_denial denial;
+    uint64_t count;
+};
 
 struct run_report {
-    char id[ID_TEXT_SIZE];          /* "" = no receipt: it did not come so far */
+    char id[ID_TEXT_SIZE]; /* "" = no receipt: it did not come so far */
     enum run_outcome outcome;
-    int exit_code;                  /* what the command answers */
-    struct error error;             /* why, for every outcome but RUN_EXITED */
-    bool has_figures;               /* `done` is what the worker reported */
+    int exit_code;      /* what the command answers */
+    struct error error; /* why, for every outcome but RUN_EXITED */
+    bool has_figures;   /* `done` is what the worker reported */
     struct run_done done;
-    uint64_t wall_ns;               /* from RUN_START to the end, by our clock */
-    struct run_denied *denied;      /* distinct ones, in order */
+    uint64_t wall_ns;          /* from RUN_START to the end, by our clock */
+    struct run_denied *denied; /* distinct ones, in order */
     size_t denied_count;
-    uint32_t missing;               /* jail layers */
+    uint32_t missing; /* jail layers */
     bool cache_hit;
     uint64_t log_lines;
     struct digest component;
-    const char *component_name;     /* static: "component", "python" */
+    const char *component_name; /* static: "component", "python" */
 };
 void run_report_done(struct run_report *r);
 
-/* Runs it. Always fills `ret` (run_report_done), whose exit_code is the answer: the enum cli_exit numbers. */
-void run_execute(const struct run_request *request, const struct run_observer *observer, struct run_report *ret);
+/* Runs it. Always fills `ret` (run_report_done), whose exit_code is the answer: the enum cli_exit
+ * numbers. */
+void run_execute(const struct run_request *request, const struct run_observer *observer,
+                 struct run_report *ret);
 
 /* ---- --learn (learn.c) ---- */
 
 /* May this file be written? 0, or an error: it exists and is not one that run_learn() wrote. */
 int run_learn_check(const char *path, struct error *e) MUST_CHECK;
-/* Writes what was denied as one grant file that `ambit grant check` accepts: the smallest grants, merged where mount and verbs or paths
- * agree. 0 and how many grants; with none the file is not written. It allows nothing by itself. */
-int run_learn(const char *path, const struct run_report *report, size_t *ret_count, struct error *e) MUST_CHECK;
+/* Writes what was denied as one grant file that `ambit grant check` accepts: the smallest grants,
+ * merged where mount and verbs or paths agree. 0 and how many grants; with none the file is not
+ * written. It allows nothing by itself. */
+int run_learn(const char *path, const struct run_report *report, size_t *ret_count,
+              struct error *e) MUST_CHECK;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The grants that `ambit run` implies: for each class that nobody named, what any command has and what reaches no one else:
- * its standard streams, its arguments, the real clock, random bytes, an empty /tmp. Never files, never variables. A script's own
- * file is granted to be read, also with --bare: without it there is nothing to run.
+ * The grants that `ambit run` implies: for each class that nobody named, what any command has and
+ * what reaches no one else: its standard streams, its arguments, the real clock, random bytes, an
+ * empty /tmp. Never files, never variables. A script's own file is granted to be read, also with
+ * --bare: without it there is nothing to run.
  */
 #include <string.h>
 
@@ -85,9 +86,11 @@ static const char *path_below(const char *folder, const char *path)
     return strncmp(folder, path, size) == 0 && path[size] == '/' ? path + size + 1 : NULL;
 }
 
-/* A mount hides what a mount above it shows there. So where the innermost mount around the script shows it already, its grant is
- * made one of that mount, and the script's folder is not mounted a second time with nothing but the script in it. */
-static int join_mount(const struct grant_set *s, const struct target *t, struct grant *g, struct error *e)
+/* A mount hides what a mount above it shows there. So where the innermost mount around the script
+ * shows it already, its grant is made one of that mount, and the script's folder is not mounted a
+ * second time with nothing but the script in it. */
+static int join_mount(const struct grant_set *s, const struct target *t, struct grant *g,
+                      struct error *e)
 {
     const struct grant *inner = NULL;
     for (size_t i = 0; i < s->count; i++) {
@@ -98,10 +101,12 @@ static int join_mount(const struct grant_set *s, const struct target *t, struct 
     }
     if (inner == NULL || inner->fs.backing != GRANT_BACKING_DIR)
         return 0;
-    const char *rest = path_below(inner->fs.guest, t->script_guest), *host_rest = path_below(inner->fs.host, t->script_host);
+    const char *rest = path_below(inner->fs.guest, t->script_guest),
+               *host_rest = path_below(inner->fs.host, t->script_host);
     if (host_rest == NULL || strcmp(rest, host_rest) != 0)
         return 0;
-    char *guest = mem_strdup(inner->fs.guest), *host = mem_strdup(inner->fs.host), *pattern = path_pattern(rest);
+    char *guest = mem_strdup(inner->fs.guest), *host = mem_strdup(inner->fs.host),
+         *pattern = path_pattern(rest);
     if (guest == NULL || host == NULL || pattern == NULL) {
         mem_free(guest);
         mem_free(host);

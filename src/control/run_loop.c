@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The conversation with the worker: what it may say and when (the gate's table), and the loop over its channel, the carried
- * standard streams, signals and the wall backstop. Every frame that breaks a rule here ends the run as a fault.
+ * The conversation with the worker: what it may say and when (the gate's table), and the loop over
+ * its channel, the carried standard streams, signals and the wall backstop. Every frame that breaks
+ * a rule here ends the run as a fault.
  */
 #include <poll.h>
 #include <signal.h>
@@ -15,25 +16,30 @@
 #include "control/run_parts.h"
 
 #define WALL_GRACE_NS NS_PER_S
-#define START_LIMIT_NS (60 * NS_PER_S) /* from RUN_START to READY: the worker maps and links code */
+#define START_LIMIT_NS (60 * NS_PER_S) /* from RUN_START to READY: the worker maps and links code \
+                                        */
 #define LAST_WORDS_MS 2000             /* from a closed channel to the worker's exit */
 
-/* ---- what a worker may say ------------------------------------------------------------------------------- */
+/* ---- what a worker may say
+ * ------------------------------------------------------------------------------- */
 
-static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
+static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
 {
     struct run *r = context;
     uint32_t missing = cursor_u32(c);
 
     if ((missing & ~r->request->allow_missing) != 0)
-        return error_set(e, -EPROTO, "the worker started without a layer of its jail that may not be missing");
+        return error_set(e, -EPROTO,
+                         "the worker started without a layer of its jail that may not be missing");
     r->report->missing |= missing;
     r->ready_ns = clock_monotonic_ns();
     r->gate.phase = PHASE_RUNNING;
     return run_record_jail(r, e);
 }
 
-static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
+static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
 {
     struct run *r = context;
     struct run_report *p = r->report;
@@ -42,7 +48,8 @@ static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_
     int status = run_denial_get(c, &d, e);
     if (status < 0)
         return status;
-    if (p->denied_count == RUN_DENIALS_MAX || d.class >= GRANT_CLASS_COUNT || d.reason >= GRANT_REASON_COUNT) {
+    if (p->denied_count == RUN_DENIALS_MAX || d.class >= GRANT_CLASS_COUNT ||
+        d.reason >= GRANT_REASON_COUNT) {
         run_denial_done(&d);
         return error_set(e, -EPROTO, "the worker told of a denial that cannot be");
     }
@@ -87,7 +94,8 @@ static int on_log(void *context, struct cursor *c, const int *fds, size_t fd_cou
     return run_record_log(r, (enum log_level)level, topic, message, e);
 }
 
-static int on_done(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
+static int on_done(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                   struct error *e)
 {
     struct run *r = context;
     struct run_report *p = r->report;
@@ -97,22 +105,24 @@ static int on_done(void *context, struct cursor *c, const int *fds, size_t fd_co
         return status;
     p->has_figures = true;
     r->gate.phase = PHASE_OVER;
-    if (p->done.end > RUN_END_FAULT || p->done.limit >= RUN_LIMIT_COUNT || p->done.denial_count > p->denied_count ||
-        p->done.use_count > grant_rules_count(r->rules))
+    if (p->done.end > RUN_END_FAULT || p->done.limit >= RUN_LIMIT_COUNT ||
+        p->done.denial_count > p->denied_count || p->done.use_count > grant_rules_count(r->rules))
         return error_set(e, -EPROTO, "the worker told of an end that cannot be");
     for (size_t i = 0; i < p->done.denial_count; i++)
         p->denied[i].count = p->done.denial_counts[i];
     return 0;
 }
 
-static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
+static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
 {
     struct run *r = context;
     uint32_t fault = cursor_u32(c);
     CLEANUP(mem_freep) char *text = cursor_string(c);
     CLEANUP(mem_freep) char *hint = cursor_string(c);
 
-    if (c->bad || text == NULL || hint == NULL || fault < RUN_FAULT_INTERNAL || fault > RUN_FAULT_STALE_CODE)
+    if (c->bad || text == NULL || hint == NULL || fault < RUN_FAULT_INTERNAL ||
+        fault > RUN_FAULT_STALE_CODE)
         return error_set(e, -EPROTO, "the worker told of a fault that cannot be");
     r->fault = fault;
     error_clear(&r->fault_text);
@@ -132,7 +142,9 @@ static const struct frame_rule rules[] = {
     { RUN_FAULT, "fault", IN(PHASE_STARTING) | IN(PHASE_RUNNING), true, 0, 64u << 10, on_fault },
 };
 
-/* ---- start ------------------------------------------------------------------------------------------------- */
+/* ---- start
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static int send_start(struct run *r, const struct run_start *s, struct error *e)
 {
@@ -187,8 +199,10 @@ int run_loop_start(struct run *r, struct error *e)
     CLEANUP(json_freep) json_t *grants = grant_set_to_json(r->request->grants);
     CLEANUP(buf_done) struct buf text = BUF_INIT(FRAME_MAX);
     CLEANUP(buf_done) struct buf cwd = BUF_INIT(FRAME_MAX), invoke = BUF_INIT(FRAME_MAX);
-    struct run_start s = { .work_host = r->work_host, .terminal = r->stdio.terminals,
-                           .allow_missing = r->request->allow_missing, .test_skip = r->request->test_skip };
+    struct run_start s = { .work_host = r->work_host,
+                           .terminal = r->stdio.terminals,
+                           .allow_missing = r->request->allow_missing,
+                           .test_skip = r->request->test_skip };
 
     if (grants == NULL || json_canonical(grants, &text) < 0)
         return error_set(e, -E2BIG, "the grants are too large to be sent");
@@ -212,14 +226,18 @@ int run_loop_start(struct run *r, struct error *e)
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
     r->started_real_ns = now.tv_sec * (int64_t)NS_PER_S + now.tv_nsec;
     r->started_ns = clock_monotonic_ns();
-    r->gate = (struct frame_gate){ .rules = rules, .rule_count = ARRAY_SIZE(rules), .phase = PHASE_STARTING };
+    r->gate = (struct frame_gate){ .rules = rules,
+                                   .rule_count = ARRAY_SIZE(rules),
+                                   .phase = PHASE_STARTING };
     int status = send_start(r, &s, e);
     stdio_handed_over(&r->stdio);
     fd_closep(&r->entry.code_fd);
     return status;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------ */
+/* ---- the loop
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int on_signal(struct run *r, struct error *e)
 {
@@ -302,14 +320,16 @@ static bool stopped_twice(void *context)
     return r->signals > 1;
 }
 
-/* ---- the end, as one outcome --------------------------------------------------------------------------------- */
+/* ---- the end, as one outcome
+ * --------------------------------------------------------------------------------- */
 
 static void end_by_limit(struct run *r, struct error *e)
 {
     enum run_limit limit = (enum run_limit)r->report->done.limit;
     bool time = limit == RUN_LIMIT_CPU || limit == RUN_LIMIT_WALL;
     const char *flags[RUN_LIMIT_COUNT] = {
-        [RUN_LIMIT_MEMORY] = "--memory", [RUN_LIMIT_CPU] = "--cpu", [RUN_LIMIT_WALL] = "--wall", [RUN_LIMIT_HANDLES] = "--handles",
+        [RUN_LIMIT_MEMORY] = "--memory", [RUN_LIMIT_CPU] = "--cpu",
+        [RUN_LIMIT_WALL] = "--wall",     [RUN_LIMIT_HANDLES] = "--handles",
         [RUN_LIMIT_OUTPUT] = "--output", [RUN_LIMIT_HOSTCALLS] = "--hostcalls",
     };
     const char *text = r->report->done.message;
@@ -322,7 +342,8 @@ static void end_by_limit(struct run *r, struct error *e)
 static void end_by_report(struct run *r)
 {
     const struct run_done *d = &r->report->done;
-    const char *text = d->message != NULL && d->message[0] != '\0' ? d->message : "it gave no reason";
+    const char *text =
+        d->message != NULL && d->message[0] != '\0' ? d->message : "it gave no reason";
     struct error e = ERROR_INIT;
 
     switch ((enum run_end)d->end) {
@@ -332,7 +353,8 @@ static void end_by_report(struct run *r)
     case RUN_END_TRAP:
         error_set(&e, -EFAULT, "%s", text);
         if (d->denials > 0) {
-            error_hint(&e, "something was denied before; --learn FILE writes what it asked for as a grant file");
+            error_hint(&e, "something was denied before; --learn FILE writes what it asked for as "
+                           "a grant file");
             run_end(r, RUN_DENIED, EXIT_DENIED, &e);
         } else {
             run_end(r, RUN_TRAPPED, EXIT_TRAP, &e);
@@ -350,8 +372,12 @@ static void end_by_report(struct run *r)
         return;
     case RUN_END_FAULT:
         error_set(&e, -EIO, "%s", text);
-        if (d->hostcalls == 0 && d->cpu_ns < NS_PER_S / 10) { /* it could not be started: no such export, wrong arguments */
-            error_hint(&e, "ambit inspect %s says what it exports; --invoke EXPORT calls a function", r->request->file);
+        if (d->hostcalls == 0 &&
+            d->cpu_ns <
+                NS_PER_S / 10) { /* it could not be started: no such export, wrong arguments */
+            error_hint(&e,
+                       "ambit inspect %s says what it exports; --invoke EXPORT calls a function",
+                       r->request->file);
             run_end(r, RUN_BAD_FILE, EXIT_BAD_FILE, &e);
         } else {
             run_end(r, RUN_FAILED, EXIT_FAILED, &e);
@@ -401,7 +427,8 @@ int run_loop(struct run *r, struct error *e)
 
     while ((status = turn(r, e)) == 0)
         ;
-    /* A worker that reported has nothing left to say; one that closed its channel without a word is about to die of something. */
+    /* A worker that reported has nothing left to say; one that closed its channel without a word is
+     * about to die of something. */
     if (status > 0 && r->gate.phase != PHASE_OVER && !r->killed_for_wall &&
         room_wait(&r->room, LAST_WORDS_MS, &wait_status, e) < 0)
         status = -ECHILD;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of a run (run.c, run_loop.c, run_record.c, run_grants.c) share. Nobody else includes it. */
+/* What the parts of a run (run.c, run_loop.c, run_record.c, run_grants.c) share. Nobody else
+ * includes it. */
 #pragma once
 
 #include "control/cache.h"
@@ -11,7 +12,16 @@
 #include "room/spawn.h"
 
 /* Exit codes as in cli/cli.h: the rooms' arrows point the other way, so they are numbers here. */
-enum { EXIT_BAD_GRANT = 121, EXIT_BAD_FILE, EXIT_DENIED, EXIT_TIME, EXIT_LIMIT, EXIT_TRAP, EXIT_FAILED, EXIT_SIGNAL = 128 };
+enum {
+    EXIT_BAD_GRANT = 121,
+    EXIT_BAD_FILE,
+    EXIT_DENIED,
+    EXIT_TIME,
+    EXIT_LIMIT,
+    EXIT_TRAP,
+    EXIT_FAILED,
+    EXIT_SIGNAL = 128
+};
 
 enum run_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 #define RUN_LOG_EVENTS_MAX 1024 /* log lines that are kept in a receipt */
@@ -25,7 +35,7 @@ struct run {
     bool room_live;
     struct target target;
     struct grant_rules *rules;
-    int *mount_fds;            /* one per mount */
+    int *mount_fds; /* one per mount */
     size_t mount_count;
     int state_fd, runs_fd;
     struct receipt *receipt;
@@ -33,13 +43,13 @@ struct run {
     struct cache_entry entry;
     struct stdio stdio;
     struct frame_gate gate;
-    struct error error;        /* of the loop: text for the report */
-    uint32_t fault;            /* enum run_fault that the worker told, or 0 */
+    struct error error; /* of the loop: text for the report */
+    uint32_t fault;     /* enum run_fault that the worker told, or 0 */
     struct error fault_text;
-    int64_t started_real_ns;   /* of the coarse clock, as the kernel stamps files */
+    int64_t started_real_ns; /* of the coarse clock, as the kernel stamps files */
     uint64_t started_ns, ready_ns;
     int signal_fd;
-    int signal;                /* the last one that asked us to end, or 0 */
+    int signal; /* the last one that asked us to end, or 0 */
     unsigned signals;
     bool killed_for_wall;
 };
@@ -53,9 +63,12 @@ int run_imply_grants(struct run *r, struct error *e) MUST_CHECK;
 int run_record_start(struct run *r, struct error *e) MUST_CHECK;
 int run_record_cache(struct run *r, uint64_t elapsed_ns, struct error *e) MUST_CHECK;
 int run_record_jail(struct run *r, struct error *e) MUST_CHECK;
-int run_record_denial(struct run *r, size_t number, const struct run_denial *d, struct error *e) MUST_CHECK;
-int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message, struct error *e) MUST_CHECK;
+int run_record_denial(struct run *r, size_t number, const struct run_denial *d,
+                      struct error *e) MUST_CHECK;
+int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
+                   struct error *e) MUST_CHECK;
 int run_record_end(struct run *r, struct error *e) MUST_CHECK;
 /* run_loop.c */
 int run_loop_start(struct run *r, struct error *e) MUST_CHECK; /* sends RUN_START */
-int run_loop(struct run *r, struct error *e) MUST_CHECK;       /* until the worker is gone; the report has its end */
+int run_loop(struct run *r,
+             struct error *e) MUST_CHECK; /* until the worker is gone; the report has its end */

@@ -50,7 +50,8 @@ static json_t *args_json(const struct run_request *q)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < q->arg_count && i < ARGS_KEPT; i++)
-        json_array_append_new(list, json_string_lossy(q->args[i], MIN(strlen(q->args[i]), (size_t)ARG_BYTES_KEPT)));
+        json_array_append_new(
+            list, json_string_lossy(q->args[i], MIN(strlen(q->args[i]), (size_t)ARG_BYTES_KEPT)));
     return list;
 }
 
@@ -83,7 +84,8 @@ static json_t *grant_json(json_t *item, const struct grant *g, size_t rule)
 
     json_object_set_new(out, "rule", count_json(rule));
     json_object_set_new(out, "origin", string_of(g->origin != NULL ? g->origin : ""));
-    json_object_foreach(item, key, value) {
+    json_object_foreach(item, key, value)
+    {
         if ((strcmp(key, "env") == 0 || strcmp(key, "config") == 0) && json_is_object(value)) {
             json_t *names = json_array();
             const char *name;
@@ -137,7 +139,8 @@ static int record_mounts(struct run *r, struct error *e)
         const struct grant_mount *m = grant_rules_mount(r->rules, i);
         json_t *event = json_object();
         json_object_set_new(event, "guest", string_of(m->guest));
-        json_object_set_new(event, "backing", json_string(m->backing == GRANT_BACKING_DIR ? "dir" : "memory"));
+        json_object_set_new(event, "backing",
+                            json_string(m->backing == GRANT_BACKING_DIR ? "dir" : "memory"));
         if (m->host != NULL)
             json_object_set_new(event, "host", string_of(m->host));
         json_object_set_new(event, "writable", json_boolean((m->verbs & ~(uint32_t)FS_RO) != 0));
@@ -197,9 +200,11 @@ int run_record_jail(struct run *r, struct error *e)
 static const char *reason_name(uint32_t reason)
 {
     static const char *const names[GRANT_REASON_COUNT] = {
-        [GRANT_ALLOWED] = "allowed", [GRANT_NO_GRANT] = "no-grant", [GRANT_NO_PATH] = "no-path", [GRANT_NO_VERB] = "no-verb",
-        [GRANT_QUOTA_BYTES] = "quota-bytes", [GRANT_QUOTA_FILES] = "quota-files", [GRANT_EXPIRED] = "expired",
-        [GRANT_REVOKED] = "revoked", [GRANT_NOT_REGULAR] = "not-regular", [GRANT_CROSSES_MOUNT] = "crosses-mount",
+        [GRANT_ALLOWED] = "allowed",         [GRANT_NO_GRANT] = "no-grant",
+        [GRANT_NO_PATH] = "no-path",         [GRANT_NO_VERB] = "no-verb",
+        [GRANT_QUOTA_BYTES] = "quota-bytes", [GRANT_QUOTA_FILES] = "quota-files",
+        [GRANT_EXPIRED] = "expired",         [GRANT_REVOKED] = "revoked",
+        [GRANT_NOT_REGULAR] = "not-regular", [GRANT_CROSSES_MOUNT] = "crosses-mount",
     };
     return reason < GRANT_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
 }
@@ -219,7 +224,8 @@ int run_record_denial(struct run *r, size_t number, const struct run_denial *d, 
     return receipt_put(r->receipt, "denial", event, e);
 }
 
-int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message, struct error *e)
+int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
+                   struct error *e)
 {
     static const char *const names[] = { "trace", "debug", "info", "warn", "error", "critical" };
     json_t *event = json_object();
@@ -230,7 +236,8 @@ int run_record_log(struct run *r, enum log_level level, const char *topic, const
     return receipt_put(r->receipt, "log", event, e);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------- */
 
 static int record_streams(struct run *r, struct error *e)
 {

@@ -30,8 +30,10 @@ int scratch_make(const char *root, char **ret_path, int *ret_fd, struct error *e
         return error_set(e, -ENOMEM, "no memory");
     if (mkdirat(root_fd, id, 0700) < 0)
         return error_set_errno(e, errno, "the private folder %s cannot be made", path);
-    /* Between mkdir and the lock another run may sweep it away: then the open fails, and that is an error here. */
-    CLEANUP(fd_closep) int fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    /* Between mkdir and the lock another run may sweep it away: then the open fails, and that is an
+     * error here. */
+    CLEANUP(fd_closep)
+    int fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0)
         return error_set_errno(e, errno, "the private folder %s cannot be locked", path);
     *ret_path = TAKE(path);
@@ -77,9 +79,12 @@ void scratch_sweep(const char *root)
         struct stat st;
         if (!id_valid(entry->d_name))
             continue;
-        CLEANUP(fd_closep) int fd = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        CLEANUP(fd_closep)
+        int fd =
+            openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         /* Younger than a minute: its run may be between mkdir and lock. */
-        if (fd < 0 || fstat(fd, &st) < 0 || clock_real_ns() / (int64_t)NS_PER_S - st.st_mtime < 60 ||
+        if (fd < 0 || fstat(fd, &st) < 0 ||
+            clock_real_ns() / (int64_t)NS_PER_S - st.st_mtime < 60 ||
             flock(fd, LOCK_EX | LOCK_NB) < 0)
             continue;
         remove_files(fd);

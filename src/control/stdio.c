@@ -12,7 +12,9 @@
 #include "base/mem.h"
 
 #define CHUNK 16384
-#define HELD_MAX (CHUNK * 12) /* escaping makes bytes longer: at most "\u{10ffff}" for three bytes, \xNN for one */
+#define HELD_MAX \
+    (CHUNK *     \
+     12) /* escaping makes bytes longer: at most "\u{10ffff}" for three bytes, \xNN for one */
 #define STDIN_PIPE 4096
 
 static void pump_init(struct stdio_pump *p)
@@ -79,7 +81,8 @@ static int carry(struct stdio *s, int stream, bool terminal, struct error *e)
 
 static int null_device(struct stdio *s, int stream, struct error *e)
 {
-    s->guest[stream] = open("/dev/null", (stream == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC | O_NOCTTY);
+    s->guest[stream] =
+        open("/dev/null", (stream == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC | O_NOCTTY);
     return s->guest[stream] >= 0 ? 0 : error_set_errno(e, errno, "/dev/null cannot be opened");
 }
 
@@ -95,7 +98,9 @@ static int prepare_one(struct stdio *s, int stream, struct error *e)
     }
     if (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || is_null_device(&st)) {
         s->guest[stream] = fcntl(stream, F_DUPFD_CLOEXEC, 3);
-        return s->guest[stream] >= 0 ? 0 : error_set_errno(e, errno, "standard stream %d cannot be used", stream);
+        return s->guest[stream] >= 0
+                   ? 0
+                   : error_set_errno(e, errno, "standard stream %d cannot be used", stream);
     }
     return carry(s, stream, false, e);
 }
@@ -175,7 +180,8 @@ static void pump_close(struct stdio_pump *p)
 static int pump_write(struct stdio_pump *p)
 {
     while (p->written < p->held.size) {
-        ssize_t n = write(p->sink, p->held.data + p->written, MIN(p->held.size - p->written, (size_t)4096));
+        ssize_t n =
+            write(p->sink, p->held.data + p->written, MIN(p->held.size - p->written, (size_t)4096));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)

@@ -17,12 +17,14 @@
 
 #define HEAD_SIZE 4096
 
-/* ---- paths ------------------------------------------------------------------------------------------ */
+/* ---- paths
+ * ------------------------------------------------------------------------------------------ */
 
 char *path_absolute(const char *base, const char *path)
 {
     size_t base_size = strlen(base), size = base_size + strlen(path) + 3, used = 0;
-    CLEANUP(mem_freep) char *joined = path[0] == '/' ? mem_strdup(path) : mem_printf("%s/%s", base, path);
+    CLEANUP(mem_freep)
+    char *joined = path[0] == '/' ? mem_strdup(path) : mem_printf("%s/%s", base, path);
     CLEANUP(mem_freep) char *out = mem_alloc(size);
 
     if (joined == NULL || out == NULL)
@@ -71,10 +73,11 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* ---- what is it? ------------------------------------------------------------------------------------ */
+/* ---- what is it?
+ * ------------------------------------------------------------------------------------ */
 
 struct source {
-    int fd;           /* regular file, or -1 when `held` has the bytes */
+    int fd; /* regular file, or -1 when `held` has the bytes */
     struct buf held;
     uint8_t head[HEAD_SIZE];
     size_t head_size;
@@ -117,7 +120,9 @@ static int source_open(struct source *s, const char *file, struct error *e)
     if (fd < 0) {
         int code = error_set_errno(e, errno, "the file cannot be opened");
         if (code == -ENOENT)
-            error_hint(e, "check the name; everything after FILE belongs to the guest, flags come before it");
+            error_hint(
+                e,
+                "check the name; everything after FILE belongs to the guest, flags come before it");
         return code;
     }
     if (fstat(fd, &st) < 0)
@@ -130,7 +135,8 @@ static int source_open(struct source *s, const char *file, struct error *e)
         return source_read_stream(s, fd, e);
     }
     if (!S_ISREG(st.st_mode))
-        return refuse(e, "it is neither a regular file nor a pipe", "save it to a file, or use - for standard input");
+        return refuse(e, "it is neither a regular file nor a pipe",
+                      "save it to a file, or use - for standard input");
     ssize_t n = pread(fd, s->head, sizeof(s->head), 0);
     if (n < 0)
         return error_set_errno(e, errno, "the file cannot be read");
@@ -148,21 +154,28 @@ static bool names_python(const struct source *s)
 
 static int refuse_unknown(const char *file, struct error *e)
 {
-    static const struct { const char *end, *why, *hint; } known[] = {
-        { ".js", "it is JavaScript source", "build a component of it (npx jco componentize …) and run that" },
-        { ".ts", "it is TypeScript source", "build a component of it (npx jco componentize …) and run that" },
+    static const struct {
+        const char *end, *why, *hint;
+    } known[] = {
+        { ".js", "it is JavaScript source",
+          "build a component of it (npx jco componentize …) and run that" },
+        { ".ts", "it is TypeScript source",
+          "build a component of it (npx jco componentize …) and run that" },
         { ".go", "it is Go source", "build it first: GOOS=wasip1 GOARCH=wasm go build -o x.wasm" },
         { ".rs", "it is Rust source", "build it first: cargo build --target wasm32-wasip2" },
         { ".c", "it is C source", "build it first: clang --target=wasm32-wasi -o x.wasm" },
-        { ".sh", "it is a shell script, and a shell starts programs of this machine", "put the steps into a Python script or a component" },
+        { ".sh", "it is a shell script, and a shell starts programs of this machine",
+          "put the steps into a Python script or a component" },
         { ".pyc", "it is compiled Python", "run the .py file it was made of" },
-        { ".zip", "it is an archive", "unpack it, grant the folder with --read, and run a file in it" },
+        { ".zip", "it is an archive",
+          "unpack it, grant the folder with --read, and run a file in it" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (ends_with(file, known[i].end))
             return refuse(e, known[i].why, known[i].hint);
-    return refuse(e, "it is neither a WebAssembly component or module, nor WAT text, nor a Python script",
-                  "run a .wasm, .wat or .py file; ambit inspect FILE says what a file is");
+    return refuse(
+        e, "it is neither a WebAssembly component or module, nor WAT text, nor a Python script",
+        "run a .wasm, .wat or .py file; ambit inspect FILE says what a file is");
 }
 
 /* 0 WebAssembly, 2 Python, 1 refused. */
@@ -178,24 +191,30 @@ static int classify(const struct source *s, const char *file, struct error *e)
                       "run the .wasm it was made of: Ambit compiles it once and keeps the result");
     if (kind == AMBIT_KIND_ELF)
         return refuse(e, "it is a native program of this machine (ELF)",
-                      "build it for WebAssembly: --target=wasm32-wasi for C, GOOS=wasip1 for Go, wasm32-wasip2 for Rust");
+                      "build it for WebAssembly: --target=wasm32-wasi for C, GOOS=wasip1 for Go, "
+                      "wasm32-wasip2 for Rust");
     if (names_python(s))
         return 2;
     if (kind == AMBIT_KIND_SCRIPT)
-        return refuse(e, "it is a script for an interpreter of this machine, which starts programs with all your rights",
+        return refuse(e,
+                      "it is a script for an interpreter of this machine, which starts programs "
+                      "with all your rights",
                       "put the steps into a Python script, or into a component");
     if (named_python)
         return 2;
     if (kind == AMBIT_KIND_WAT)
         return 0;
     if (s->head_size == 0)
-        return refuse(e, "it is empty", "give it a component, a module, WAT text or a Python script");
-    if (stream && text_is_utf8(s->held.data, s->held.size) && memchr(s->held.data, 0, s->held.size) == NULL)
+        return refuse(e, "it is empty",
+                      "give it a component, a module, WAT text or a Python script");
+    if (stream && text_is_utf8(s->held.data, s->held.size) &&
+        memchr(s->held.data, 0, s->held.size) == NULL)
         return 2;
     return refuse_unknown(file, e);
 }
 
-/* ---- Python ------------------------------------------------------------------------------------------- */
+/* ---- Python
+ * ------------------------------------------------------------------------------------------- */
 
 int target_find_python(const char *named, char **ret_path, struct error *e)
 {
@@ -223,7 +242,8 @@ int target_find_python(const char *named, char **ret_path, struct error *e)
         }
     }
     return refuse(e, "the Python component, which runs Python scripts, is not installed",
-                  "make (in Ambit's folder) builds it; or name one with AMBIT_PYTHON_COMPONENT=/path/python.wasm");
+                  "make (in Ambit's folder) builds it; or name one with "
+                  "AMBIT_PYTHON_COMPONENT=/path/python.wasm");
 }
 
 static int python_find(struct target *t, const struct target_spec *spec, struct error *e)
@@ -233,21 +253,25 @@ static int python_find(struct target *t, const struct target_spec *spec, struct 
         return r;
     t->fd = open(t->component_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (t->fd < 0) {
-        r = error_set_errno(e, errno, "the Python component %s cannot be opened", t->component_path);
+        r = error_set_errno(e, errno, "the Python component %s cannot be opened",
+                            t->component_path);
         if (spec->python_component != NULL)
             error_hint(e, "AMBIT_PYTHON_COMPONENT names it: correct or unset it");
     }
     return r;
 }
 
-/* A script that has no file of its own, or whose place is taken: into a private folder, seen as /run/ambit. */
-static int script_to_scratch(struct target *t, const struct target_spec *spec, const void *bytes, size_t size,
-                             const char *name, struct error *e)
+/* A script that has no file of its own, or whose place is taken: into a private folder, seen as
+ * /run/ambit. */
+static int script_to_scratch(struct target *t, const struct target_spec *spec, const void *bytes,
+                             size_t size, const char *name, struct error *e)
 {
     int r = scratch_make(spec->scratch_root, &t->scratch, &t->scratch_fd, e);
     if (r < 0)
         return r;
-    CLEANUP(fd_closep) int fd = openat(t->scratch_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    CLEANUP(fd_closep)
+    int fd =
+        openat(t->scratch_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_set_errno(e, errno, "the script cannot be kept for the run");
     if ((r = file_write_fd(fd, bytes, size, e)) < 0)
@@ -256,27 +280,32 @@ static int script_to_scratch(struct target *t, const struct target_spec *spec, c
     mem_free(t->script_host);
     t->script_guest = mem_printf("%s/%s", TARGET_SCRATCH_GUEST, name);
     t->script_host = mem_printf("%s/%s", t->scratch, name);
-    return t->script_guest != NULL && t->script_host != NULL ? 0 : error_set(e, -ENOMEM, "no memory");
+    return t->script_guest != NULL && t->script_host != NULL ? 0
+                                                             : error_set(e, -ENOMEM, "no memory");
 }
 
 /* True when a grant puts something else where the script's folder would be mounted. */
 static bool place_taken(const struct grant_set *grants, const char *guest, const char *host)
 {
-    size_t guest_size = (size_t)(base_name(guest) - guest), host_size = (size_t)(base_name(host) - host);
+    size_t guest_size = (size_t)(base_name(guest) - guest),
+           host_size = (size_t)(base_name(host) - host);
     guest_size -= guest_size > 1; /* without the last slash, but "/" stays */
     host_size -= host_size > 1;
     for (size_t i = 0; i < grants->count; i++) {
         const struct grant *g = &grants->grants[i];
-        if (g->class != GRANT_FS || strlen(g->fs.guest) != guest_size || memcmp(g->fs.guest, guest, guest_size) != 0)
+        if (g->class != GRANT_FS || strlen(g->fs.guest) != guest_size ||
+            memcmp(g->fs.guest, guest, guest_size) != 0)
             continue;
-        if (g->fs.backing != GRANT_BACKING_DIR || strlen(g->fs.host) != host_size || memcmp(g->fs.host, host, host_size) != 0)
+        if (g->fs.backing != GRANT_BACKING_DIR || strlen(g->fs.host) != host_size ||
+            memcmp(g->fs.host, host, host_size) != 0)
             return true;
     }
     return false;
 }
 
 /* Where the script is outside and inside. */
-static int script_place(struct target *t, const struct target_spec *spec, const struct stat *opened, struct error *e)
+static int script_place(struct target *t, const struct target_spec *spec, const struct stat *opened,
+                        struct error *e)
 {
     size_t work_size = strlen(spec->work_host);
     struct stat st;
@@ -284,7 +313,8 @@ static int script_place(struct target *t, const struct target_spec *spec, const 
     t->script_host = path_absolute(spec->work_host, spec->file);
     if (t->script_host == NULL)
         return error_set(e, -ENOMEM, "no memory");
-    bool same = lstat(t->script_host, &st) == 0 && st.st_dev == opened->st_dev && st.st_ino == opened->st_ino;
+    bool same = lstat(t->script_host, &st) == 0 && st.st_dev == opened->st_dev &&
+                st.st_ino == opened->st_ino;
     if (!same) { /* a symbolic link, or `..` after one: stand where it leads */
         char *real = realpath(spec->file, NULL);
         if (real == NULL)
@@ -296,8 +326,9 @@ static int script_place(struct target *t, const struct target_spec *spec, const 
             return error_set(e, -ENOMEM, "no memory");
     }
     work_size -= work_size == 1; /* "/" */
-    bool below = memcmp(t->script_host, spec->work_host, MIN(work_size, strlen(t->script_host))) == 0 &&
-                 strlen(t->script_host) > work_size && t->script_host[work_size] == '/';
+    bool below =
+        memcmp(t->script_host, spec->work_host, MIN(work_size, strlen(t->script_host))) == 0 &&
+        strlen(t->script_host) > work_size && t->script_host[work_size] == '/';
     if (spec->file[0] != '/' && below)
         t->script_guest = mem_printf("/work%s", t->script_host + work_size);
     else
@@ -305,13 +336,15 @@ static int script_place(struct target *t, const struct target_spec *spec, const 
     return t->script_guest != NULL ? 0 : error_set(e, -ENOMEM, "no memory");
 }
 
-static int script_from_file(struct target *t, const struct target_spec *spec, struct source *s, struct error *e)
+static int script_from_file(struct target *t, const struct target_spec *spec, struct source *s,
+                            struct error *e)
 {
     struct stat st;
     if (fstat(s->fd, &st) < 0)
         return error_set_errno(e, errno, "the script cannot be looked at");
     if ((uint64_t)st.st_size > TARGET_SCRIPT_MAX)
-        return refuse(e, "the script is longer than 64MiB", "put its data into files and grant them with --read");
+        return refuse(e, "the script is longer than 64MiB",
+                      "put its data into files and grant them with --read");
     int r = digest_fd(s->fd, &t->script_digest, e);
     if (r < 0)
         return r;
@@ -328,7 +361,8 @@ static int script_from_file(struct target *t, const struct target_spec *spec, st
     return script_to_scratch(t, spec, bytes.data, bytes.size, name, e);
 }
 
-static int python_prepare(struct target *t, const struct target_spec *spec, struct source *s, struct error *e)
+static int python_prepare(struct target *t, const struct target_spec *spec, struct source *s,
+                          struct error *e)
 {
     int r = python_find(t, spec, e);
     if (r != 0)
@@ -345,7 +379,8 @@ static int python_prepare(struct target *t, const struct target_spec *spec, stru
     return script_to_scratch(t, spec, s->held.data, s->held.size, "stdin.py", e);
 }
 
-static int wasm_prepare(struct target *t, const struct target_spec *spec, struct source *s, struct error *e)
+static int wasm_prepare(struct target *t, const struct target_spec *spec, struct source *s,
+                        struct error *e)
 {
     if (s->fd >= 0) {
         t->fd = fd_take(&s->fd);
@@ -399,7 +434,8 @@ void target_done(struct target *t)
 int target_script_grant(const struct target *t, struct grant *ret, struct error *e)
 {
     const char *guest_name = base_name(t->script_guest), *host_name = base_name(t->script_host);
-    size_t guest_size = (size_t)(guest_name - t->script_guest), host_size = (size_t)(host_name - t->script_host);
+    size_t guest_size = (size_t)(guest_name - t->script_guest),
+           host_size = (size_t)(host_name - t->script_host);
     struct grant g = { .class = GRANT_FS };
 
     ASSERT(guest_size > 0 && host_size > 0 && strcmp(guest_name, host_name) == 0);
@@ -414,7 +450,8 @@ int target_script_grant(const struct target *t, struct grant *ret, struct error 
         g.fs.path_count = 1;
         g.fs.paths[0] = path_pattern(guest_name);
     }
-    if (g.origin == NULL || g.fs.guest == NULL || g.fs.host == NULL || g.fs.paths == NULL || g.fs.paths[0] == NULL) {
+    if (g.origin == NULL || g.fs.guest == NULL || g.fs.host == NULL || g.fs.paths == NULL ||
+        g.fs.paths[0] == NULL) {
         grant_done(&g);
         return error_set(e, -ENOMEM, "no memory");
     }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What FILE on the command line is, and what has to be run for it: a component, module or WAT text itself, or the Python
- * component that ships, with the script as its first argument and a grant of its own for the script's file.
+ * What FILE on the command line is, and what has to be run for it: a component, module or WAT text
+ * itself, or the Python component that ships, with the script as its first argument and a grant of
+ * its own for the script's file.
  *
- * Kinds are told by the first bytes (ambit_kind_of) and, for Python only, by the name's end or the #! line. Nothing here parses
- * WebAssembly. What Ambit does not run is an outcome with a reason and what to do instead.
+ * Kinds are told by the first bytes (ambit_kind_of) and, for Python only, by the name's end or the
+ * #! line. Nothing here parses WebAssembly. What Ambit does not run is an outcome with a reason and
+ * what to do instead.
  *
- * Where a script stands in the guest's world: typed relative to the working directory, below /work at the same place; typed
- * absolute, or leading out of the working directory by `..`, at its absolute place. A script whose own name is a symbolic link
- * stands where the link leads. When that folder of the guest's world is taken by another source, or the script came through a
- * pipe, it stands in /run/ambit.
+ * Where a script stands in the guest's world: typed relative to the working directory, below /work
+ * at the same place; typed absolute, or leading out of the working directory by `..`, at its
+ * absolute place. A script whose own name is a symbolic link stands where the link leads. When that
+ * folder of the guest's world is taken by another source, or the script came through a pipe, it
+ * stands in /run/ambit.
  */
 #pragma once
 
@@ -21,18 +24,18 @@
 #define TARGET_SCRATCH_GUEST "/run/ambit"
 
 struct target {
-    char *name;             /* what the person typed; "standard input" for - */
-    int fd;                 /* the WebAssembly bytes: a regular file, or a sealed memfd */
-    char *component_path;   /* of fd; "" when it has none */
+    char *name;           /* what the person typed; "standard input" for - */
+    int fd;               /* the WebAssembly bytes: a regular file, or a sealed memfd */
+    char *component_path; /* of fd; "" when it has none */
     bool python;
-    bool took_stdin;        /* FILE was -: the guest's own standard input is empty */
+    bool took_stdin; /* FILE was -: the guest's own standard input is empty */
     char *argv0;
     /* of a script: */
     char *script_guest, *script_host;
     struct digest script_digest;
     uint64_t script_size;
-    char *scratch;          /* folder made for this run (removed by target_done), or NULL */
-    int scratch_fd;         /* holds its lock */
+    char *scratch;  /* folder made for this run (removed by target_done), or NULL */
+    int scratch_fd; /* holds its lock */
 };
 
 struct target_spec {
@@ -40,18 +43,21 @@ struct target_spec {
     const char *work_host;        /* the command's own folder, absolute and real */
     const char *python_component; /* from the environment, or NULL */
     const char *scratch_root;     /* folder of ours for scratch folders: the state folder's "tmp" */
-    const struct grant_set *grants; /* what else is granted: says whether the script's place is taken */
+    const struct grant_set
+        *grants; /* what else is granted: says whether the script's place is taken */
 };
 
 /* 0; 1: Ambit does not run this, `e` says why and what to do; < 0: it could not be read. */
 int target_open(const struct target_spec *spec, struct target *ret, struct error *e) MUST_CHECK;
 void target_done(struct target *t);
-/* Where the Python component is: `named` (of the environment, may be NULL), else beside the command. 0 (mem_free), 1 not there, < 0. */
+/* Where the Python component is: `named` (of the environment, may be NULL), else beside the
+ * command. 0 (mem_free), 1 not there, < 0. */
 int target_find_python(const char *named, char **ret_path, struct error *e) MUST_CHECK;
 /* The grant for a script's own file. */
 int target_script_grant(const struct target *t, struct grant *ret, struct error *e) MUST_CHECK;
 
-/* `path` below `base` (absolute) as an absolute path without `.`, `..`, empty segments; lexical. mem_free. */
+/* `path` below `base` (absolute) as an absolute path without `.`, `..`, empty segments; lexical.
+ * mem_free. */
 char *path_absolute(const char *base, const char *path) MUST_CHECK;
 /* A file name as a pattern that matches it and nothing else. mem_free. */
 char *path_pattern(const char *name) MUST_CHECK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Receipts: what is written reads back; the cap holds; the folder is trimmed from the oldest; names find one receipt or none. */
+/* Receipts: what is written reads back; the cap holds; the folder is trimmed from the oldest; names
+ * find one receipt or none. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -153,7 +154,8 @@ static void make(int fd, const char *id, size_t size)
 
 TEST(receipts_trim_removes_the_oldest)
 {
-    static const char *const ids[] = { "01AAAAAAAAAAAAAAAAAAAAAAAA", "01BAAAAAAAAAAAAAAAAAAAAAAA", "01CAAAAAAAAAAAAAAAAAAAAAAA" };
+    static const char *const ids[] = { "01AAAAAAAAAAAAAAAAAAAAAAAA", "01BAAAAAAAAAAAAAAAAAAAAAAA",
+                                       "01CAAAAAAAAAAAAAAAAAAAAAAA" };
     char path[64], found[ID_TEXT_SIZE];
     struct error e = ERROR_INIT;
     int fd = folder(path);
@@ -185,7 +187,7 @@ TEST(receipts_are_found_by_last_id_or_start)
     CHECK_STR(found, "01BAAAAAAAAAAAAAAAAAAAAAAA");
     CHECK_EQ(receipts_find(fd, "01ba", found, &e), 0);
     CHECK_EQ(receipts_find(fd, "01AA", found, &e), 2);
-    CHECK_EQ(receipts_find(fd, "01B", found, &e), 1);       /* too short to mean one */
+    CHECK_EQ(receipts_find(fd, "01B", found, &e), 1); /* too short to mean one */
     CHECK_EQ(receipts_find(fd, "../passwd", found, &e), 1);
     CHECK_EQ(receipts_find(fd, "", found, &e), 1);
     remove_folder(path, fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths and patterns of FILE, what is refused by name, and where a script stands in the guest's world. */
+/* Paths and patterns of FILE, what is refused by name, and where a script stands in the guest's
+ * world. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,10 +12,20 @@
 
 TEST(path_absolute_is_lexical)
 {
-    static const struct { const char *base, *path, *wanted; } rows[] = {
-        { "/a/b", "c", "/a/b/c" }, { "/a/b", "./c/", "/a/b/c" }, { "/a/b", "../c", "/a/c" }, { "/a/b", "../../../c", "/c" },
-        { "/a/b", "/x//y/./z", "/x/y/z" }, { "/", "x", "/x" }, { "/a", "..", "/" }, { "/a", "/", "/" }, { "/a", "...", "/a/..." },
-        { "/a", "b/..", "/a" }, { "/a", "b/../..", "/" },
+    static const struct {
+        const char *base, *path, *wanted;
+    } rows[] = {
+        { "/a/b", "c", "/a/b/c" },
+        { "/a/b", "./c/", "/a/b/c" },
+        { "/a/b", "../c", "/a/c" },
+        { "/a/b", "../../../c", "/c" },
+        { "/a/b", "/x//y/./z", "/x/y/z" },
+        { "/", "x", "/x" },
+        { "/a", "..", "/" },
+        { "/a", "/", "/" },
+        { "/a", "...", "/a/..." },
+        { "/a", "b/..", "/a" },
+        { "/a", "b/../..", "/" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         CLEANUP(mem_freep) char *got = path_absolute(rows[i].base, rows[i].path);
@@ -24,7 +35,8 @@ TEST(path_absolute_is_lexical)
 
 TEST(path_pattern_matches_the_name_and_nothing_else)
 {
-    static const char *const names[] = { "a.py", "a*.py", "a?b", "a\\b", "[x].py", "{a,b}", "!x", "**", "ü.py", " x " };
+    static const char *const names[] = { "a.py",  "a*.py", "a?b", "a\\b", "[x].py",
+                                         "{a,b}", "!x",    "**",  "ü.py", " x " };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         CLEANUP(mem_freep) char *pattern = path_pattern(names[i]);
         CHECK(pattern != NULL && grant_pattern_matches(pattern, names[i], strlen(names[i])));
@@ -33,7 +45,10 @@ TEST(path_pattern_matches_the_name_and_nothing_else)
     }
 }
 
-struct place { char folder[64]; struct grant_set *grants; };
+struct place {
+    char folder[64];
+    struct grant_set *grants;
+};
 
 static void place_done(struct place *p)
 {
@@ -67,7 +82,10 @@ static void take_away(const struct place *p, const char *name)
 static int open_target(const struct place *p, const char *file, struct target *t, struct error *e)
 {
     CLEANUP(mem_freep) char *root = mem_printf("%s/tmp", p->folder);
-    struct target_spec spec = { .file = file, .work_host = p->folder, .python_component = "/dev/null", .scratch_root = root,
+    struct target_spec spec = { .file = file,
+                                .work_host = p->folder,
+                                .python_component = "/dev/null",
+                                .scratch_root = root,
                                 .grants = p->grants };
     CHECK(chdir(p->folder) == 0);
     return target_open(&spec, t, e);
@@ -75,10 +93,18 @@ static int open_target(const struct place *p, const char *file, struct target *t
 
 TEST(refusals_name_the_reason)
 {
-    static const struct { const char *name, *bytes; size_t size; const char *why; } rows[] = {
-        { "x.sh", "#!/bin/sh\necho", 14, "interpreter" }, { "x", "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\76\0", 20, "ELF" },
-        { "empty.wasm", "", 0, "empty" }, { "a.js", "let x = 1", 9, "JavaScript" }, { "a.go", "package main", 12, "Go" },
-        { "notes.txt", "hello", 5, "neither" }, { "b.sh", "echo", 4, "shell" },
+    static const struct {
+        const char *name, *bytes;
+        size_t size;
+        const char *why;
+    } rows[] = {
+        { "x.sh", "#!/bin/sh\necho", 14, "interpreter" },
+        { "x", "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\76\0", 20, "ELF" },
+        { "empty.wasm", "", 0, "empty" },
+        { "a.js", "let x = 1", 9, "JavaScript" },
+        { "a.go", "package main", 12, "Go" },
+        { "notes.txt", "hello", 5, "neither" },
+        { "b.sh", "echo", 4, "shell" },
     };
     CLEANUP(place_done) struct place p = { 0 };
     place_init(&p);
@@ -105,7 +131,9 @@ TEST(relative_script_stands_below_work_and_absolute_where_it_is)
     place_init(&p);
     put(&p, "s.py", "pass", 4);
     CLEANUP(mem_freep) char *absolute = mem_printf("%s/s.py", p.folder);
-    const char *const typed[] = { "s.py", "./s.py", absolute }, *const wanted[] = { "/work/s.py", "/work/s.py", absolute };
+    const char *const typed[] = { "s.py", "./s.py", absolute }, *const wanted[] = { "/work/s.py",
+                                                                                    "/work/s.py",
+                                                                                    absolute };
     for (size_t i = 0; i < ARRAY_SIZE(typed); i++) {
         CLEANUP(target_done) struct target t = { .fd = -1, .scratch_fd = -1 };
         struct error e = ERROR_INIT;
