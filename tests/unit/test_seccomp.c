@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * room/seccomp.c: every call number is asked. What a list allows is counted by name; what must
+ * never be in one is killed, under any arguments. What the kernel itself answers is tested in
+ * test_spawn.c.
+ */
+#include "room/seccomp.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "tests/unit/test.h"
+
+#ifdef __x86_64__
+#define ARCH AUDIT_ARCH_X86_64
+#define OTHER_ARCH AUDIT_ARCH_I386
+#else
+#define ARCH AUDIT_ARCH_AARCH64
+#define OTHER_ARCH AUDIT_ARCH_ARM
+#endif
+
+static struct sock_filter program[SECCOMP_PROGRAM_MAX];
+static size_t count;
+
+static uint32_t answer(enum room_role role, uint32_t nr, uint64_t a0, uint64_t a1, uint64_t a2)
+{
+    const uint64_t arguments[6] = { a0, a1, a2 };
+    if (seccomp_build(role, program, &count, NULL) < 0)
+        test_fail(__FILE__, __LINE__, "no program");
+    return seccomp_answer(program, count, ARCH, nr, arguments);
+}
+
+static const long never[] = {
+    SYS_execve,
+    SYS_execveat,
+    SYS_socket,
+    SYS_connect,
+    SYS_bind,
+    SYS_listen,
+    SYS_accept4,
+    SYS_socketpair,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_kill,
+    SYS_tkill,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_unshare,
+    SYS_setns,
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_keyctl,
+    SYS_add_key,
+    SYS_io_uring_setup,
+    SYS_userfaultfd,
+    SYS_open_by_handle_at,
+    SYS_name_to_handle_at,
+    SYS_pidfd_getfd,
+    SYS_pidfd_open,
+    SYS_mknodat,
+    SYS_setuid,
+    SYS_setgid,
+    SYS_capset,
+    SYS_personality,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_kexec_load,
+    SYS_reboot,
+    SYS_setrlimit,
+    SYS_fchmodat,
+    SYS_fchownat,
+    SYS_setxattr,
+    SYS_fsopen,
+    SYS_open_tree,
+    SYS_move_mount,
+    SYS_seccomp,
+    SYS_landlock_restrict_self,
+    SYS_shmget,
+    SYS_msgget,
+    SYS_semget,
+    SYS_inotify_init1,
+    SYS_fanotify_init,
+    SYS_quotactl,
+    SYS_swapon,
+    SYS_syslog,
+    SYS_pkey_mprotect,
+};
+
+TEST(never_in_a_list)
+{
+    for (unsigned role = 0; role < ROOM_ROLE_COUNT; role++)
+        for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+            for (uint64_t a = 0; a < 4; a++)
+                if (answer(role, (uint32_t)never[i], a, a, a) != SECCOMP_RET_KILL_PROCESS)
+                    test_fail(__FILE__, __LINE__, "call %ld is in the list of %s", never[i],
+                              room_role_name(role));
+}
+
+TEST(other_numbers_and_architectures)
+{
+    static const uint64_t none[6];
+    CHECK_EQ(answer(ROOM_WORKER, SYS_read, 0, 0, 0), SECCOMP_RET_ALLOW);
+    CHECK_EQ(seccomp_answer(program, count, OTHER_ARCH, SYS_read, none), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_WORKER, 0x40000000u | SYS_read, 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
+    for (uint32_t nr = 500; nr < 5000; nr++)
+        CHECK_EQ(answer(ROOM_WORKER, nr, 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
+}
+
+TEST(arguments_decide)
+{
+    CHECK_EQ(answer(ROOM_WORKER, SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_mmap, 0, 4096, PROT_EXEC), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_COMPILER, SYS_mprotect, 0, 4096, PROT_READ | PROT_EXEC),
+             SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_tgkill, 1, 1, SIGABRT), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_tgkill, 1, 1, SIGKILL), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_fcntl, 3, F_GETFL, 0), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_fcntl, 3, F_SETOWN, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_ioctl, 0, 0x5412, 0),
+             SECCOMP_RET_ERRNO | ENOTTY); /* TIOCSTI */
+    CHECK_EQ(answer(ROOM_WORKER, SYS_prlimit64, 0, 7, 0), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_prlimit64, 0, 7, UINT64_C(1) << 32), SECCOMP_RET_KILL_PROCESS);
+    const uint64_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                            CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
+                            CLONE_CHILD_CLEARTID;
+    CHECK_EQ(answer(ROOM_COMPILER, SYS_clone, thread, 0, 0), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_COMPILER, SYS_clone, thread | CLONE_NEWUSER, 0, 0),
+             SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_COMPILER, SYS_clone, SIGCHLD, 0, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_WORKER, SYS_clone, thread, 0, 0), SECCOMP_RET_KILL_PROCESS);
+}
+
+TEST(the_compiler_has_no_files)
+{
+    static const long files[] = { SYS_openat2,   SYS_getdents64, SYS_mkdirat,   SYS_unlinkat,
+                                  SYS_renameat2, SYS_linkat,     SYS_symlinkat, SYS_utimensat };
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        CHECK_EQ(answer(ROOM_COMPILER, (uint32_t)files[i], 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_COMPILER, SYS_openat, 0, 0, 0), SECCOMP_RET_ERRNO | EACCES);
+}
+
+TEST_MAIN()
