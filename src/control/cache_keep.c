@@ -46,7 +46,8 @@ static void dir_closep(DIR **d)
 static bool key_of_name(const char *name, const char *suffix, char ret[static CACHE_KEY_TEXT_SIZE])
 {
     const size_t size = 2 * CACHE_KEY_SIZE;
-    if (strspn(name, "0123456789abcdef") != size || strcmp(name + size, suffix) != 0)
+    if (strlen(name) < size || strspn(name, "0123456789abcdef") != size ||
+        strcmp(name + size, suffix) != 0)
         return false;
     memcpy(ret, name, size);
     ret[size] = '\0';

@@ -106,7 +106,8 @@ static int source_read_stream(struct source *s, int fd, struct error *e)
     if (r < 0)
         return r;
     s->head_size = MIN(s->held.size, sizeof(s->head));
-    memcpy(s->head, s->held.data, s->head_size);
+    if (s->head_size > 0)
+        memcpy(s->head, s->held.data, s->head_size);
     return 0;
 }
 
