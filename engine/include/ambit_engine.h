@@ -214,7 +214,7 @@ enum ambit_outcome {
 };
 struct ambit_result {
     enum ambit_outcome outcome;
-    int32_t status;
+    int32_t status;                   /* of invoke: 1 when the function answered err(…), else 0 */
     struct ambit_bytes message;       /* owned by the task */
     struct ambit_bytes values;        /* of invoke: the results in WAVE text, owned by the task */
     uint64_t memory_peak_bytes, slices;
