@@ -88,6 +88,24 @@ def remember_source(source, name):
     linecache.cache[name] = (len(source), None, lines, name)
 
 
+# Where the component's own modules say they come from. Nothing of it is a file of the run.
+OWN_SOURCES = ("/python/", "/0/")
+
+
+def keep_tracebacks_inside():
+    """A traceback looks for the source of every frame. For frames of the standard library that would be attempts to
+    open files of the host that nobody meant, each of them a denial."""
+    find = linecache.updatecache
+
+    def updatecache(filename, module_globals=None):
+        return [] if filename.startswith(OWN_SOURCES) else find(filename, module_globals)
+
+    linecache.updatecache = updatecache
+
+
+keep_tracebacks_inside()  # in the snapshot
+
+
 def make_main(name):
     main = types.ModuleType("__main__")
     main.__builtins__ = builtins

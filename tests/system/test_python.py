@@ -79,6 +79,13 @@ def test_traceback_shows_source_lines():
     lacks(result.err, "app.py", "a frame of Ambit's own is shown")
 
 
+def test_tracebacks_through_the_library_ask_for_no_files():
+    result = python("import json; json.loads('{')")
+    equal(result.rc, 1)
+    contains(result.err, "JSONDecodeError")
+    equal(result.events_of("denial"), [])
+
+
 def test_syntax_error():
     result = python("print('a'\nx = = 2\n")
     equal((result.rc, result.out), (1, ""))
