@@ -173,6 +173,8 @@ struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant
 /* One list item of the grammar, absolute paths, that pasted under `grants:` makes exactly this succeed. For fs, `guest` is the
  * final path that was matched, `missing` what the decision said; -EINVAL when that is nothing (quota, expiry: no grant helps). */
 int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing, struct grant *ret, struct error *e) MUST_CHECK;
+/* The same for the path and all that is below it: moving a folder. */
+int grant_propose_fs_tree(const struct grant_rules *r, const char *guest, uint32_t missing, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_stdio(uint32_t stream, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_config(const char *key, struct grant *ret, struct error *e) MUST_CHECK; /* with value "" */
 int grant_propose_log(enum log_level level, struct grant *ret, struct error *e) MUST_CHECK;

@@ -30,13 +30,22 @@ static int fs_in_mount(const struct grant_mount *m, const char *rest, struct gra
     return 0;
 }
 
+/* A folder that is only to be listed is a mount of its own; so is what lies in the root, because the
+ * host's root is nothing that can be granted. The parent of /work is not the host's. */
+static bool mounts_itself(const char *guest, const char *name, uint32_t verbs)
+{
+    if (name[0] == '\0' || strcmp(guest, WORK) == 0)
+        return true;
+    return (verbs & ~(uint32_t)(FS_LIST | FS_STAT)) == 0 &&
+           ((verbs & FS_LIST) != 0 || name == guest + 1);
+}
+
 static int fs_outside(const struct grant_rules *r, const char *guest, struct grant *g,
                       struct buf *pattern, struct error *e)
 {
     const char *name = strrchr(guest, '/') + 1;
     g->fs.backing = GRANT_BACKING_DIR;
-    if (name[0] == '\0' || strcmp(guest, WORK) == 0) {
-        /* The root has no parent, and that of /work is not the host's. */
+    if (mounts_itself(guest, name, g->fs.verbs)) {
         g->fs.guest = mem_strdup(guest);
         name = "";
     } else {
@@ -52,8 +61,15 @@ static int fs_outside(const struct grant_rules *r, const char *guest, struct gra
     return 0;
 }
 
-int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing,
-                     struct grant *ret, struct error *e)
+static void below_too(struct buf *pattern)
+{
+    if (pattern->size == 1 && pattern->data[0] == '.')
+        buf_clear(pattern);
+    buf_puts(pattern, pattern->size > 0 ? "/**" : "**");
+}
+
+static int propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing, bool tree,
+                      struct grant *ret, struct error *e)
 {
     CLEANUP(buf_done) struct buf pattern = BUF_INIT(GRANT_PATTERN_MAX + 1);
     CLEANUP(grant_done)
@@ -71,6 +87,8 @@ int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t mi
         result = fs_outside(r, guest, &g, &pattern, e);
     if (result < 0)
         return result;
+    if (tree)
+        below_too(&pattern);
     g.fs.paths = mem_array(1, sizeof(*g.fs.paths));
     if (g.fs.paths == NULL)
         return grant_no_memory(e);
@@ -84,6 +102,18 @@ int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t mi
     *ret = g;
     g = (struct grant){ 0 };
     return 0;
+}
+
+int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing,
+                     struct grant *ret, struct error *e)
+{
+    return propose_fs(r, guest, missing, false, ret, e);
+}
+
+int grant_propose_fs_tree(const struct grant_rules *r, const char *guest, uint32_t missing,
+                          struct grant *ret, struct error *e)
+{
+    return propose_fs(r, guest, missing, true, ret, e);
 }
 
 int grant_propose_stdio(uint32_t stream, struct grant *ret, struct error *e)

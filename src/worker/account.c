@@ -195,16 +195,21 @@ static enum log_level level_of(const char *name)
 
 /* The smallest grant as text. Only where a grant would help: none brings back an expired run, opens
  * a device or a full quota. */
-static int propose(const struct guest *g, enum grant_class class, const char *resource,
-                   uint32_t verbs, enum grant_reason reason, struct buf *yaml)
+static int propose(const struct guest *g, enum grant_class class, const char *operation,
+                   const char *resource, uint32_t verbs, enum grant_reason reason, struct buf *yaml)
 {
     struct grant grant = { 0 };
     int status;
+    bool tree;
     if (reason != GRANT_NO_GRANT && reason != GRANT_NO_PATH && reason != GRANT_NO_VERB)
         return 0;
     switch (class) {
     case GRANT_FS:
-        status = grant_propose_fs(g->rules, resource, verbs, &grant, NULL);
+        /* Outside every mount nobody looked whether it is a folder that is moved. */
+        tree = !strcmp(operation, VFS_RENAME_FOLDER) ||
+               (reason == GRANT_NO_GRANT && (verbs & FS_RENAME));
+        status = tree ? grant_propose_fs_tree(g->rules, resource, verbs, &grant, NULL)
+                      : grant_propose_fs(g->rules, resource, verbs, &grant, NULL);
         break;
     case GRANT_STDIO:
         status = grant_propose_stdio(stream_bit(resource), &grant, NULL);
@@ -234,7 +239,7 @@ void guest_denied(struct guest *g, enum grant_class c, const char *operation, co
     struct buf yaml = BUF_INIT(DENIAL_GRANT_MAX);
     if (status > 0) {
         const struct denial *kept = &g->denials.items[g->denials.count - 1];
-        status = propose(g, c, kept->resource, verbs, d.reason, &yaml);
+        status = propose(g, c, operation, kept->resource, verbs, d.reason, &yaml);
         if (status != -ENOMEM) {
             /* A resource that the grammar cannot write down (a NUL, say) is denied without a
              * proposal. */

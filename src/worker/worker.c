@@ -241,6 +241,8 @@ static int open_fs_grants(struct grant_set *set)
 static int test_hooks(struct worker *w, struct grant_set *set, struct error *e)
 {
 #ifdef AMBIT_TEST_HOOKS
+    vfs_dir_left_open.walk = (w->start.test_skip & RUN_SKIP_FS_WALK) != 0;
+    vfs_dir_left_open.kind = (w->start.test_skip & RUN_SKIP_FS_KIND) != 0;
     if (w->start.test_skip & RUN_SKIP_FS_DECISION)
         return open_fs_grants(set);
     return 0;

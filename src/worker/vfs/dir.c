@@ -48,6 +48,12 @@
     (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 #endif
 
+#ifdef AMBIT_TEST_HOOKS
+#define DIR_LEFT_OPEN(what) (vfs_dir_left_open.what)
+#else
+#define DIR_LEFT_OPEN(what) false
+#endif
+
 #define DIR_ATTEMPTS 64 /* a host that swaps names while we look */
 #define DIR_MODE_FILE 0666
 #define DIR_MODE_FOLDER 0777
@@ -68,7 +74,9 @@ static struct dir *dir_of(struct vfs_backing *b)
 /* A descriptor, or −errno. "" is the folder `at` itself. */
 static int dir_openat(int at, const char *path, uint64_t flags, uint64_t mode)
 {
-    struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = DIR_RESOLVE };
+    struct open_how how = { .flags = flags | O_CLOEXEC,
+                            .mode = mode,
+                            .resolve = DIR_LEFT_OPEN(walk) ? 0 : DIR_RESOLVE };
     long fd;
 
     do
@@ -309,6 +317,8 @@ static int open_check(int fd, uint32_t flags)
 
     if (fstat(fd, &st) < 0)
         return vfs_error_of_errno(errno);
+    if (DIR_LEFT_OPEN(kind))
+        return 0;
     if (!S_ISREG(st.st_mode))
         return VFS_NOT_REGULAR;
     if ((flags & VFS_O_WRITE) && (st.st_mode & (S_ISUID | S_ISGID)))
@@ -338,7 +348,7 @@ static int open_existing(struct dir *d, struct vfs_path path, uint32_t flags,
     }
     if (flags & VFS_O_DIRECTORY)
         return VFS_NOT_DIRECTORY;
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st.st_mode) && !DIR_LEFT_OPEN(kind))
         return VFS_NOT_REGULAR;
     fd = dir_openat(d->fd, path.text, open_host_flags(flags), 0);
     if (fd == -ELOOP || fd == -ENOENT)

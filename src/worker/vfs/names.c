@@ -193,6 +193,32 @@ static int pair_decide(struct pair *p, uint32_t verbs, bool follow)
     return first != 0 && first != VFS_FIXED ? first : second != VFS_FIXED ? second : 0;
 }
 
+/*
+ * The same for a rename. What is moved decides what is asked for, and so what a denial of either name
+ * says is missing; the guest is told nothing of it. 0, the guest's error, or VFS_SYMLINK.
+ */
+static int rename_decide(struct pair *p)
+{
+    const char *operation = p->from.operation;
+    struct vfs_stat st;
+    int first, second, r;
+
+    p->from.of_folder = VFS_RENAME_FOLDER;
+    first = walk_decide(&p->from, FS_RENAME, false, WALK_FIXED_OUTSIDE);
+    if (first == 0 && !p->from.fixed) {
+        r = walk_backing(&p->from)->ops->stat(walk_backing(&p->from), walk_rest(&p->from), false,
+                                              &st, &p->from.v->link);
+        if (r < 0 || r == VFS_SYMLINK)
+            return r;
+        if (r == 0 && st.type == VFS_TYPE_DIRECTORY)
+            p->from.operation = VFS_RENAME_FOLDER;
+    }
+    p->to.operation = p->from.operation;
+    p->from.operation = operation;
+    second = walk_decide(&p->to, FS_RENAME, false, WALK_FIXED_OUTSIDE);
+    return first != 0 && first != VFS_FIXED ? first : second != VFS_FIXED ? second : 0;
+}
+
 static bool pair_crosses(const struct pair *p)
 {
     return !p->from.in_mount || !p->to.in_mount || p->from.mount != p->to.mount;
@@ -240,7 +266,7 @@ static int subtree_check(struct walk *w)
 
     if (subtree_granted(w))
         return 0;
-    vfs_denied(w->v, "rename folder", w->path, FS_RENAME, d);
+    vfs_denied(w->v, VFS_RENAME_FOLDER, w->path, FS_RENAME, d);
     return VFS_ACCESS;
 }
 
@@ -278,7 +304,7 @@ int vfs_rename(struct vfs_file *from_at, const char *from, size_t from_size, str
         return r;
     p.from.folder_only = p.to.folder_only = false;
     do {
-        r = pair_decide(&p, FS_RENAME, false);
+        r = rename_decide(&p);
         if (r == 0 && (p.from.fixed || p.to.fixed || p.dots))
             return VFS_BUSY;
         if (r == 0)

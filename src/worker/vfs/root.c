@@ -15,6 +15,10 @@
 #include "base/digest.h"
 #include "base/mem.h"
 
+#ifdef AMBIT_TEST_HOOKS
+struct vfs_dir_open vfs_dir_left_open;
+#endif
+
 int vfs_error_of_errno(int errno_value)
 {
     switch (errno_value) {

@@ -68,6 +68,7 @@ struct vfs_file {
 struct walk {
     struct vfs *v;
     const char *operation; /* for the audit */
+    const char *of_folder; /* what it is called when a folder is at the path, or NULL */
     bool folder_only;      /* trailing slash, "." or "..": names a folder */
     bool dots;             /* the last name is "." or ".." */
     bool in_mount, fixed;  /* fixed: a struct vfs_place */

@@ -43,6 +43,9 @@ struct vfs_stat {
 enum vfs_time { VFS_TIME_KEEP, VFS_TIME_NOW, VFS_TIME_SET };
 struct vfs_times { enum vfs_time accessed, modified; int64_t accessed_ns, modified_ns; };
 
+/* The operation that a denied rename of a folder is reported as: it needs its verb on all that is below, too. */
+#define VFS_RENAME_FOLDER "rename folder"
+
 /* What root.c reports. `guest` is the final absolute path of the guest's world, not NUL-free input. */
 struct vfs_audit {
     void *context;
@@ -92,3 +95,11 @@ int vfs_list(struct vfs_file *f, struct vfs_listing **ret) MUST_CHECK;
 int vfs_listing_next(struct vfs_listing *l, enum vfs_type *ret_type, const char **ret_name, size_t *ret_size) MUST_CHECK;
 void vfs_listing_close(struct vfs_listing *l);
 bool vfs_same_object(struct vfs_file *a, struct vfs_file *b);
+
+#ifdef AMBIT_TEST_HOOKS
+/* What a negative control leaves open. */
+struct vfs_dir_open {
+    bool walk, kind; /* enum run_test_skip: FS_WALK, FS_KIND */
+};
+extern struct vfs_dir_open vfs_dir_left_open;
+#endif

@@ -212,6 +212,7 @@ static void walk_start(struct walk *w, const char *operation, const struct vfs_f
 {
     w->v = at->v;
     w->operation = operation;
+    w->of_folder = NULL;
     w->folder_only = w->dots = false;
     w->pending = 0;
     w->links = 0;
@@ -277,6 +278,8 @@ int walk_decide(struct walk *w, uint32_t verbs, bool follow, enum walk_fixed fix
                                        &w->v->link);
         if (r < 0)
             return r;
+        if (r == 0 && st.type == VFS_TYPE_DIRECTORY && w->of_folder)
+            w->operation = w->of_folder;
         if (r != VFS_SYMLINK)
             return walk_deny(w, verbs, d);
         r = walk_expand(w);

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The smallest grant of a denial is what it says: pasted unchanged into a grant file it makes the operation succeed, and
+without any one element of it the operation is denied again.
+
+Operations on files are generated (the seed is printed; AMBIT_TEST_SEED repeats one), a hundred to a run: each has a tree of
+its own, so that they do not see each other. What is right is what the same operations give when everything is granted.
+"""
+
+import os
+import pathlib
+import random
+import re
+import shutil
+
+import ambit
+from ambit import TOP, cc_guest, equal, run, wat, write
+
+FSOP = TOP / "tests" / "hostile" / "guests" / "fsop.c"
+SEED = int(os.environ.get("AMBIT_TEST_SEED", "20261121"))
+
+FILES = ["a.txt", "b c", "[x]", "{y,z}", "!z", "*s", "q?", "back\\slash", "ü", "#hash", "colon: x", " lead", "trail ", "- dash",
+         "&anchor", "'q'", '"dq"', "line\nbreak", "tab\t", "\u202ertl", "\x1b[31m", "%41", "true", "null", "~", "123", "a,b", "|",
+         "\u0085nel", "\u2028ls", "\U0001f600", "e\u0301", ".hidden", "x.", "$HOME", "`id`", "\x7f", "=", "@at", "\u00a0"]
+FOLDERS = ["d", "d/e", "d [1]", "d*"]
+LINKS = {"l": "a.txt", "ld": "d", "up": "../{op}/d/in.txt", "abs": "/work/{op}/a.txt", "dangling": "none", "chain": "l", "d/back": "../a.txt"}
+READERS = {"get", "getn", "stat", "lstat", "list", "readlink"}
+MISSING = ["none", "d/none", "none/x", "d/e/none *"]
+
+
+def words(*parts):
+    """An operation for fsop."""
+    def one(part):
+        return "".join(chr(b) if 0x21 <= b < 0x7f and b != 0x25 else f"%{b:02x}" for b in str(part).encode()) or "%"
+    return " ".join(one(p) for p in parts)
+
+
+def plant(folder, op, operation):
+    """One operation's own tree; of the odd names those that it speaks of."""
+    folder.mkdir(parents=True)
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True)
+    asked = [str(word).partition(op + "/")[2] for word in operation]
+    for name in [*[f for f in FILES if f in asked], "a.txt", "d/in.txt", "d/e/deep.txt", "d [1]/*"]:
+        (folder / name).write_text(f"text of {op}")
+    for name, target in LINKS.items():
+        (folder / name).symlink_to(target.format(op=op))
+
+
+def generate(rng, base):
+    """(operation, word…) below the guest folder `base`."""
+    def any_of(*pools):
+        return base + "/" + rng.choice([name for pool in pools for name in pool])
+    here = [*FILES, "d/in.txt", "d/e/deep.txt", "d [1]/*", *LINKS]
+    kind = rng.choice(["get", "get", "put", "append", "over", "stat", "lstat", "list", "mkdir", "rmdir", "unlink", "rename", "rename",
+                       "link", "linkf", "symlink", "readlink", "times", "truncate", "open", "getn"])
+    if kind in ("get", "getn", "over", "stat", "lstat", "times", "readlink", "unlink"):
+        return kind, any_of(here, MISSING, FOLDERS)
+    if kind in ("put", "append"):
+        return kind, any_of(here, MISSING, ["new *[", "d/new"]), "fresh"
+    if kind == "list":
+        return kind, any_of(FOLDERS, FOLDERS, here, MISSING, [".", "d/.."])
+    if kind == "mkdir":
+        return kind, any_of(["made", "d/made {", "none/made", "a.txt"])
+    if kind == "rmdir":
+        return kind, any_of(FOLDERS, here, MISSING)
+    if kind == "symlink":
+        return kind, rng.choice(["a.txt", "/work", "../x"]), any_of(["made", "d/made \\", "a.txt"])
+    if kind == "truncate":
+        return kind, any_of(here, MISSING), rng.randrange(10)
+    if kind == "open":
+        return kind, rng.choice(["r", "w", "rw", "wc", "wcx", "wct", "wt", "rd", "d", "rc", "rn", "rws"]), any_of(here, MISSING, FOLDERS)
+    return kind, any_of(here, FOLDERS, FOLDERS, MISSING), any_of(["moved", "d/moved ?", "a.txt", "d [1]/x", "none/x"], FOLDERS)
+
+
+class World:
+    """A hundred trees: most below /work, some in a mount inside it, some in memory, some outside every mount."""
+
+    def __init__(self, rng, number, size=100):
+        self.root = pathlib.Path.cwd() / f"world {number}"
+        self.rng, self.places, self.operations = rng, [], []
+        self.used = set(range(size))  # whose trees must be planted
+        for i in range(size):
+            op = f"op{i}"
+            place = "outside" if i % 20 == 7 else "nested" if i % 20 == 13 else "memory" if i % 10 == 4 else "work"
+            base = {"work": f"work/{op}", "nested": f"work/nest/{op}", "memory": f"mem/{op}",
+                    "outside": str(self.root / "outside" / op)[1:]}[place]
+            while True:
+                operation = generate(rng, base)
+                # What is moved or linked outside every mount must have one parent: mounts of two folders are two devices.
+                if place != "outside" or operation[0] not in ("rename", "link", "linkf") or \
+                        operation[1].rpartition("/")[0] == operation[2].rpartition("/")[0]:
+                    break
+            self.places.append(place)
+            self.operations.append(operation)
+        allow = lambda: "[" + ", ".join(rng.sample(["read", "list", "stat", "write", "create", "delete", "rename", "link"], 3)) + "]"
+        paths = lambda: rng.choice(['["op*/*.txt", "op*/d/**"]', '["**/d"]', '["op1*/**"]', '["op?/*"]', '["none"]'])
+        self.base = [f"- fs: /work\n  from: {{ dir: {self.quoted('work')} }}\n  allow: {allow()}\n  paths: {paths()}",
+                     f"- fs: /work\n  from: {{ dir: {self.quoted('work')} }}\n  allow: {allow()}\n  paths: {paths()}",
+                     f"- fs: /work/nest\n  from: {{ dir: {self.quoted('nest')} }}\n  allow: {allow()}\n  paths: {paths()}",
+                     f"- fs: /mem\n  from: memory\n  allow: {allow()}\n  paths: {paths()}",
+                     "- stdio: [stdin, stdout]"]
+        self.everything = [f"- fs: {guest}\n  from: {source}\n  allow: rw" for guest, source in (
+            ("/work", f"{{ dir: {self.quoted('work')} }}"), ("/work/nest", f"{{ dir: {self.quoted('nest')} }}"), ("/mem", "memory"),
+            (self.quoted("outside"), f"{{ dir: {self.quoted('outside')} }}"))] + ["- stdio: [stdin, stdout]"]
+
+    def quoted(self, name):
+        return '"' + str(self.root / name) + '"'
+
+    def run(self, grants):
+        """The answers, and the denials of the receipt: {index of operation: [event]}."""
+        for i in self.used:
+            if self.places[i] != "memory":
+                folder = self.root / {"work": "work", "nested": "nest", "outside": "outside"}[self.places[i]] / f"op{i}"
+                shutil.rmtree(folder, ignore_errors=True)
+                plant(folder, f"op{i}", self.operations[i])
+        for name in ("work", "nest", "outside"):
+            (self.root / name).mkdir(exist_ok=True)
+        file = write("grants.yaml", "version: 1\ngrants:\n" + "".join(indented(g) for g in grants))
+        result = run("run", "-q", "--tmp", "none", "-g", file, cc_guest(FSOP), stdin="\n".join(words(*o) for o in self.operations),
+                     rc=0, timeout=120)
+        answers = [re.sub(r"^ok 3 \d+ \d+$", "ok 3", line) for line in result.out.splitlines()]
+        equal(len(answers), len(self.operations), repr(result))
+        self.used = {i for i, answer in enumerate(answers) if answer.startswith("ok") and self.operations[i][0] not in READERS}
+        denials = {}
+        for event in result.events_of("denial"):
+            number = re.search(r"/op(\d+)", event["resource"])
+            assert number, event
+            denials.setdefault(int(number[1]), []).append(event)
+        return answers, denials
+
+
+def indented(item):
+    return "".join(f"  {line}\n" for line in item.splitlines())
+
+
+def key(event):
+    return event["operation"], event["resource"], tuple(event.get("missing", ()))
+
+
+def elements(item):
+    """Each grant that lacks one element of this one; None stands for nothing at all."""
+    lines = item.splitlines()
+    for i, line in enumerate(lines):
+        match = re.fullmatch(r"(\s+allow: )\[(.*)\]", line)
+        if match:
+            verbs = match[2].split(", ")
+            for verb in verbs:
+                rest = [v for v in verbs if v != verb]
+                yield "\n".join([*lines[:i], f"{match[1]}[{', '.join(rest)}]", *lines[i + 1:]]) if rest else None
+    yield None  # the only path
+
+
+def check_world(rng, number):
+    world = World(rng, number)
+    wanted, impossible = world.run(world.everything)
+    equal(impossible, {}, "denied although everything is granted")
+    pasted, last, seen = list(world.base), {}, set()
+    first, denials = world.run(pasted)
+    changed = sum(a != b for a, b in zip(first, wanted))
+    for again in range(2):
+        # A guest lists a folder in two operations, of which the second is not tried when the first is denied.
+        late = [world.operations[i] for i in denials if again and world.operations[i][0] != "list"]
+        equal(late, [], "denied something else although its grant was pasted")
+        last.update(denials)
+        for i, events in denials.items():
+            for event in events:
+                assert key(event) not in seen, f"denied again although its grant was pasted: {event} {world.operations[i]}"
+                seen.add(key(event))
+                assert event["smallest_grant"], f"no grant for {event}"
+                pasted.append(event["smallest_grant"])
+        got, denials = world.run(pasted)
+    equal(denials, {}, "after pasting twice")
+    for i, operation in enumerate(world.operations):
+        equal(got[i], wanted[i], f"{operation} with {[e['smallest_grant'] for e in last.get(i, [])]}")
+    return world, pasted, last, len(seen), changed
+
+
+def check_removal(world, pasted, last, rounds):
+    """In each round one element goes from the last grants of each operation, which must be denied again."""
+    removed = 0
+    ways = {i: [(e["smallest_grant"], without) for e in events for without in elements(e["smallest_grant"])]
+            for i, events in last.items()}
+    for _ in range(rounds):
+        grants, expected = list(pasted), {}
+        for i, choices in ways.items():
+            whole, without = choices[world.rng.randrange(len(choices))]
+            # Other operations may have got the same text only if they have the same path, which they have not.
+            at = grants.index(whole)
+            grants[at:at + 1] = [without] if without else []
+            expected[i] = whole, without
+        _, denials = world.run(grants)
+        for i, (whole, without) in expected.items():
+            assert i in denials, f"{world.operations[i]} is allowed although\n{whole}\nbecame\n{without}"
+            removed += 1
+    return removed
+
+
+def check_worlds(numbers):
+    print(f"seed {SEED}")
+    grants = removals = differ = operations = 0
+    for number in numbers:
+        rng = random.Random(SEED + number)
+        world, pasted, last, count, changed = check_world(rng, number)
+        grants, differ, operations = grants + count, differ + changed, operations + len(world.operations)
+        removals += check_removal(world, pasted, last, 2)
+        shutil.rmtree(world.root)
+    print(f"{operations} operations, {differ} answered otherwise at first, {grants} smallest grants pasted, {removals} elements removed")
+    assert differ > operations // 4 and grants > operations // 4 and removals > operations // 4
+
+
+def test_files_first_thousand():
+    check_worlds(range(0, 10))
+
+
+def test_files_second_thousand():
+    check_worlds(range(10, 20))
+
+
+def test_files_third_thousand():
+    check_worlds(range(20, 30))
