@@ -383,6 +383,14 @@ static void source_remember(struct cache *c, const struct source *s)
         (void)!cache_file_put(c->sources_fd, s->name, bytes.data, bytes.size, true, &ignored);
 }
 
+static int too_large(struct error *e)
+{
+    error_hint(e, "components of this size are always wrong: did you mean another file?");
+    (void)error_set(e, -EFBIG, "the file is larger than %llu MiB",
+                    (unsigned long long)(CACHE_COMPONENT_MAX >> 20));
+    return CACHE_REFUSED;
+}
+
 static int copy_all(int from, bool regular, int to, struct digest_stream *hash, uint64_t *ret_size,
                     struct error *e)
 {
@@ -400,11 +408,8 @@ static int copy_all(int from, bool regular, int to, struct digest_stream *hash, 
         if (got == 0)
             break;
         size += (uint64_t)got;
-        if (size > CACHE_COMPONENT_MAX) {
-            error_hint(e, "components of this size are always wrong: did you mean another file?");
-            return error_set(e, -EFBIG, "the file is larger than %llu MiB",
-                             (unsigned long long)(CACHE_COMPONENT_MAX >> 20));
-        }
+        if (size > CACHE_COMPONENT_MAX)
+            return too_large(e);
         int r = file_write_fd(to, chunk, (size_t)got, e);
         if (r == 0)
             r = digest_update(hash, chunk, (size_t)got, e);
@@ -415,10 +420,14 @@ static int copy_all(int from, bool regular, int to, struct digest_stream *hash, 
     return 0;
 }
 
-/* A sealed copy and the digest of exactly that copy. */
+/* A sealed copy and the digest of exactly that copy. 0, CACHE_REFUSED or < 0. */
 static int source_copy(int fd, struct source *s, struct error *e)
 {
     struct digest_stream hash = { 0 };
+    struct stat before;
+    if (fstat(fd, &before) == 0 && S_ISREG(before.st_mode) &&
+        (uint64_t)before.st_size > CACHE_COMPONENT_MAX)
+        return too_large(e);
     CLEANUP(fd_closep) int copy = memfd_create("ambit-component", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (copy < 0)
         return error_set_errno(e, errno, "cannot make a memory file");
@@ -428,7 +437,7 @@ static int source_copy(int fd, struct source *s, struct error *e)
     if (r == 0)
         r = digest_finish(&hash, &s->digest, e);
     digest_done(&hash);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_set_errno(e, errno, "cannot seal a memory file");
@@ -622,6 +631,8 @@ int cache_get(struct cache *c, int component_fd, bool describe_only, cache_progr
         r = find(c, &s.digest, describe_only, &entry, e);
     if (r == CACHE_ABSENT) {
         r = source_copy(component_fd, &s, e);
+        if (r == CACHE_REFUSED)
+            return r; /* nothing was copied or looked for */
         if (r == 0)
             r = find(c, &s.digest, describe_only, &entry, e);
         if (r == CACHE_FOUND || r == CACHE_ABSENT)

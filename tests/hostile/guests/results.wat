@@ -1,0 +1,21 @@
+;; SPDX-License-Identifier: Apache-2.0
+;; Functions whose core code returns what their types do not have. For --invoke.
+(component
+  (core module $M (memory (export "memory") 1) (data (i32.const 0) "\ff\ff\ff\ff\04\00\00\00\10\00\00\00\ff\ff\ff\ff")
+    (func (export "good-char") (result i32) (i32.const 0x61))
+    (func (export "beyond") (result i32) (i32.const 0x110000))
+    (func (export "surrogate") (result i32) (i32.const 0xd800))
+    (func (export "enum") (result i32) (i32.const 9))
+    (func (export "wild-string") (result i32) (i32.const 0))
+    (func (export "huge-list") (result i32) (i32.const 8))
+    (func (export "wild-result") (result i32) (i32.const 0x7ffffffc)))
+  (core instance $m (instantiate $M))
+  (type $e (enum "a" "b"))
+  (export $ex "color" (type $e))
+  (func (export "good-char") (result char) (canon lift (core func $m "good-char")))
+  (func (export "beyond") (result char) (canon lift (core func $m "beyond")))
+  (func (export "surrogate") (result char) (canon lift (core func $m "surrogate")))
+  (func (export "enum") (result $ex) (canon lift (core func $m "enum")))
+  (func (export "wild-string") (result string) (canon lift (core func $m "wild-string") (memory $m "memory")))
+  (func (export "huge-list") (result (list u64)) (canon lift (core func $m "huge-list") (memory $m "memory")))
+  (func (export "wild-result") (result string) (canon lift (core func $m "wild-result") (memory $m "memory"))))

@@ -1,0 +1,3 @@
+;; SPDX-License-Identifier: Apache-2.0
+;; Loops for ever.
+(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))
