@@ -212,7 +212,7 @@ TEST(propose_table)
           "- fs: /work\n  from: { dir: /home/u/proj }\n  allow: [read]\n  paths: [b]\n" },
         { "/work", FS_LIST,
           "- fs: /work\n  from: { dir: /home/u/proj }\n  allow: [list]\n  paths: [\".\"]\n" },
-        { "/etc", FS_LIST, "- fs: /\n  from: { dir: / }\n  allow: [list]\n  paths: [etc]\n" },
+        { "/etc", FS_LIST, "- fs: /etc\n  from: { dir: /etc }\n  allow: [list]\n  paths: [\".\"]\n" },
         { "/", FS_LIST, "- fs: /\n  from: { dir: / }\n  allow: [list]\n  paths: [\".\"]\n" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
