@@ -4,10 +4,11 @@
 #   make            build/ambit                          make test [T=name]     all tests, or those whose name holds T
 #   make run        the demonstration                    make install [PREFIX=/usr/local] [DESTDIR=]
 #   make dist       dist/ambit-VERSION-linux-x86_64.tar.xz, which runs where it is unpacked
+#   make interop    guests and upstream programs beside their native twins and the wasmtime CLI (needs a network the first time)
 #   make format     clang-format                         make clean             removes build folders, keeps the cache
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all run test install dist format clean bootstrap help
+.PHONY: all run test interop install dist format clean bootstrap help
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -27,6 +28,12 @@ test:
 	@scripts/bootstrap --tests
 	@$(MAKE) all
 	@tests/run $(if $(T),--only '$(T)')
+
+interop:
+	@scripts/bootstrap --tests
+	@$(MAKE) all
+	@scripts/peers
+	@tests/interop/run $(if $(T),--only '$(T)')
 
 install: all
 	@scripts/install '$(PREFIX)' '$(DESTDIR)'

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+// Never compiled: cargo wants a target before it vendors.
