@@ -239,12 +239,13 @@ static int vfs_build(struct vfs *v, int *dir_fds, struct error *e)
 int vfs_new(const struct grant_rules *rules, int *dir_fds, const struct vfs_audit *audit,
             int64_t (*now)(void *), void *now_context, struct vfs **ret, struct error *e)
 {
-    struct vfs *v = mem_zalloc(sizeof(*v));
+    struct vfs *v = mem_alloc(sizeof(*v));
     int r;
 
     if (v == NULL) {
         r = error_set(e, -ENOMEM, "no memory for the filesystem");
     } else {
+        memset(v, 0, offsetof(struct vfs, link.target));
         v->rules = rules;
         v->audit = *audit;
         v->now = now;
