@@ -264,8 +264,26 @@ pub unsafe extern "C" fn ambit_compile(
     }
 }
 
-/// Changed by hand when what a description says, or how a module is adapted, changes.
-const DESCRIPTION_VERSION: u32 = 1;
+/// FNV-1a over the sources that turn bytes into a cache entry, at build time: a changed adapter or description makes new entries
+/// without anybody remembering to count a version up.
+const SOURCES: u64 = {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    hash = fnv1a(hash, include_bytes!("compile.rs"));
+    hash = fnv1a(hash, include_bytes!("compile_adapt.rs"));
+    hash = fnv1a(hash, include_bytes!("compile_describe.rs"));
+    hash = fnv1a(hash, include_bytes!("compile_exit.rs"));
+    hash = fnv1a(hash, include_bytes!("compile_kind.rs"));
+    fnv1a(hash, include_bytes!("config.rs"))
+};
+
+const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x100_0000_01b3);
+        at += 1;
+    }
+    hash
+}
 
 /// Four SipHash values over the engine's own compatibility hash and everything of ours that a cache entry depends on. The inputs
 /// are ours alone, so that a keyed or cryptographic hash is not needed: only the owner of the machine could aim at it.
@@ -274,7 +292,7 @@ pub fn compatibility() -> [u8; 32] {
     let engine = Engine::new(&config::shared(config::Role::Compile));
     for (lane, part) in key.chunks_exact_mut(8).enumerate() {
         let mut hasher = DefaultHasher::new();
-        (lane, DESCRIPTION_VERSION, VERSION, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+        (lane, VERSION, SOURCES).hash(&mut hasher);
         if let Ok(engine) = &engine {
             engine.precompile_compatibility_hash().hash(&mut hasher);
         }
