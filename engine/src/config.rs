@@ -93,9 +93,11 @@ pub fn runtime(pool: &Pool) -> Result<Config> {
     p.max_tables_per_component(tables);
     p.total_tables(instances.saturating_mul(tables));
     p.max_memories_per_component(memories);
-    p.total_memories(instances.saturating_mul(memories));
+    p.total_memories(instances.saturating_mul(memories).min(MEMORIES_TOTAL).max(instances));
     p.total_stacks(instances);
     p.max_tables_per_module(tables);
+    // A module with several memories is one that the compiler takes (wasm_multi_memory above).
+    p.max_memories_per_module(memories);
     p.table_elements(pool.table_elements_max as usize);
     p.max_memory_size(usize::try_from(pool.memory_max_bytes)?);
     p.max_component_instance_size(INSTANCE_SIZE);
@@ -114,5 +116,7 @@ pub fn runtime(pool: &Pool) -> Result<Config> {
 const TABLES_PER_INSTANCE: u32 = 64;
 /// wit-component output has one; a composition one for each part.
 const MEMORIES_PER_INSTANCE: u32 = 8;
+/// Each slot reserves 4 GiB and guards; half of the address space is left to everything else.
+const MEMORIES_TOTAL: u32 = 16_000;
 const INSTANCE_SIZE: usize = 1 << 20;
 const KEEP_RESIDENT: usize = 64 << 10;

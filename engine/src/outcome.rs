@@ -50,7 +50,9 @@ impl Outcome {
             shared.limit(AMBIT_LIMIT_HOSTCALL_BYTES, hostcall_bytes.saturating_add(1));
             return Outcome::ended();
         }
-        if find::<PoolConcurrencyLimitError>(error).is_some() || !(running || find::<Trap>(error).is_some()) {
+        // A start function runs while the instance is made: what it met is the guest's trap, and shows by its frames.
+        let in_guest = running || error.downcast_ref::<WasmBacktrace>().is_some() || find::<Trap>(error).is_some();
+        if find::<PoolConcurrencyLimitError>(error).is_some() || !in_guest {
             return Outcome::fault(format!("{error:#}"));
         }
         Outcome { outcome: AMBIT_OUTCOME_TRAP, status: 0, message: trap_message(error), values: String::new() }
