@@ -530,7 +530,9 @@ static int test_skip(uint32_t *ret, struct error *e)
         { "fs-decision", RUN_SKIP_FS_DECISION },
         { "log-bounds", RUN_SKIP_LOG_BOUNDS },
         { "stdio-decision", RUN_SKIP_STDIO_DECISION },
-        { "fs-walk", RUN_SKIP_FS_WALK }, { "fs-kind", RUN_SKIP_FS_KIND },
+        { "fs-walk", RUN_SKIP_FS_WALK },
+        { "fs-kind", RUN_SKIP_FS_KIND },
+        { "probe", RUN_PROBE },
     };
     const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
     while (at != NULL && *at != '\0') {
@@ -548,6 +550,7 @@ static int test_skip(uint32_t *ret, struct error *e)
                              (int)length, at);
         at += length + (at[length] == ',');
     }
+    room_spawn_skip(*ret & JAIL_NAMESPACES);
     return 0;
 }
 #endif

@@ -53,6 +53,11 @@ struct room {
  * What is missing in all is what jail_close() tells in the room itself. */
 int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret,
                struct error *e) MUST_CHECK;
+#ifdef AMBIT_TEST_HOOKS
+/* Rooms that are spawned from now on start without these namespaces, as if this machine had none.
+ */
+void room_spawn_skip(uint32_t bits);
+#endif
 /* Waits (at most timeout_ms, −1 = for ever) and gives the wait status; 0 ok, 1 still running. */
 int room_wait(struct room *r, int timeout_ms, int *ret_status, struct error *e) MUST_CHECK;
 /* SIGKILL, reap, close. Fine on a zeroed or finished room. */

@@ -71,6 +71,7 @@ enum run_test_skip {
         1 << 25, /* every verb and path inside a mount is allowed; the walk stays beneath it */
     RUN_SKIP_STDIO_DECISION = 1 << 26,
     RUN_SKIP_LOG_BOUNDS = 1 << 27,
+    RUN_PROBE = 1 << 30, /* play escaped native code (room/probe.h) with the guest's arguments */
     RUN_SKIP_FS_WALK = 1 << 28, /* folders of the host are walked with no openat2 restriction */
     RUN_SKIP_FS_KIND = 1 << 29, /* devices, FIFOs, sockets and setuid files are opened like others */
 };

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "room/jail.h"
+#include "room/probe.h"
 #include "worker/guest.h"
 #include "worker/ticker.h"
 
@@ -443,6 +444,15 @@ static int worker_main(struct worker *w)
     }
     if (prepare(w, &missing, &fault, &e) < 0)
         return report_fault(w, fault, &e);
+#ifdef AMBIT_TEST_HOOKS
+    if (w->start.test_skip & RUN_PROBE) {
+        size_t program = MIN((size_t)w->start.program_args, w->start.arg_count);
+        char text[256];
+        room_probe(w->start.args + program, w->start.arg_count - program, text, sizeof(text));
+        (void)error_set(&e, -EIO, "%s", text);
+        return report_fault(w, RUN_FAULT_INTERNAL, &e);
+    }
+#endif
     if (run(w, missing, &e) < 0)
         return report_fault(w, RUN_FAULT_INTERNAL, &e);
     return 0;

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Escaped native code, played by a test build: what a room does when somebody has taken it over.
+ * Each attempt is one thing that a jail is there to stop. Nothing of this is in a build without
+ * AMBIT_TEST_HOOKS.
+ */
+#pragma once
+
+#ifdef AMBIT_TEST_HOOKS
+#include <stddef.h>
+
+/* Tries the attempt named by words[0], with what it needs behind it. `ret` says "probe NAME:
+ * succeeded", "refused (errno text)" or "not on this machine". Does not come back when the jail
+ * kills, or when exec works. */
+void room_probe(char *const *words, size_t count, char *ret, size_t ret_size);
+#endif

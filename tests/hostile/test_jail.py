@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Escaped native code against the jail. In the test build a room whose jail is closed plays somebody who has taken it over
+(src/room/probe.c): each attempt is tried in a fresh room. Three kinds of runs make the table below:
+
+  every layer on         each attempt must fail
+  no layer at all        each attempt must succeed: else the attempt proves nothing (what this kernel lacks is left out, by name)
+  one layer alone        which attempts it stops by itself. Where a second layer stops the same, a bug in one is not yet a hole.
+
+and a fourth: where one layer is the only one to stop an attempt, the full jail without it must let it through.
+"""
+
+import concurrent.futures
+import ctypes
+import os
+import pathlib
+import pty
+import re
+import socket
+import subprocess
+import time
+
+from ambit import contains, environment, equal, execute, hooked_binary, run, write
+
+GUESTS = pathlib.Path(__file__).resolve().parent / "guests"
+LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
+          "no-new-privileges"]
+BITS = {name: 1 << i for i, name in enumerate(LAYERS)}
+
+# Which layers stop it alone: u user, p pid, n net, m mount, i ipc namespace, L landlock, S seccomp, r rlimits, c capabilities and
+# no-new-privileges. Tried as root, for whom the controls have every power.
+SHORT = dict(zip("upnmiLSrc", LAYERS))
+STOPPED_BY = {
+    "open-absolute": "mL",
+    "open-dotdot": "L",
+    "open-symlink": "mL",
+    "hardlink": "mL",
+    "write-readonly": "L",
+    "chmod-readonly": "S",
+    "make-device": "uLSc",
+    "make-fifo": "LS",
+    "open-by-handle": "uSc",
+    "fork": "S",
+    "exec": "mLS",
+    "kill": "pLS",
+    "ptrace": "upLSc",
+    "process-vm-readv": "upLSc",
+    "pidfd-getfd": "upLSc",
+    "tiocsti": "mLS",
+    "proc-self-mem": "mL",
+    "map-code": "S",
+    "protect-code": "S",
+    "descriptors": "r",
+    "connect-loopback": "nLS",
+    "connect-abstract": "nLS",
+    "connect-unix": "mS",
+    "packet-socket": "uSc",
+    "netlink-socket": "S",
+    "shared-memory": "iS",
+    "mount": "umLSc",
+    "user-namespace": "S",
+    "setns": "umLSc",
+    "chroot": "Sc",
+    "hostname": "uSc",
+    "setuid": "uSc",
+    "bpf": "uSc",
+    "perf-event": "uSc",
+    "io-uring": "S",
+    "keyring": "S",
+    "userfaultfd": "uSc",
+}
+
+
+class Bait:
+    """What the attempts are aimed at: all real, all outside the room."""
+
+    def __enter__(self):
+        self.victim = subprocess.Popen(["sleep", "600"])
+        self.more, self.terminals = [], []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.abstract = socket.socket(socket.AF_UNIX)
+        self.abstract_name = f"ambit-test-{os.getpid()}"
+        self.abstract.bind("\0" + self.abstract_name)
+        self.abstract.listen(1000)
+        self.unix_path = os.path.abspath("bait.sock")
+        self.unix = socket.socket(socket.AF_UNIX)
+        self.unix.bind(self.unix_path)
+        self.unix.listen(1000)
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.key = 0x416d0000 + os.getpid() % 65536
+        self.shm = self.libc.shmget(self.key, 4096, 0o1600)
+        assert self.shm >= 0
+        os.mkdir("ro"), os.mkdir("rw"), os.mkdir("mountpoint")
+        write("ro/file", "content")
+        write("outside", "a secret of the host's")
+        self.words = {
+            "open-absolute": os.path.abspath("outside"), "open-dotdot": "../outside", "open-symlink": os.path.abspath("outside"),
+            "hardlink": os.path.abspath("outside"), "write-readonly": "file", "stat-dotdot": "../outside", "touch-readonly": "file", "chmod-readonly": "file", "open-by-handle": "file",
+            "kill": self.victim.pid, "process-vm-readv": self.victim.pid, "pidfd-getfd": self.victim.pid,
+            "connect-loopback": self.listener.getsockname()[1],
+            "connect-abstract": self.abstract_name, "connect-unix": self.unix_path, "shared-memory": self.key,
+            "mount": os.path.abspath("mountpoint"), "setns": f"/proc/{self.victim.pid}/ns/uts",
+        }
+        return self
+
+    def __exit__(self, *_):
+        for victim in (self.victim, *self.more):
+            victim.kill()
+            victim.wait()
+        self.libc.shmctl(self.shm, 0, None)
+        for s in (self.listener, self.abstract, self.unix):
+            s.close()
+        for fd in self.terminals:
+            os.close(fd)
+
+    def word(self, attempt):
+        if attempt == "ptrace":     # one tracer at a time: each has a victim of its own
+            self.more.append(subprocess.Popen(["sleep", "600"]))
+            return [str(self.more[-1].pid)]
+        if attempt == "tiocsti":    # a session leader that opens a free terminal has it as its own
+            self.terminals += pty.openpty()
+            return [os.ttyname(self.terminals[-1])]
+        return [str(self.words[attempt])] if attempt in self.words else []
+
+    def worker(self, attempt, skip):
+        # Read-only first: the mounts' descriptors are in this order.
+        r = run("run", "-q", "--handles", "100", "--read", "ro", "--write", "rw", GUESTS / "nothing.wat", attempt, *self.word(attempt), skip=",".join(["probe", *skip]))
+        return self.answer(attempt, r)
+
+    def compiler(self, attempt, skip):
+        path = write(f"in-{attempt}-{abs(hash(tuple(skip)))}.wat", f"(module (; {attempt} {skip} ;))")
+        env = environment({"AMBIT_TEST_COMPILER": f"{sum(BITS[s] for s in skip)}:{':'.join([attempt, *self.word(attempt)])}",
+                           "AMBIT_TEST_JAIL_SKIP": ",".join(s for s in skip if s.endswith("-namespace"))})
+        return self.answer(attempt, execute([hooked_binary(), "run", "-q", path], environ=env))
+
+    @staticmethod
+    def answer(attempt, r):
+        """succeeded, stopped, or absent."""
+        if attempt == "exec" and "exit code 77" in r.err:
+            return "succeeded"
+        if found := re.search(r"probe [\w-]+: (succeeded|refused|not on this machine)", r.err):
+            return {"succeeded": "succeeded", "refused": "stopped"}.get(found.group(1), "absent")
+        assert re.search(r"signal 31|outside its list", r.err), f"{attempt}\n{r!r}"
+        return "stopped"
+
+
+def table(room, attempts):
+    """{attempt: the layers that stop it alone}, after checking the jail as a whole and its absence."""
+    tasks = [(a, tuple(skip)) for a in attempts for skip in
+             [[], LAYERS, *[[other for other in LAYERS if other != one] for one in LAYERS]]]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = dict(zip(tasks, pool.map(lambda t: room(*t), tasks)))
+    got, wrong = {}, []
+    for attempt in attempts:
+        if answers[attempt, tuple(LAYERS)] == "absent":
+            print(f"not on this machine: {attempt}")
+            continue
+        if answers[attempt, ()] != "stopped":
+            wrong.append(f"{attempt}: the closed jail lets it through")
+        if answers[attempt, tuple(LAYERS)] != "succeeded":
+            wrong.append(f"{attempt}: fails without any jail, so this test proves nothing about it")
+        got[attempt] = "".join(s for s, one in SHORT.items()
+                               if answers[attempt, tuple(o for o in LAYERS if o != one)] == "stopped")
+    assert not wrong, "\n".join(wrong)
+    return got
+
+
+def landlock_abi():
+    return ctypes.CDLL(None).syscall(444, None, 0, 1)
+
+
+def check(room, attempts, wanted):
+    late = {4: ["connect-loopback"], 6: ["connect-abstract", "kill"]}    # what older Landlocks leave to the others
+    wanted = dict(wanted)
+    for attempt in [a for abi, names in late.items() if landlock_abi() < abi for a in names]:
+        wanted[attempt] = wanted[attempt].replace("L", "")
+    got = table(room, attempts)
+    equal(got, {a: wanted[a] for a in got}, "which layer stops what alone")
+    for attempt, layers in got.items():
+        assert layers, f"{attempt}: only several layers together stop it"
+        if len(layers) == 1:
+            equal(room(attempt, [SHORT[layers]]), "succeeded", f"control: {attempt} in a jail that lacks {SHORT[layers]} only")
+
+
+def test_what_an_escaped_worker_cannot_do():
+    if os.geteuid() != 0:
+        print("as an ordinary user the controls lack the powers that some layers take away: run as root for the whole table")
+        return
+    with Bait() as bait:
+        check(bait.worker, list(STOPPED_BY), STOPPED_BY)
+
+
+def test_what_an_escaped_worker_can_do_all_the_same():
+    """Landlock knows no right for looking at what a file is, nor for its times: docs/rooms.md says so. When this test fails, say less."""
+    with Bait() as bait:
+        for attempt in ("stat-dotdot", "touch-readonly"):
+            equal(bait.worker(attempt, []), "succeeded")
+
+
+# A compiler room has no folder at all, and fewer calls; what needs a folder to start from is left out.
+COMPILER_TRIES = ["open-absolute", "fork", "exec", "kill", "ptrace", "map-code", "connect-loopback", "connect-abstract", "connect-unix",
+                  "descriptors", "mount", "user-namespace", "shared-memory", "proc-self-mem", "setuid", "keyring"]
+
+
+def test_what_an_escaped_compiler_cannot_do():
+    if os.geteuid() != 0:
+        return
+    with Bait() as bait:
+        check(bait.compiler, COMPILER_TRIES, STOPPED_BY | COMPILER_DIFFERS)
+
+
+COMPILER_DIFFERS = {"open-absolute": "mLS", "proc-self-mem": "mLS"}
+
+
+def test_the_environment_of_control_is_in_no_room():
+    """As root, who may look: the rooms' environments and arguments hold nothing of the caller's. Control: the command's own do."""
+    canary = "canary-" + os.urandom(8).hex()
+    process = subprocess.Popen([hooked_binary(), "run", "-q", "--cpu", "20s", GUESTS / "spin.wat"], env=environment({"SECRET": canary}),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        rooms = []
+        for _ in range(200):
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            rooms = [r for r in children if b"--room" in pathlib.Path(f"/proc/{r}/cmdline").read_bytes()]
+            time.sleep(0.01)
+            if rooms:
+                break
+        assert rooms
+        contains(pathlib.Path(f"/proc/{process.pid}/environ").read_bytes(), canary.encode(), "control")
+        for r in rooms:
+            equal(pathlib.Path(f"/proc/{r}/environ").read_bytes(), b"")
+            assert canary.encode() not in pathlib.Path(f"/proc/{r}/cmdline").read_bytes()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_release_build_has_no_probe():
+    """What the hooks are made of is not in the product at all."""
+    from ambit import AMBIT
+    words = (b"AMBIT_TEST_JAIL_SKIP", b"AMBIT_TEST_COMPILER", b"probe-device")
+    hooked = hooked_binary().read_bytes()
+    assert all(w in hooked for w in words), "control"
+    if pathlib.Path(AMBIT).resolve() != hooked_binary().resolve():
+        assert not any(w in pathlib.Path(AMBIT).read_bytes() for w in words)
