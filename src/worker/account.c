@@ -159,25 +159,6 @@ void host_limit(void *host, enum ambit_limit which, uint64_t asked)
 /* ---- uses and denials
  * -------------------------------------------------------------------------------------------- */
 
-struct grant_decision guest_gated(const struct guest *g, struct grant_decision d)
-{
-    if (d.reason == GRANT_ALLOWED && g->gate != GRANT_ALLOWED)
-        d.reason = g->gate;
-    return d;
-}
-
-void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
-                uint64_t bytes_written)
-{
-    if (rule >= g->done.use_count)
-        return;
-    struct run_use *use = &g->uses[rule];
-    use->count++;
-    use->verbs |= verbs;
-    use->bytes_read += bytes_read;
-    use->bytes_written += bytes_written;
-}
-
 static uint32_t stream_bit(const char *name)
 {
     return !strcmp(name, "stdin") ? STDIO_IN : !strcmp(name, "stdout") ? STDIO_OUT : STDIO_ERR;

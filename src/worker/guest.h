@@ -141,14 +141,29 @@ void guest_end(struct guest *g, enum run_end end, enum run_limit limit, const ch
     PRINTF_LIKE(4, 5);
 /* A fault of the host (`code` < 0); returns `code`. */
 int guest_fault(struct guest *g, int code, const char *doing);
-/* The rule's decision, or the gate's when the grants are gone. */
-struct grant_decision guest_gated(const struct guest *g, struct grant_decision d);
+/* The rule's decision, or the gate's when the grants are gone. (This and guest_used are on the way of
+ * every call: inline.) */
+static inline struct grant_decision guest_gated(const struct guest *g, struct grant_decision d)
+{
+    if (d.reason == GRANT_ALLOWED && g->gate != GRANT_ALLOWED)
+        d.reason = g->gate;
+    return d;
+}
 /* Counts and tells a denial. */
 void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource,
                   uint32_t verbs, struct grant_decision d);
 /* Counts a use of the rule that allowed something. */
-void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
-                uint64_t bytes_written);
+static inline void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
+                              uint64_t bytes_written)
+{
+    if (rule >= g->done.use_count)
+        return;
+    struct run_use *use = &g->uses[rule];
+    use->count++;
+    use->verbs |= verbs;
+    use->bytes_read += bytes_read;
+    use->bytes_written += bytes_written;
+}
 /* Does a negative control leave this defence open? guest_skips(g, CPU) asks for RUN_SKIP_CPU;
  * always false in a release build. */
 #ifdef AMBIT_TEST_HOOKS

@@ -40,11 +40,11 @@ void host_clock_freeze(struct guest *g)
 /* Counts a reading, or records that it was refused. */
 static void account(struct guest *g, const char *operation, const char *which)
 {
-    struct grant_decision d = guest_gated(g, g->clock.decision);
-    if (d.reason == GRANT_ALLOWED)
-        guest_used(g, d.rule, 0, 0, 0);
+    const struct grant_decision *d = &g->clock.decision;
+    if (d->reason == GRANT_ALLOWED && g->gate == GRANT_ALLOWED)
+        guest_used(g, d->rule, 0, 0, 0);
     else
-        guest_denied(g, GRANT_CLOCK, operation, which, 0, d);
+        guest_denied(g, GRANT_CLOCK, operation, which, 0, guest_gated(g, *d));
 }
 
 uint64_t host_monotonic_now(void *host)
