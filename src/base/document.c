@@ -173,6 +173,19 @@ static int depth_enter(struct builder *b)
     return 0;
 }
 
+/* Sets the builder's place to that of a byte. */
+static void place_of_byte(struct builder *b, const char *text, size_t offset)
+{
+    b->line = b->column = 1;
+    for (size_t i = 0; i < offset; i++) {
+        b->column++;
+        if (text[i] == '\n') {
+            b->line++;
+            b->column = 1;
+        }
+    }
+}
+
 /* ---- YAML
  * ---------------------------------------------------------------------------------------- */
 
@@ -180,6 +193,8 @@ struct yaml_reader {
     struct builder *builder;
     yaml_parser_t parser;
     yaml_event_t event; /* the current one, owned */
+    const char *text;
+    size_t size;
 };
 
 static int yaml_fault(struct yaml_reader *r)
@@ -188,6 +203,8 @@ static int yaml_fault(struct yaml_reader *r)
     yaml_parser_t *p = &r->parser;
     b->line = (unsigned)p->problem_mark.line + 1;
     b->column = (unsigned)p->problem_mark.column + 1;
+    if (p->error == YAML_READER_ERROR) /* it tells only how many bytes came before */
+        place_of_byte(b, r->text, MIN(p->problem_offset, r->size));
     if (p->error == YAML_MEMORY_ERROR)
         return fault(b, -ENOMEM, "no memory");
     return fault(b, -EINVAL, p->problem ? p->problem : "not YAML");
@@ -424,11 +441,11 @@ static int yaml_document(struct yaml_reader *r)
 
 static int yaml_read(struct builder *b, const char *text, size_t size)
 {
-    struct yaml_reader r = { .builder = b };
+    struct yaml_reader r = { .builder = b, .text = size > 0 ? text : "", .size = size };
     if (!yaml_parser_initialize(&r.parser))
         return fault(b, -ENOMEM, "no memory");
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)r.text, size);
     int result = yaml_document(&r);
     yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
@@ -711,19 +728,6 @@ static int json_read(struct builder *b, const char *text, size_t size)
 
 /* ---- both
  * ---------------------------------------------------------------------------------------- */
-
-/* Sets the builder's place to that of a byte. */
-static void place_of_byte(struct builder *b, const char *text, size_t offset)
-{
-    b->line = b->column = 1;
-    for (size_t i = 0; i < offset; i++) {
-        b->column++;
-        if (text[i] == '\n') {
-            b->line++;
-            b->column = 1;
-        }
-    }
-}
 
 static int check_characters(struct builder *b, const char *text, size_t size)
 {

@@ -63,12 +63,16 @@ static void put_field(struct buf *out, const char *name, const char *value)
     buf_putc(out, '\n');
 }
 
+/* A grant as it is, to be pasted: its own text has all that does not show escaped, and its backslashes must
+ * stay as they are. What is no such text is escaped all the same. */
 static void put_lines(struct buf *out, const char *text)
 {
     for (const char *at = text; *at != '\0';) {
         size_t length = strcspn(at, "\n");
         buf_puts(out, "               ");
-        text_escape(out, at, length);
+        struct text_filter filter = { 0 };
+        text_filter(&filter, out, at, length, false);
+        text_filter_flush(&filter, out);
         buf_putc(out, '\n');
         at += length + (at[length] == '\n');
     }

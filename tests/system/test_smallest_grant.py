@@ -218,3 +218,175 @@ def test_files_second_thousand():
 
 def test_files_third_thousand():
     check_worlds(range(20, 30))
+
+
+# ---- as people read them -------------------------------------------------------------------------------------------------
+
+def blocks(text):
+    """The grants that a summary, or a receipt as people read it, shows: indented items."""
+    found = []
+    for line in text.splitlines():
+        inner = line.strip()
+        if inner.startswith("- ") and line.startswith("      "):
+            found.append([inner])
+        elif found and re.match(r"^ {8,}(from|allow|paths): ", line):
+            found[-1].append("  " + inner)
+    return ["\n".join(lines) for lines in found]
+
+
+def test_text_of_the_summary_can_be_pasted():
+    """The same grants from what people see, by the same names."""
+    os.mkdir("tree")
+    for i, name in enumerate(FILES):
+        folder = pathlib.Path("tree") / str(i)
+        folder.mkdir()
+        (folder / name).write_text(f"text {i}")
+    for start in range(0, len(FILES), 5):
+        part = list(enumerate(FILES))[start:start + 5]
+        asked = "\n".join(words("get", f"work/{i}/{name}") for i, name in part)
+        head = 'version: 1\ngrants:\n  - {stdio: [stdin, stdout]}\n  - {fs: /work, from: {dir: tree}, allow: ro, paths: [none]}\n'
+        denied = run("run", "-g", write("base.yaml", head), cc_guest(FSOP), stdin=asked, rc=0)
+        equal(denied.out, "acces\n" * len(part))
+        from_receipt = [e["smallest_grant"].strip() for e in denied.events_of("denial")]
+        shown = run("runs", "show", "last", rc=0).out
+        for text in (denied.err, shown):
+            equal(blocks(text), from_receipt, text)
+            grants = write("pasted.yaml", head + "".join(indented(b) for b in blocks(text)))
+            result = run("run", "-g", grants, cc_guest(FSOP), stdin=asked, rc=0)
+            equal(result.out.splitlines(), [f"ok text%20{i}" for i, _ in part], repr(result))
+
+
+def test_learned_file_allows_what_was_denied():
+    os.mkdir("tree")
+    plant(pathlib.Path("tree/op0"), "op0", ())
+    asked = "\n".join(words(*o) for o in (("get", "work/op0/a.txt"), ("get", "work/op0/ld/in.txt"), ("put", "work/op0/new", "x"), ("mkdir", "work/op0/m"),
+                                         ("rename", "work/op0/d/e", "work/op0/moved"), ("unlink", "work/op0/new")))
+    base = write("base.yaml", "version: 1\ngrants:\n  - {stdio: [stdin, stdout]}\n  - {fs: /work, from: {dir: tree}, allow: ro, paths: [none]}\n")
+    first = run("run", "-g", base, "--learn", "learned.yaml", cc_guest(FSOP), stdin=asked, rc=0)
+    equal(first.out, "acces\n" * 6)
+    second = run("run", "-g", base, "-g", "learned.yaml", cc_guest(FSOP), stdin=asked, rc=0)
+    equal(second.out, "ok text%20of%20op0\nok text%20of%20op0\nok\nok\nok\nok\n", repr(second))
+    equal(second.events_of("denial"), [])
+
+
+# ---- the other classes ---------------------------------------------------------------------------------------------------
+
+def smallest(result, wanted):
+    """The grants of the denials of a run, each of this class."""
+    grants = [e["smallest_grant"] for e in result.events_of("denial")]
+    assert grants and all(g.startswith(f"- {wanted}:") for g in grants), repr(grants)
+    return grants
+
+
+def grant_file(items):
+    return write("grants.yaml", "version: 1\ngrants:\n" + "".join(indented(i) for i in items) if items else "version: 1\ngrants: []\n")
+
+
+def test_standard_streams():
+    """Every set of streams, each way of using them: exit code and output tell."""
+    fsop, streams = cc_guest(FSOP), ("stdin", "stdout", "stderr")
+    for operation, stream in (("out", "stdout"), ("err", "stderr"), ("in", "stdin")):
+        for mask in range(8):
+            given = [s for i, s in enumerate(streams) if mask >> i & 1]
+            items = ["- args: given"] + ([f"- stdio: [{', '.join(given)}]"] if given else [])
+            def go(items):
+                return run("run", "-q", "--bare", "-g", grant_file(items), fsop, operation, "text", stdin="typed")
+            def works(result):
+                return {"out": "text" in result.out, "err": "text" in result.err, "in": "typed" in result.out}[operation]
+            result = go(items)
+            for _ in range(2):  # what `in` read is printed, which needs stdout
+                if result.events_of("denial"):
+                    items += smallest(result, "stdio")
+                    result = go(items)
+            assert works(result) and not result.events_of("denial"), f"{operation} {given}: {result!r}"
+            without = [i for i in items if stream not in i]
+            assert not works(go(without)) and any(e["resource"] == stream for e in go(without).events_of("denial")), (operation, given)
+
+
+def test_clock_random_and_arguments():
+    fsop = cc_guest(FSOP)
+    base = ["- stdio: [stdin, stdout]", "- args: given"]
+    for operation in ("clock", "random"):
+        def go(items):
+            return run("run", "-q", "--bare", "-g", grant_file(items), fsop, stdin=operation, rc=0)
+        first = go(base)
+        equal(first.out, go(base).out)  # nobody's time, nobody's bytes
+        grants = smallest(first, operation)
+        results = [go(base + grants) for _ in range(3)]
+        equal([r.events_of("denial") for r in results], [[], [], []])
+        equal(len({r.out for r in results}), 3)
+    denied = run("run", "-q", "--bare", "-g", grant_file(base[:1]), fsop, "out", "typed", rc=0)
+    equal(denied.out, "")
+    result = run("run", "-q", "--bare", "-g", grant_file(base[:1] + smallest(denied, "args")), fsop, "out", "typed", rc=0)
+    equal((result.out, result.events_of("denial")), ("typedok\n", []))
+
+
+CONFIG = """(component
+  (import "wasi:config/store@0.2.0-rc.1" (instance $store
+    (type $e (variant (case "upstream" string) (case "io" string)))
+    (export "error" (type $error (eq $e)))
+    (export "get" (func (param "key" string) (result (result (option string) (error $error)))))))
+  (core module $m (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 8192)
+    (data (i32.const 1024) "%(text)s"))
+  (core instance $i (instantiate $m))
+  (core func $get (canon lower (func $store "get") (memory $i "memory") (realloc (func $i "realloc"))))
+  (core module $main
+    (import "" "get" (func $get (param i32 i32 i32)))
+    (import "" "memory" (memory 1))
+    (func (export "run") (result i32)
+      (call $get (i32.const 1024) (i32.const %(size)d) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then unreachable))
+      (i32.eqz (i32.load8_u (i32.const 20)))))
+  (core instance $r (instantiate $main (with "" (instance (export "get" (func $get)) (export "memory" (memory $i "memory"))))))
+  (func $run (result (result)) (canon lift (core func $r "run")))
+  (component $c (import "run" (func $f (result (result)))) (export "run" (func $f)))
+  (instance $run (instantiate $c (with "run" (func $run))))
+  (export "wasi:cli/run@0.2.0" (instance $run)))"""
+LOG = """(component
+  (import "wasi:logging/logging@0.1.0-draft" (instance $log
+    (type $l (enum "trace" "debug" "info" "warn" "error" "critical"))
+    (export "level" (type $level (eq $l)))
+    (export "log" (func (param "level" $level) (param "context" string) (param "message" string)))))
+  (core module $m (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+    (data (i32.const 16) "line"))
+  (core instance $i (instantiate $m))
+  (core func $log (canon lower (func $log "log") (memory $i "memory") (realloc (func $i "realloc"))))
+  (core module $main
+    (import "" "log" (func $log (param i32 i32 i32 i32 i32)))
+    (func (export "run") (result i32)
+      (call $log (i32.const %d) (i32.const 16) (i32.const 0) (i32.const 16) (i32.const 4)) (i32.const 0)))
+  (core instance $r (instantiate $main (with "" (instance (export "log" (func $log))))))
+  (func $run (result (result)) (canon lift (core func $r "run")))
+  (component $c (import "run" (func $f (result (result)))) (export "run" (func $f)))
+  (instance $run (instantiate $c (with "run" (func $run))))
+  (export "wasi:cli/run@0.2.0" (instance $run)))"""
+
+
+def test_config_keys():
+    keys = ["key", "a b", "*", "ü", "colon: x", "#", "true", "{x}", '"', "'", "\u202e", "k" * 200, "-", "a.b/c", "\\", "123", "~", ""]
+    for key in keys:
+        raw = key.encode()
+        guest = wat(CONFIG % {"text": "".join(f"\\{b:02x}" for b in raw), "size": len(raw)})
+        denied = run("run", "-q", "--config", "other=x", guest, rc=1)
+        if not key:
+            equal(denied.events_of("denial")[0].get("smallest_grant", ""), "")  # a key without a name is in no grant
+            continue
+        grants = smallest(denied, "config")
+        equal(len(grants), 1)
+        result = run("run", "-q", "--config", "other=x", "-g", grant_file(grants), guest, rc=0)
+        equal(result.events_of("denial"), [])
+
+
+def test_log_levels():
+    for number, level in enumerate(("trace", "debug", "info", "warn", "error", "critical")):
+        guest = wat(LOG % number)
+        denied = run("run", "-q", guest, rc=0)
+        equal((len(denied.events_of("log")), smallest(denied, "log")[0].strip()), (0, f"- log: [{level}]"))
+        others = [n for n in ("trace", "debug", "info", "warn", "error", "critical") if n != level]
+        result = run("run", "-q", "-g", grant_file(smallest(denied, "log")), guest, rc=0)
+        equal((len(result.events_of("log")), result.events_of("denial")), (1, []))
+        result = run("run", "-q", "--log", ",".join(others), guest, rc=0)
+        equal(result.events_of("log"), [])
+        smallest(result, "log")
