@@ -48,7 +48,7 @@ static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_
     int status = run_denial_get(c, &d, e);
     if (status < 0)
         return status;
-    if (p->denied_count == RUN_DENIALS_MAX || d.class >= GRANT_CLASS_COUNT ||
+    if (p->denied_count == RUN_DENIALS_MAX || d.class > GRANT_NETWORK ||
         d.reason >= GRANT_REASON_COUNT) {
         run_denial_done(&d);
         return error_set(e, -EPROTO, "the worker told of a denial that cannot be");

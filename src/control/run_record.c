@@ -205,6 +205,7 @@ static const char *reason_name(uint32_t reason)
         [GRANT_QUOTA_BYTES] = "quota-bytes", [GRANT_QUOTA_FILES] = "quota-files",
         [GRANT_EXPIRED] = "expired",         [GRANT_REVOKED] = "revoked",
         [GRANT_NOT_REGULAR] = "not-regular", [GRANT_CROSSES_MOUNT] = "crosses-mount",
+        [GRANT_NOT_OFFERED] = "not-offered",
     };
     return reason < GRANT_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
 }

@@ -39,7 +39,8 @@
 #include "base/buf.h"
 #include "base/json.h"
 
-enum grant_class { GRANT_FS, GRANT_ENV, GRANT_ARGS, GRANT_STDIO, GRANT_CONFIG, GRANT_CLOCK, GRANT_RANDOM, GRANT_LOG, GRANT_CLASS_COUNT };
+enum grant_class { GRANT_FS, GRANT_ENV, GRANT_ARGS, GRANT_STDIO, GRANT_CONFIG, GRANT_CLOCK, GRANT_RANDOM, GRANT_LOG, GRANT_CLASS_COUNT,
+    GRANT_NETWORK = GRANT_CLASS_COUNT /* no class of the grammar yet: what a guest asked of a network is denied under this name */ };
 const char *grant_class_name(enum grant_class c);
 
 enum fs_verb {
@@ -149,7 +150,8 @@ const struct grant_limits *grant_rules_limits(const struct grant_rules *r); /* d
 enum grant_reason {
     GRANT_ALLOWED, GRANT_NO_GRANT /* no mount, no grant of the class */, GRANT_NO_PATH /* no pattern covers it */,
     GRANT_NO_VERB, GRANT_QUOTA_BYTES, GRANT_QUOTA_FILES, GRANT_EXPIRED, GRANT_REVOKED, GRANT_NOT_REGULAR /* device, FIFO, socket */,
-    GRANT_CROSSES_MOUNT /* a host mount point inside the granted folder */, GRANT_REASON_COUNT
+    GRANT_CROSSES_MOUNT /* a host mount point inside the granted folder */,
+    GRANT_NOT_OFFERED /* no grant of this version allows it */, GRANT_REASON_COUNT
 };
 const char *grant_reason_text(enum grant_reason r); /* "no pattern of the grant covers this path" */
 

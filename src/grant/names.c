@@ -35,6 +35,8 @@ const char *const log_level_names[LOG_LEVEL_COUNT] = { "trace", "debug", "info",
 
 const char *grant_class_name(enum grant_class c)
 {
+    if (c == GRANT_NETWORK)
+        return "network";
     return (unsigned)c < GRANT_CLASS_COUNT ? class_names[c] : "unknown";
 }
 
@@ -51,6 +53,7 @@ const char *grant_reason_text(enum grant_reason r)
         [GRANT_REVOKED] = "the grants were revoked",
         [GRANT_NOT_REGULAR] = "neither a regular file nor a folder",
         [GRANT_CROSSES_MOUNT] = "another file system is mounted inside the granted folder",
+        [GRANT_NOT_OFFERED] = "this version of Ambit has no network to grant",
     };
     return (unsigned)r < GRANT_REASON_COUNT ? texts[r] : "unknown";
 }

@@ -112,7 +112,8 @@ int host_enter(void *host, ambit_call call)
     }
     g->done.hostcalls++;
     check_expiry(g);
-    return 0;
+    host_network_asked(g, call);
+    return g->ended ? -ECANCELED : 0;
 }
 
 enum ambit_slice host_slice(void *host)

@@ -85,6 +85,7 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
     g->report = config->report;
     g->gate = GRANT_ALLOWED;
     g->expires_ns = UINT64_MAX;
+    host_network_prepare(g);
     g->wall_timer.fire = wall_is_up;
     g->expiry_timer.fire = grants_expire;
     g->limits = *grant_rules_limits(config->rules);

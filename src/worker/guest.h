@@ -77,6 +77,8 @@ struct guest_log {
     uint64_t window_ns, window_lines, dropped;
 };
 
+#define GUEST_NETWORK_CALLS 3 /* host calls that ask for a network: host/network.c */
+
 struct guest {
     struct loop *loop;
     struct ambit_task *task;
@@ -94,6 +96,7 @@ struct guest {
     struct guest_clock clock;
     struct guest_random random;
     struct guest_log log;
+    ambit_call network_calls[GUEST_NETWORK_CALLS];
     struct ambit_pair *environment, *config;
     size_t environment_count, config_count;
     struct ambit_bytes *arguments;

@@ -349,3 +349,15 @@ def test_the_scripts_own_grant_hides_nothing():
     write("tools/data.txt", "beside it")
     result = run("run", "-q", "--read", ".", "tools/script.py")
     equal(result.out, "['data.txt', 'script.py'] beside it\n", repr(result))
+
+
+def test_asking_for_a_network_is_in_the_receipt():
+    result = python("""
+        import socket
+        try: socket.create_connection(("127.0.0.1", 80))
+        except OSError: print("refused")
+    """)
+    equal(result.out, "refused\n")
+    denials = [e for e in result.events_of("denial") if e["class"] == "network"]
+    assert denials, result
+    equal({(e["reason"], e["smallest_grant"]) for e in denials}, {("not-offered", "")})

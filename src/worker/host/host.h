@@ -119,3 +119,7 @@ void host_log_init(struct guest *g);
 void host_log(void *host, uint32_t level, struct ambit_bytes context, struct ambit_bytes message);
 /* Says in the log how many lines were left out, when some were. */
 void host_log_finish(struct guest *g);
+
+/* Finds the calls that ask for a network; then, at each host call: record it if it is one of them. */
+void host_network_prepare(struct guest *g);
+void host_network_asked(struct guest *g, ambit_call call);
