@@ -3,12 +3,14 @@
 #
 #   make            build/ambit                          make test [T=name]     all tests, or those whose name holds T
 #   make run        the demonstration                    make install [PREFIX=/usr/local] [DESTDIR=]
-#   make dist       dist/ambit-VERSION-linux-x86_64.tar.xz, which runs where it is unpacked
+#   make dist       dist/ambit-VERSION-linux-x86_64.tar.gz, which runs where it is unpacked
 #   make interop    guests and upstream programs beside their native twins and the wasmtime CLI (needs a network the first time)
-#   make format     clang-format                         make clean             removes build folders, keeps the cache
+#   make fuzz       each target FUZZ_SECONDS (1800) long  make soak              a granted script SOAK_RUNS (1000) times: nothing may be left
+#   make lint       cppcheck, clang-tidy, -fanalyzer     make format[-check]    clang-format
+#   make clean      removes build folders, keeps the cache
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all run test interop install dist format clean bootstrap help
+.PHONY: all run test fuzz soak lint interop install dist format format-check clean bootstrap help
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -29,6 +31,18 @@ test:
 	@$(MAKE) all
 	@tests/run $(if $(T),--only '$(T)')
 
+fuzz:
+	@scripts/bootstrap --tests
+	@scripts/fuzz
+
+soak:
+	@scripts/bootstrap --tests
+	@$(MAKE) all
+	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} tests/run --only system/counted
+
+lint: all
+	@scripts/lint
+
 interop:
 	@scripts/bootstrap --tests
 	@$(MAKE) all
@@ -44,8 +58,11 @@ dist: all
 format:
 	@scripts/format clang-format
 
+format-check:
+	@scripts/format clang-format --check
+
 clean:
-	@rm -rf build build-test dist
+	@rm -rf build build-test build-asan build-fuzz dist
 
 help:
 	@sed -n 's/^#   //p' Makefile
