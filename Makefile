@@ -15,6 +15,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr/local
 DESTDIR ?=
 T ?=
+BENCH ?=
 
 all: bootstrap
 	@ninja -C build --quiet
@@ -48,6 +49,10 @@ interop:
 	@$(MAKE) all
 	@scripts/peers
 	@tests/interop/run $(if $(T),--only '$(T)')
+
+bench: all
+	@bench/prepare
+	@bench/run $(BENCH)
 
 install: all
 	@scripts/install '$(PREFIX)' '$(DESTDIR)'
