@@ -19,6 +19,8 @@ mod describe;
 mod exit;
 #[path = "compile_kind.rs"]
 mod kind;
+#[path = "compile_memory.rs"]
+mod memory;
 
 use std::borrow::Cow;
 use std::ffi::{c_char, c_void};
@@ -273,6 +275,7 @@ const SOURCES: u64 = {
     hash = fnv1a(hash, include_bytes!("compile_describe.rs"));
     hash = fnv1a(hash, include_bytes!("compile_exit.rs"));
     hash = fnv1a(hash, include_bytes!("compile_kind.rs"));
+    hash = fnv1a(hash, include_bytes!("compile_memory.rs"));
     fnv1a(hash, include_bytes!("config.rs"))
 };
 

@@ -151,6 +151,8 @@ pub fn adapt(module: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
     let adapter = if shape.start { provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER } else { provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER };
     let kept = super::exit::keep_codes(module, WASI_01);
     let module = kept.as_deref().unwrap_or(module);
+    let apart = if needs_adapter && shape.start { super::memory::keep_apart(module, adapter, WASI_01) } else { None };
+    let (module, adapter) = apart.as_ref().map_or((module, adapter), |(m, a)| (m.as_slice(), a.as_slice()));
     let encode = || {
         let mut encoder = ComponentEncoder::default().validate(false).module(module)?;
         if needs_adapter {

@@ -67,6 +67,10 @@ def test_wat_instructions():
     same("wat:instructions")
 
 
+def test_wat_memory_that_is_its_own():
+    same("wat:ownership")
+
+
 def test_wat_component():
     same("wat:component")
 
