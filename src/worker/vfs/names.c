@@ -193,32 +193,6 @@ static int pair_decide(struct pair *p, uint32_t verbs, bool follow)
     return first != 0 && first != VFS_FIXED ? first : second != VFS_FIXED ? second : 0;
 }
 
-/*
- * The same for a rename. What is moved decides what is asked for, and so what a denial of either name
- * says is missing; the guest is told nothing of it. 0, the guest's error, or VFS_SYMLINK.
- */
-static int rename_decide(struct pair *p)
-{
-    const char *operation = p->from.operation;
-    struct vfs_stat st;
-    int first, second, r;
-
-    p->from.of_folder = VFS_RENAME_FOLDER;
-    first = walk_decide(&p->from, FS_RENAME, false, WALK_FIXED_OUTSIDE);
-    if (first == 0 && !p->from.fixed) {
-        r = walk_backing(&p->from)->ops->stat(walk_backing(&p->from), walk_rest(&p->from), false,
-                                              &st, &p->from.v->link);
-        if (r < 0 || r == VFS_SYMLINK)
-            return r;
-        if (r == 0 && st.type == VFS_TYPE_DIRECTORY)
-            p->from.operation = VFS_RENAME_FOLDER;
-    }
-    p->to.operation = p->from.operation;
-    p->from.operation = operation;
-    second = walk_decide(&p->to, FS_RENAME, false, WALK_FIXED_OUTSIDE);
-    return first != 0 && first != VFS_FIXED ? first : second != VFS_FIXED ? second : 0;
-}
-
 static bool pair_crosses(const struct pair *p)
 {
     return !p->from.in_mount || !p->to.in_mount || p->from.mount != p->to.mount;
@@ -268,6 +242,48 @@ static int subtree_check(struct walk *w)
         return 0;
     vfs_denied(w->v, VFS_RENAME_FOLDER, w->path, FS_RENAME, d);
     return VFS_ACCESS;
+}
+
+/*
+ * Both names of a rename. What is moved decides what is asked for, and so what a denial of either name
+ * says is missing; the guest is told nothing of it. 0, the guest's error, or VFS_SYMLINK.
+ */
+static int rename_decide(struct pair *p)
+{
+    const char *operation = p->from.operation;
+    struct vfs_symlink *link = &p->from.v->link;
+    struct vfs_stat st;
+    int first, second, r;
+    bool folder;
+
+    p->from.of_folder = VFS_RENAME_FOLDER;
+    first = walk_decide(&p->from, FS_RENAME, false, WALK_FIXED_OUTSIDE);
+    if (first == 0 && !p->from.fixed) {
+        r = walk_backing(&p->from)->ops->stat(walk_backing(&p->from), walk_rest(&p->from), false,
+                                              &st, link);
+        if (r < 0 || r == VFS_SYMLINK)
+            return r;
+        if (r == 0 && st.type == VFS_TYPE_DIRECTORY)
+            p->from.operation = p->from.of_folder;
+    }
+    folder = p->from.operation == p->from.of_folder;
+    p->to.operation = p->from.operation;
+    p->from.operation = operation;
+    second = walk_decide(&p->to, FS_RENAME, false, WALK_FIXED_OUTSIDE);
+    if (folder && !pair_crosses(p) && !p->from.fixed && !p->to.fixed) {
+        if (second == 0) {
+            r = walk_backing(&p->to)->ops->stat(walk_backing(&p->to), walk_rest(&p->to), false, &st,
+                                                link);
+            if (r == VFS_SYMLINK)
+                link->which = 1;
+            if (r < 0 || r == VFS_SYMLINK)
+                return r;
+            second = subtree_check(&p->to);
+        }
+        if (first == 0)
+            first = subtree_check(&p->from);
+    }
+    return first != 0 && first != VFS_FIXED ? first : second != VFS_FIXED ? second : 0;
 }
 
 static int rename_do(struct pair *p)
