@@ -121,6 +121,7 @@ def memory_case(name, limit, peak_above=0):
 def test_memory_is_summed_and_ends_at_the_page():
     memory_case("grow-slowly", "32MiB", (32 << 20) - 65535)         # within one page
     memory_case("instances", "64MiB", 48 << 20)                     # within one instance's memory, of four
+    memory_case("memories", "64MiB", 48 << 20)                      # the same in one module
     memory_case("tables", "4MiB", 2 << 20)                          # tables count as well
 
 
