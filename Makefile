@@ -7,10 +7,11 @@
 #   make interop    guests and upstream programs beside their native twins and the wasmtime CLI (needs a network the first time)
 #   make fuzz       each target FUZZ_SECONDS (1800) long  make soak              a granted script SOAK_RUNS (1000) times: nothing may be left
 #   make lint       cppcheck, clang-tidy, -fanalyzer     make format[-check]    clang-format
+#   make bench      the promises of docs/performance.md beside their peers (builds those the first time); BENCH='--only cold'
 #   make clean      removes build folders, keeps the cache
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all run test fuzz soak lint interop install dist format format-check clean bootstrap help
+.PHONY: all run test fuzz soak lint interop bench install dist format format-check clean bootstrap help
 
 PREFIX ?= /usr/local
 DESTDIR ?=
