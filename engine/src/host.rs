@@ -23,6 +23,9 @@ pub struct Host {
     limits: Limits,
 }
 
+/// What one memory can ever hold.
+const ADDRESS_SPACE: u64 = 1 << 32;
+
 pub struct Limits {
     pub memory_bytes: u64,
     /// What the pool gives to one memory and one table: a smaller `maximum` is the guest's own.
@@ -78,6 +81,9 @@ impl Host {
 /// Sums all linear memories and tables of all instances in the Store.
 impl ResourceLimiter for Host {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if desired as u64 > ADDRESS_SPACE {
+            return Ok(false); // no limit of ours: programs ask for more than 32 bits can name to see that it fails
+        }
         let pool = self.limits.pool_memory;
         self.grow(current as u64, desired as u64, maximum.map(|m| m as u64), pool, 1)
     }

@@ -70,6 +70,9 @@ QUICK = [
     Case("python program, too deep", "python:program", ["crash", "deep"], code=1, stderr=only_the_kind),
 ]
 
+# Markdown executes a second copy of html.parser; the library of Ambit's Python is in its memory, its files are not there.
+NO_SOURCES = "a module of the standard library cannot be executed a second time"
+
 JSON = """{"items": [{"name": "pear", "price": 0.99, "tags": ["a", "b"]}, {"name": "Äpfel", "price": 2.5, "tags": []},
  {"name": "saw", "price": 19.5, "tags": ["c"], "big": 12345678901234567890123}], "meta": {"when": "2026-01-31T12:00:00Z", "n": null}}
 """
@@ -224,8 +227,10 @@ UPSTREAM = [
     Case("pygmentize to a terminal's colours", "upstream:pygments", ["-f", "terminal256", "-l", "c", "in.c"],
          files={"in.c": HERE / "c" / "digests.c"}, code=0),
     Case("pygmentize unknown lexer", "upstream:pygments", ["-l", "nosuch", "in.py"], files={"in.py": PYTHON}, code=1, stderr=plain),
-    Case("markdown", "upstream:markdown", ["-x", "tables", "-x", "footnotes", "-x", "toc", "in.md"], files={"in.md": MARKDOWN}, code=0, stderr=plain),
-    Case("markdown of a large file", "upstream:markdown", ["-f", "out.html", "README.md"], files={"README.md": (MARKDOWN + "\n\n") * 100}, code=0),
+    Case("markdown", "upstream:markdown", ["-x", "tables", "-x", "footnotes", "-x", "toc", "in.md"], files={"in.md": MARKDOWN}, code=0, stderr=plain,
+         known=NO_SOURCES),
+    Case("markdown of a large file", "upstream:markdown", ["-f", "out.html", "README.md"], files={"README.md": (MARKDOWN + "\n\n") * 100}, code=0,
+         known=NO_SOURCES),
     Case("docutils to HTML", "upstream:docutils", ["--writer=html5", "--no-datestamp", "--no-generator", "--embed-stylesheet", "in.rst", "out.html"],
          files={"in.rst": REST}, code=0, stderr=plain),
     Case("docutils to LaTeX", "upstream:docutils", ["--writer=latex", "--no-datestamp", "--no-generator", "in.rst"], files={"in.rst": REST}, code=0),

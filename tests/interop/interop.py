@@ -234,6 +234,7 @@ class Case:
     output: bytes | None = None                               # what standard output must be, for cases without an oracle
     code: int | None = None                                   # the exit code it must have (an oracle that fails alike proves nothing)
     flags: list = dataclasses.field(default_factory=list)     # further flags of ambit run
+    known: str | None = None                                  # why it differs today; the run fails when it no longer does
 
 
 @dataclasses.dataclass
