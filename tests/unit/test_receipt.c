@@ -193,4 +193,39 @@ TEST(receipts_are_found_by_last_id_or_start)
     remove_folder(path, fd);
 }
 
+/* A whole life: opened, written, listed, found. Gives up at the first failure, as a run does. */
+static int live_once(int fd)
+{
+    char id[ID_TEXT_SIZE], found[ID_TEXT_SIZE], name[ID_TEXT_SIZE + 8];
+    char(*ids)[ID_TEXT_SIZE] = NULL;
+    size_t count = 0;
+    struct receipt *r = NULL;
+    CHECK_EQ(id_new(id), 0);
+    (void)snprintf(name, sizeof(name), "%s.jsonl", id);
+    int status = receipt_open(fd, id, NULL, &r, NULL);
+    if (status == 0)
+        status = receipt_put(r, "first", json_pack("{s:s, s:i}", "name", "a\nb", "count", 3), NULL);
+    if (status == 0)
+        status = receipt_put_closing(r, "last", json_object(), NULL);
+    receipt_free(r);
+    if (status == 0)
+        status = receipts_list(fd, &ids, &count, NULL);
+    mem_free(ids);
+    if (status == 0)
+        status = receipts_find(fd, "last", found, NULL);
+    if (status == 0)
+        status = receipts_trim(fd, 0, NULL, NULL);
+    if (unlinkat(fd, name, 0) < 0)
+        CHECK_EQ(errno, ENOENT);
+    return status;
+}
+
+TEST(failing_allocations)
+{
+    char path[64];
+    int fd = folder(path);
+    TORTURE(live_once(fd));
+    remove_folder(path, fd);
+}
+
 TEST_MAIN()

@@ -173,4 +173,30 @@ TEST(script_whose_place_is_taken_moves_to_a_private_folder)
     take_away(&p, "s.py");
 }
 
+static int open_once(const struct place *p)
+{
+    CLEANUP(target_done) struct target t = { .fd = -1, .scratch_fd = -1 };
+    CLEANUP(grant_done) struct grant g = { 0 };
+    CLEANUP(mem_freep) char *root = mem_printf("%s/tmp", p->folder);
+    struct target_spec spec = { .file = "s.py",
+                                .work_host = p->folder,
+                                .python_component = "/dev/null",
+                                .scratch_root = root,
+                                .grants = p->grants };
+    if (root == NULL)
+        return -ENOMEM;
+    int r = target_open(&spec, &t, NULL);
+    return r != 0 ? r : target_script_grant(&t, &g, NULL);
+}
+
+TEST(failing_allocations)
+{
+    CLEANUP(place_done) struct place p = { 0 };
+    place_init(&p);
+    put(&p, "s.py", "pass", 4);
+    CHECK(chdir(p.folder) == 0);
+    TORTURE(open_once(&p));
+    take_away(&p, "s.py");
+}
+
 TEST_MAIN()
