@@ -22,10 +22,15 @@ _Static_assert(ARRAY_SIZE(asking) == GUEST_NETWORK_CALLS, "one place per questio
 
 void host_network_prepare(struct guest *g)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(asking); i++) {
+    static const char sockets[] = "wasi:sockets/"; /* one look at each name: this is on the way of every start */
+    for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
         g->network_calls[i] = UINT32_MAX;
-        for (ambit_call call = 0; call < ambit_call_count(); call++)
-            if (!strcmp(ambit_call_name(call), asking[i].call))
+    for (ambit_call call = 0, count = ambit_call_count(); call < count; call++) {
+        const char *name = ambit_call_name(call);
+        if (strncmp(name, sockets, sizeof(sockets) - 1))
+            continue;
+        for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+            if (!strcmp(name, asking[i].call))
                 g->network_calls[i] = call;
     }
 }
