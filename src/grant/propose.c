@@ -40,6 +40,18 @@ static bool mounts_itself(const char *guest, const char *name, uint32_t verbs)
            ((verbs & FS_LIST) != 0 || name == guest + 1);
 }
 
+/* Folders of the kernel, which no grant can give (control/mounts.c asks the file system itself). */
+static bool kernel_folder(const char *host)
+{
+    static const char *const names[] = { "/proc", "/sys", "/dev" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        size_t size = strlen(names[i]);
+        if (strncmp(host, names[i], size) == 0 && (host[size] == '/' || host[size] == '\0'))
+            return true;
+    }
+    return false;
+}
+
 static int fs_outside(const struct grant_rules *r, const char *guest, struct grant *g,
                       struct buf *pattern, struct error *e)
 {
@@ -57,6 +69,8 @@ static int fs_outside(const struct grant_rules *r, const char *guest, struct gra
     g->fs.host = host_of_guest(r, g->fs.guest);
     if (g->fs.host == NULL)
         return grant_no_memory(e);
+    if (kernel_folder(g->fs.host))
+        return error_set(e, -EINVAL, "no grant gives what belongs to the kernel");
     glob_quote(pattern, name, strlen(name));
     return 0;
 }

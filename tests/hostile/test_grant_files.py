@@ -4,9 +4,10 @@
 import os
 import pathlib
 import re
+import stat
 
 import ambit
-from ambit import BAD_GRANT, TOP, TRAP, cc_guest, contains, environment, equal, execute, lacks, run, run_on_terminal, wat, write
+from ambit import BAD_GRANT, TOP, TRAP, cc_guest, contains, environment, equal, execute, lacks, run, run_on_terminal, script, wat, write
 
 FSOP = TOP / "tests" / "hostile" / "guests" / "fsop.c"
 NOTHING = '(module (memory (export "memory") 1) (func (export "_start")))'
@@ -170,6 +171,24 @@ def test_mounts_of_the_kernels_folders():
     # Control: a folder of files of that name.
     os.mkdir("proc")
     run("run", "--read", "proc:/proc", wat(NOTHING), rc=0)
+
+
+def test_mount_of_a_folder_with_devices():
+    """devtmpfs calls itself tmpfs; it is known by what it holds."""
+    os.mkdir("devices")
+    run("run", "--read", "devices:/d", wat(NOTHING), rc=0)  # the control: the same folder without the node
+    try:
+        os.mknod("devices/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        return  # nobody but root makes devices
+    result = run("run", "--read", "devices:/d", wat(NOTHING))
+    equal(result.rc, BAD_GRANT, repr(result))
+
+
+def test_no_grant_is_proposed_for_the_kernels_folders():
+    result = run("run", script("open('/proc/self/environ')", "peek.py"))
+    denial, = [d for d in result.events_of("denial") if d["resource"].startswith("/proc")]
+    equal((denial["reason"], denial["smallest_grant"]), ("no-grant", ""))
 
 
 # ---- control characters ------------------------------------------------------------------------------------------------------
