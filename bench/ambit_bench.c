@@ -66,8 +66,7 @@ static size_t number(const char *text)
     return (size_t)n;
 }
 
-/* ---- figures
- * ------------------------------------------------------------------------------------- */
+/* ---- figures ---- */
 
 static int by_size(const void *a, const void *b)
 {
@@ -94,8 +93,7 @@ static void print_samples(const char *name, uint64_t *s, size_t count)
            (unsigned long long)s[count * 99 / 100], (unsigned long long)s[count - 1]);
 }
 
-/* ---- the engine
- * ---------------------------------------------------------------------------------- */
+/* ---- the engine ---- */
 
 static void make_engine(struct bench *b, const struct ambit_engine_config *config)
 {
@@ -152,8 +150,7 @@ static void compile(const char *from, const char *to)
     mem_free(bytes);
 }
 
-/* ---- the engine alone
- * ---------------------------------------------------------------------------- */
+/* ---- the engine alone ---- */
 
 static enum ambit_slice go_on(void *host)
 {
@@ -201,8 +198,7 @@ static void instantiate(struct bench *b, size_t count)
     print_samples("wall_ns", ns, count);
 }
 
-/* ---- guests
- * -------------------------------------------------------------------------------------- */
+/* ---- guests ---- */
 
 static int hear_denial(void *context, const struct run_denial *d)
 {
@@ -314,8 +310,7 @@ static void calls(struct bench *b, size_t count)
     print_samples("cpu_ps", cpu, ROUNDS);
 }
 
-/* ---- parked
- * -------------------------------------------------------------------------------------- */
+/* ---- parked ---- */
 
 struct footprint {
     size_t resident_kib, mappings;
@@ -386,8 +381,7 @@ static void parked(struct bench *b, const char *code, size_t count)
     print_samples("last_tenth_ns", last, tenth);
 }
 
-/* ---- decisions
- * ----------------------------------------------------------------------------------- */
+/* ---- decisions ---- */
 
 static struct grant_rules *rules_of(size_t count)
 {

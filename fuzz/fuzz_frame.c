@@ -74,8 +74,8 @@ static int handle(void *context, struct cursor *c, const int *fds, size_t fd_cou
     return 0;
 }
 
-/* Every frame through a gate with a narrow table: it answers, and never more than the table says.
- */
+/* Every frame through a gate with a narrow table: it answers,
+ * and never more than the table says. */
 static void dispatch(const uint8_t *data, size_t size)
 {
     static const struct frame_rule rules[] = {

@@ -56,8 +56,7 @@ static int fault(struct builder *b, int code, const char *what)
     return error_set(b->error, code, "%s:%u:%u: %s", b->name, b->line, b->column, what);
 }
 
-/* ---- places
- * -------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
 static size_t place_slot(const struct document *d, const void *node, const void *key)
 {
@@ -124,8 +123,7 @@ void document_place_of_key(const struct document *d, const json_t *object, const
         place_get(d, object, json_object_iter_key(member), ret_line, ret_column);
 }
 
-/* ---- building
- * ------------------------------------------------------------------------------------ */
+/* ---- building ---- */
 
 /* Counts and places a new value; takes it when it returns a fault. */
 static int node_made(struct builder *b, json_t *value, unsigned line, unsigned column)
@@ -186,8 +184,7 @@ static void place_of_byte(struct builder *b, const char *text, size_t offset)
     }
 }
 
-/* ---- YAML
- * ---------------------------------------------------------------------------------------- */
+/* ---- YAML ---- */
 
 struct yaml_reader {
     struct builder *builder;
@@ -452,8 +449,7 @@ static int yaml_read(struct builder *b, const char *text, size_t size)
     return result;
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 struct json_reader {
     struct builder *builder;
@@ -726,8 +722,7 @@ static int json_read(struct builder *b, const char *text, size_t size)
     return r.at == r.end ? 0 : json_fault(&r, "something follows the value");
 }
 
-/* ---- both
- * ---------------------------------------------------------------------------------------- */
+/* ---- both ---- */
 
 static int check_characters(struct builder *b, const char *text, size_t size)
 {

@@ -3,10 +3,11 @@
  * Errors: a code and a text, owned by the caller, filled in where the failure happens and prefixed
  * on the way out.
  *
- * The regime, everywhere in Ambit:   0 ok;   < 0 a fault, forwarded unchanged (a negative errno);
- * > 0 an outcome that the callee documents and its caller handles on the spot. A denial is an
- * outcome. Library code never logs; it fills a struct error, and the room that speaks to somebody
- * prints it.
+ * The regime, everywhere in Ambit:
+ *     0  ok
+ *   < 0  a fault, forwarded unchanged (a negative errno)
+ *   > 0  an outcome that the callee documents and its caller handles on the spot; a denial is one
+ * Library code never logs; it fills a struct error, and the room that speaks to somebody prints it.
  *
  * The text may hold bytes that came from hostile input. It is escaped where it is printed
  * (base/text.h), never here.

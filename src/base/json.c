@@ -24,8 +24,7 @@ struct writer {
 
 static int write_value(struct writer *w, const json_t *value);
 
-/* ---- numbers
- * ------------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 /* The digits of the shortest decimal that reads back as `value` (> 0), and where its point stands:
  * value = 0.DIGITS × 10^point. */
@@ -92,8 +91,7 @@ static int write_real(struct writer *w, double value)
     return 0;
 }
 
-/* ---- strings
- * ------------------------------------------------------------------------------------- */
+/* ---- strings ---- */
 
 static void put_u16(struct buf *out, uint32_t unit)
 {
@@ -138,8 +136,7 @@ static int write_string(struct writer *w, const char *text, size_t size)
     return 0;
 }
 
-/* ---- collections
- * --------------------------------------------------------------------------------- */
+/* ---- collections ---- */
 
 struct member {
     const char *key;
@@ -276,8 +273,7 @@ json_t *json_string_lossy(const void *bytes, size_t size)
     return buf_status(&text) < 0 ? NULL : json_stringn_nocheck(buf_cstr(&text), text.size);
 }
 
-/* ---- YAML
- * ---------------------------------------------------------------------------------------- */
+/* ---- YAML ---- */
 
 /* Plain only where every YAML reader, old or new, block or flow, sees a string. */
 static bool yaml_is_plain(const char *text)

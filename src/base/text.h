@@ -10,8 +10,8 @@
 
 #include "base/buf.h"
 
-/* Appends `bytes` made safe to print on one line: newline and tab become \n and \t, a backslash \\.
- */
+/* Appends `bytes` made safe to print on one line: newline and tab become \n and \t,
+ * a backslash \\. */
 void text_escape(struct buf *out, const void *bytes, size_t size);
 /* As text_escape for a whole stream of lines: \n and \t pass, a backslash too, and so do SGR colour
  * sequences (ESC [ digits and ; m, without "conceal") when `keep_colour`. `state` carries a split
@@ -32,8 +32,8 @@ size_t text_decode(const uint8_t *bytes, size_t size, uint32_t *ret_code_point);
 /* False for controls, bidi and zero-width characters, tags, noncharacters: what must be escaped. */
 bool text_code_point_visible(uint32_t code_point);
 
-/* "64MiB", "1000", "4KiB", "2GiB" (powers of 1024 only; kB and MB are refused with a hint) → bytes.
- */
+/* "64MiB", "1000", "4KiB", "2GiB" (powers of 1024 only; kB and MB are refused with
+ * a hint) → bytes. */
 int text_parse_size(const char *text, uint64_t *ret_bytes, struct error *e) MUST_CHECK;
 /* "250ms", "2s", "5m", "1h", "7d", also "us" and "ns" → nanoseconds; a bare number is refused. */
 int text_parse_duration(const char *text, uint64_t *ret_ns, struct error *e) MUST_CHECK;

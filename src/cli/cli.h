@@ -53,21 +53,23 @@ enum cli_item {
 int cli_next(struct cli *c, int argc, char **argv, struct error *e) MUST_CHECK;
 bool cli_is(const struct cli *c, const char *flag_name);
 
-/* Prints an error in three lines on stderr and returns `code`, so that verbs say `return
- * cli_fail(…)`: ambit: WHAT              (the format: what could not be done) why: e->what (with
- * line and column when known) try: e->hint           (when there is one) With --json also
- * {"error":{"what","why","hint","exit"}} on stdout (one line on stderr with json_to_stderr).
- * Everything is escaped here. `e` may be NULL. */
+/* Prints an error in three lines on stderr and returns `code`, so that verbs say
+ * `return cli_fail(…)`:
+ *     ambit: WHAT      (the format: what could not be done)
+ *       why: e->what   (with line and column when known)
+ *       try: e->hint   (when there is one)
+ * With --json also {"error":{"what","why","hint","exit"}} on stdout (one line on stderr with
+ * json_to_stderr). Everything is escaped here. `e` may be NULL. */
 int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, const char *format,
              ...) PRINTF_LIKE(4, 5);
 /* A usage error: as cli_fail(CLI_USAGE) with "ambit help VERB" as the hint when `e` has none. */
 int cli_usage(const struct cli *c, struct error *e);
 
-/* Whole outputs. A closed pipe is no error. */
-int cli_put(struct buf *text); /* to stdout, as it is; `text` must be escaped already; CLI_OK or
-                                  CLI_INTERNAL */
-int cli_put_json(
-    const json_t *value); /* indented, sorted by insertion, newline; NULL = no memory */
+/* Whole outputs: CLI_OK or CLI_INTERNAL. A closed pipe is no error. */
+/* To stdout, as it is: `text` must be escaped already. */
+int cli_put(struct buf *text);
+/* Indented, in order of insertion, with a newline; NULL = no memory. */
+int cli_put_json(const json_t *value);
 /* Appends an untrusted C string, escaped for one line. NULL = "". */
 void cli_escaped(struct buf *out, const char *text);
 /* True when this descriptor is a terminal and NO_COLOR is not set (nor TERM=dumb). */

@@ -50,9 +50,7 @@ static void add(struct doctor *d, struct doctor_row row)
     d->rows[d->count++] = row;
 }
 
-/* ---- the jail
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the jail ---- */
 
 static const struct {
     enum jail_layer layer;
@@ -95,9 +93,7 @@ static void look_at_jail(struct doctor *d)
     }
 }
 
-/* ---- machine
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- machine ---- */
 
 static uint64_t read_number(const char *path)
 {
@@ -136,9 +132,7 @@ static void look_at_machine(struct doctor *d)
                                 NULL, "sysctl -w vm.max_map_count=1048576 for more" });
 }
 
-/* ---- Ambit
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Ambit ---- */
 
 static void look_at_python(struct doctor *d)
 {
@@ -222,9 +216,7 @@ static void look_at_ambit(struct doctor *d)
 #endif
 }
 
-/* ---- printing
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- printing ---- */
 
 static int print_text(const struct doctor *d)
 {

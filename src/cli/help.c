@@ -132,8 +132,7 @@ void help_put_verb(struct buf *out, const struct help_verb *v)
         put_pairs(out, "exit codes (else the guest's own)", help_exit_codes, 8);
 }
 
-/* ---- roff --------------------------------------------------------------------------------------
- */
+/* ---- roff ---- */
 
 /* A text line: backslashes and dashes quoted, and no line that starts as a request. */
 static void put_roff(struct buf *out, const char *text)
@@ -224,8 +223,7 @@ void help_put_man(struct buf *out, const struct help_verb *v)
     put_roff_pairs(out, "FILES", help_files);
 }
 
-/* ---- completion
- * ---------------------------------------------------------------------------------- */
+/* ---- completion ---- */
 
 /* The words of `text` that are not directives (@file), separated by spaces. */
 static void put_words(struct buf *out, const char *text)
@@ -407,8 +405,7 @@ bool help_put_completion(struct buf *out, const char *shell)
     return true;
 }
 
-/* ---- ambit help
- * ------------------------------------------------------------------------------------ */
+/* ---- ambit help ---- */
 
 int cli_help(int argc, char **argv)
 {

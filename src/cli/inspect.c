@@ -42,9 +42,7 @@ static void inspection_done(struct inspection *i)
     json_decref(i->description);
 }
 
-/* ---- looking
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 static bool is_python(const char *name, const uint8_t *head, size_t size)
 {
@@ -128,9 +126,7 @@ static int look(struct inspection *i, struct error *e)
     return digest_fd(i->fd, &i->digest, e);
 }
 
-/* ---- telling, as text
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- telling, as text ---- */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -314,9 +310,7 @@ static int tell_wit(const struct inspection *i)
     return cli_put(&out);
 }
 
-/* ---- telling, as JSON
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- telling, as JSON ---- */
 
 static void add_needs(json_t *description)
 {
@@ -358,9 +352,7 @@ static int tell_json(const struct inspection *i)
     return cli_put_json(value);
 }
 
-/* ---- the verb
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the verb ---- */
 
 static int read_flags(struct inspection *i, int argc, char **argv, struct error *e)
 {

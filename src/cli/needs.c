@@ -68,9 +68,7 @@ struct need need_of(const char *interface)
                           "not there yet: rpc grants, another component that provides it" };
 }
 
-/* ---- all imports together
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- all imports together ---- */
 
 static const struct {
     const char *function;
@@ -171,9 +169,7 @@ struct needs needs_of_python(void)
     return n;
 }
 
-/* ---- the skeleton
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the skeleton ---- */
 
 static void put_verbs(struct buf *out, uint32_t verbs)
 {
@@ -253,9 +249,7 @@ void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n
                       "inspect names them): it will not start.\n");
 }
 
-/* ---- WIT
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- WIT ---- */
 
 void needs_put_functions(struct buf *out, const char *wit, const char *indent)
 {

@@ -36,8 +36,7 @@ static void run_command_done(struct run_command *c)
     mem_free(c->work_host);
 }
 
-/* ---- flags → grants
- * ------------------------------------------------------------------------------------------ */
+/* ---- flags → grants ---- */
 
 static int no_memory(struct error *e)
 {
@@ -180,8 +179,7 @@ static int flag_file(struct run_command *c, struct error *e)
     return r;
 }
 
-/* ---- flags → limits
- * ------------------------------------------------------------------------------------------- */
+/* ---- flags → limits ---- */
 
 static int limit_number(struct run_command *c, uint64_t *limit, struct error *e)
 {
@@ -372,9 +370,7 @@ static int read_command_line(struct run_command *c, int argc, char **argv)
     return CLI_OK;
 }
 
-/* ---- telling
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- telling ---- */
 
 static int to_stderr(struct buf *text)
 {
@@ -510,8 +506,8 @@ static int learn(struct run_command *c, const struct run_report *p, int code)
 }
 
 #ifdef AMBIT_TEST_HOOKS
-/* Test builds only: the defences that a negative control leaves open, by name, separated by commas.
- */
+/* Test builds only: the defences that a negative control leaves open, by name,
+ * separated by commas. */
 static int test_skip(uint32_t *ret, struct error *e)
 {
     static const struct {

@@ -50,9 +50,7 @@ static uint64_t number_of(const json_t *line, const char *key)
     return n < 0 ? 0 : (uint64_t)n;
 }
 
-/* ---- show
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- show ---- */
 
 static void put_field(struct buf *out, const char *name, const char *value)
 {
@@ -236,8 +234,7 @@ static int show(const struct cli *c, int runs_fd, const char *name)
     struct error e = ERROR_INIT;
     char id[ID_TEXT_SIZE];
     CLEANUP(buf_done)
-    struct buf text = BUF_INIT(RECEIPT_READ_MAX),
-               out = BUF_INIT(4 * RECEIPT_READ_MAX);
+    struct buf text = BUF_INIT(RECEIPT_READ_MAX), out = BUF_INIT(4 * RECEIPT_READ_MAX);
 
     int r = receipts_find(runs_fd, name, id, &e);
     if (r > 0) {
@@ -260,9 +257,7 @@ static int show(const struct cli *c, int runs_fd, const char *name)
     return cli_put(&out);
 }
 
-/* ---- ls
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- ls ---- */
 
 struct row {
     const char *id;

@@ -141,9 +141,7 @@ void summary_put(struct buf *out, const struct run_request *q, const struct run_
                   "(--learn FILE writes one)\n");
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- JSON ---- */
 
 static json_t *lossy(const char *text)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables behind cli/help.h: every verb, flag, example, exit code, variable and file. Text only.
- */
+/* The tables behind cli/help.h: every verb, flag, example, exit code,
+ * variable and file. Text only. */
 #include "base/mem.h"
 #include "cli/cli.h"
 

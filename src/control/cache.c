@@ -23,9 +23,8 @@
 #define FORMAT "ambit code cache 1"
 #define COPY_CHUNK (256u << 10)
 #define AT_REST_NS (2 * (int64_t)NS_PER_S)
-#define TOUCH_NS                                                                                  \
-    (60 * (int64_t)NS_PER_S) /* "last used" is kept to the minute, so that a start writes nothing \
-                              */
+/* "last used" is kept to the minute, so that a start writes nothing. */
+#define TOUCH_NS (60 * (int64_t)NS_PER_S)
 
 int cache_new(const struct cache_config *config, struct cache **ret, struct error *e)
 {
@@ -73,9 +72,7 @@ void cache_entry_done(struct cache_entry *entry)
     *entry = (struct cache_entry){ .code_fd = -1 };
 }
 
-/* ---- names and locks
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- names and locks ---- */
 
 void cache_key_of(const struct cache *c, const struct digest *component,
                   uint8_t ret[static CACHE_KEY_SIZE])
@@ -133,9 +130,7 @@ static int64_t key_offset(const uint8_t key[static CACHE_KEY_SIZE])
     return (int64_t)n + 1;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static int code_matches(const struct cache_record *record, int fd, bool full, struct error *e)
 {
@@ -219,9 +214,7 @@ int cache_lookup(struct cache *c, const char *key, bool want_code, bool full,
     return r;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 /* Writes the record of code that lies there already, as it is now. */
 static int record_store(struct cache *c, const char *key, struct cache_record *record, int code_fd,
@@ -337,9 +330,7 @@ static int find(struct cache *c, const struct digest *component, bool describe_o
     return CACHE_FOUND;
 }
 
-/* ---- the component's bytes
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the component's bytes ---- */
 
 struct source {
     bool identified; /* a regular file, its identity in `id` */
@@ -453,9 +444,7 @@ static int source_copy(int fd, struct source *s, struct error *e)
     return 0;
 }
 
-/* ---- a miss
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- a miss ---- */
 
 /* The file that code is written to: without a name where the file system can do that (then nothing
  * stays behind however this process ends), else under a temporary one. `temporary` is "" in the

@@ -5,11 +5,12 @@
  *
  * A folder of mode 0700 that no room can write:
  *   key                    32 random bytes, the key of every MAC here; made at first use
- *   lock                   byte-range locks: byte 0 for changing entries, the others for "I compile
- * this key" KEY.code               machine code, mode 0400 KEY.entry              the index record
- * of that file, its description, and a MAC over both sources/DEVICE-INODE   a source file's
- * identity → its digest, and a MAC KEY = SHA-256(format, compatibility of the engine, digest of the
- * component).
+ *   lock                   byte-range locks: byte 0 for changing entries, the others for
+ *                          "I compile this key"
+ *   KEY.code               machine code, mode 0400
+ *   KEY.entry              the index record of that file, its description, and a MAC over both
+ *   sources/DEVICE-INODE   a source file's identity → its digest, and a MAC
+ * KEY = SHA-256(format, compatibility of the engine, digest of the component).
  *
  * Invariants: what is compiled is exactly the bytes that were hashed (a sealed copy of them); a
  * record counts only with a good MAC and only for the code file whose device, inode, size and times
@@ -47,8 +48,8 @@ typedef int (*cache_compiler)(void *context, int input_fd, int output_fd, cache_
 
 enum cache_outcome {
     CACHE_REFUSED = 1, /* a file that Ambit does not run; `e` has why and what to do */
-    CACHE_LIMIT =
-        2, /* the compiler ran into its time or memory limit, or ended without an answer */
+    /* the compiler ran into its time or memory limit, or ended without an answer */
+    CACHE_LIMIT = 2,
 };
 
 struct cache_config {
@@ -77,8 +78,7 @@ struct cache_entry {
     uint64_t component_size, code_size;
     bool hit;
     uint32_t missing;  /* of the compiler room, when one ran now */
-    char evicted[160]; /* why an entry was thrown away on the way: an event for the receipt; "" =
-                          none */
+    char evicted[160]; /* "", or why an entry was thrown away: an event for the receipt */
 };
 void cache_entry_done(struct cache_entry *entry);
 
@@ -114,8 +114,7 @@ int cache_evict(struct cache *c, const char *key, struct error *e) MUST_CHECK;
 int cache_gc(struct cache *c, uint64_t max_bytes, const char *keep, size_t *ret_removed,
              uint64_t *ret_freed, struct error *e) MUST_CHECK;
 
-/* ---- the compiler room, from control's side (cache_room.c)
- * -------------------------------------------------------- */
+/* ---- the compiler room, from control's side (cache_room.c) ---- */
 
 struct cache_room_options {
     uint32_t allow_missing;

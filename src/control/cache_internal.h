@@ -23,9 +23,8 @@ void cache_name(char ret[static CACHE_NAME_SIZE], const char *key, const char *s
 enum cache_lookup {
     CACHE_FOUND = 0,
     CACHE_ABSENT = 1,
-    CACHE_BAD = 2, /* there, and not what was stored: the reason is in `e` */
-    CACHE_MOVED =
-        3, /* good, but the code file's identity is a new one: the record wants renewing */
+    CACHE_BAD = 2,   /* there, and not what was stored: the reason is in `e` */
+    CACHE_MOVED = 3, /* good, but the code file has a new identity: the record wants renewing */
 };
 /* An entry by its key's text. `want_code`: an entry without code is absent; *ret_code_fd is then
  * open. `full`: hash the code in any case. enum cache_lookup or < 0. */
@@ -34,6 +33,6 @@ int cache_lookup(struct cache *c, const char *key, bool want_code, bool full,
 
 /* Byte-range locks of open file descriptions: gone with the process, however it ends. */
 #define CACHE_LOCK_ENTRIES INT64_C(0)
-int cache_lock(struct cache *c, int64_t offset, bool wait,
-               struct error *e) MUST_CHECK; /* 1: taken by another (only !wait) */
+/* 1: taken by another (only !wait). */
+int cache_lock(struct cache *c, int64_t offset, bool wait, struct error *e) MUST_CHECK;
 void cache_unlock(struct cache *c, int64_t offset);

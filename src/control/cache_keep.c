@@ -138,9 +138,7 @@ int cache_list(struct cache *c, bool full, cache_progress progress, void *progre
     return 0;
 }
 
-/* ---- cleaning
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- cleaning ---- */
 
 static bool is_older(const struct stat *st, int64_t age_ns)
 {

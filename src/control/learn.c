@@ -55,8 +55,7 @@ static int parse_item(const char *yaml, struct grant_set **ret, struct error *e)
     return grant_set_parse("learned", "/", (const char *)text.data, text.size, ret, e);
 }
 
-/* ---- merging
- * ---------------------------------------------------------------------------------------------- */
+/* ---- merging ---- */
 
 static bool same_paths(const struct grant *a, const struct grant *b)
 {
@@ -202,9 +201,7 @@ static int merge_all(struct grant_set *s)
     return 0;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the file ---- */
 
 static int write_file(const char *path, struct buf *text, struct error *e)
 {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -20,8 +21,7 @@
 #define CLIMB_MAX 4096
 #define DEPTH_MAX 64
 
-/* ---- flags that name a file or a folder
- * ------------------------------------------------------------------- */
+/* ---- flags that name a file or a folder ---- */
 
 int mounts_path_is_folder(const char *flag, const char *host, bool *ret_is_folder, struct error *e)
 {
@@ -42,8 +42,7 @@ int mounts_path_is_folder(const char *flag, const char *host, bool *ret_is_folde
     return 0;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Is `outer` the folder `inner`, or above it? Climbs by "..", so names and bind mounts cannot hide
  * it. 1 yes, 0 no, < 0. */
@@ -100,6 +99,10 @@ static const char *pseudo_filesystem(int fd)
     if (fstat(fd, &own) == 0 && stat("/dev", &dev) == 0 && stat("/", &root) == 0 &&
         dev.st_dev != root.st_dev && own.st_dev == dev.st_dev)
         return "the filesystem of /dev";
+    /* The worker's filesystem refuses this too; here it has the grant's name and an exit code of its own. */
+    if (fstatat(fd, "null", &own, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0 &&
+        S_ISCHR(own.st_mode) && own.st_rdev == makedev(1, 3))
+        return "a folder of devices";
     return NULL;
 }
 
@@ -218,8 +221,7 @@ int mounts_open(const struct grant_rules *rules, int state_fd, const char *own_s
     return 0;
 }
 
-/* ---- what changed
- * -------------------------------------------------------------------------------------- */
+/* ---- what changed ---- */
 
 struct walk {
     const struct grant_mount *mount;

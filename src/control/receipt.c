@@ -114,8 +114,7 @@ uint64_t receipt_dropped(const struct receipt *r)
     return r->dropped;
 }
 
-/* ---- the folder of receipts
- * ---------------------------------------------------------------------- */
+/* ---- the folder of receipts ---- */
 
 static int compare_ids(const void *a, const void *b)
 {

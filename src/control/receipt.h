@@ -27,8 +27,8 @@ struct receipt;
  * `copy_path` when not NULL. */
 int receipt_open(int runs_fd, const char *id, const char *copy_path, struct receipt **ret,
                  struct error *e) MUST_CHECK;
-void receipt_free(
-    struct receipt *r); /* does not finish it: a receipt without run.finished tells of a crash */
+/* Does not finish it: a receipt without run.finished tells of a crash. */
+void receipt_free(struct receipt *r);
 static inline void receipt_freep(struct receipt **r)
 {
     receipt_free(*r);

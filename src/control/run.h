@@ -9,8 +9,9 @@
  *   machine code              from the cache, or the compiler room
  *   RUN_START … RUN_READY     phase STARTING
  *   loop                      phase RUNNING: denials, log lines, carried streams, signals, the wall
- * backstop end                       what the worker reported, or how it died, as one enum
- * run_outcome receipt closed            uses, outputs, run.finished
+ *                             backstop
+ *   end                       what the worker reported, or how it died, as one enum run_outcome
+ *   receipt closed            uses, outputs, run.finished
  *
  * The worker is not believed: its frames are bounded and typed by the gate, its texts are escaped
  * where they are shown, and its figures are labelled as its own. A worker that outlives its wall
@@ -26,8 +27,8 @@
 #include "grant/grant.h"
 #include "wire/run.h"
 
-/* What a person asked for. Everything is borrowed but `grants`, to which implied grants are added.
- */
+/* What a person asked for. Everything is borrowed but `grants`,
+ * to which implied grants are added. */
 struct run_request {
     const char *file;  /* as typed */
     char *const *args; /* what was typed after it */

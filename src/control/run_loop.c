@@ -16,12 +16,10 @@
 #include "control/run_parts.h"
 
 #define WALL_GRACE_NS NS_PER_S
-#define START_LIMIT_NS (60 * NS_PER_S) /* from RUN_START to READY: the worker maps and links code \
-                                        */
+#define START_LIMIT_NS (60 * NS_PER_S) /* from RUN_START to READY: code is mapped and linked */
 #define LAST_WORDS_MS 2000             /* from a closed channel to the worker's exit */
 
-/* ---- what a worker may say
- * ------------------------------------------------------------------------------- */
+/* ---- what a worker may say ---- */
 
 static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
@@ -142,9 +140,7 @@ static const struct frame_rule rules[] = {
     { RUN_FAULT, "fault", IN(PHASE_STARTING) | IN(PHASE_RUNNING), true, 0, 64u << 10, on_fault },
 };
 
-/* ---- start
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- start ---- */
 
 static int send_start(struct run *r, const struct run_start *s, struct error *e)
 {
@@ -235,9 +231,7 @@ int run_loop_start(struct run *r, struct error *e)
     return status;
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ---- */
 
 static int on_signal(struct run *r, struct error *e)
 {
@@ -320,8 +314,7 @@ static bool stopped_twice(void *context)
     return r->signals > 1;
 }
 
-/* ---- the end, as one outcome
- * --------------------------------------------------------------------------------- */
+/* ---- the end, as one outcome ---- */
 
 static void end_by_limit(struct run *r, struct error *e)
 {

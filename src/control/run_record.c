@@ -237,8 +237,7 @@ int run_record_log(struct run *r, enum log_level level, const char *topic, const
     return receipt_put(r->receipt, "log", event, e);
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static int record_streams(struct run *r, struct error *e)
 {

@@ -90,8 +90,8 @@ int state_open(const char *name, int *ret_dir_fd, struct error *e)
     int r = state_path(&state, e);
     if (r < 0)
         return r;
-    /* The state folder itself is checked too: a private folder inside an open one can be swapped.
-     */
+    /* The state folder itself is checked too: a private folder inside an open
+     * one can be swapped. */
     r = file_make_private_dir(state, &fd, e);
     if (r == 0 && name[0] != '\0') {
         fd_closep(&fd);

@@ -17,8 +17,7 @@
 
 #define HEAD_SIZE 4096
 
-/* ---- paths
- * ------------------------------------------------------------------------------------------ */
+/* ---- paths ---- */
 
 char *path_absolute(const char *base, const char *path)
 {
@@ -73,8 +72,7 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* ---- what is it?
- * ------------------------------------------------------------------------------------ */
+/* ---- what is it? ---- */
 
 struct source {
     int fd; /* regular file, or -1 when `held` has the bytes */
@@ -214,8 +212,7 @@ static int classify(const struct source *s, const char *file, struct error *e)
     return refuse_unknown(file, e);
 }
 
-/* ---- Python
- * ------------------------------------------------------------------------------------------- */
+/* ---- Python ---- */
 
 int target_find_python(const char *named, char **ret_path, struct error *e)
 {

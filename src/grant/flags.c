@@ -88,8 +88,8 @@ static void cut_to_parent(char *path)
     slash[slash == path] = '\0';
 }
 
-/* A typed GUEST in its shortest form. One that ends in a slash is the folder that a file goes to.
- */
+/* A typed GUEST in its shortest form. One that ends in a slash is the folder that
+ * a file goes to. */
 static int guest_typed(const struct path_flag *f, const char *host, bool is_folder, char **ret,
                        struct error *e)
 {

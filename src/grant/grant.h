@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The grant model: what a grant file says (struct grant_set), the tables it compiles to (struct grant_rules), the
- * one matcher that every check in Ambit uses, "b is covered by a", and the smallest grant that a denial prints.
+ * The grant model: what a grant file says (struct grant_set), the tables it compiles to (struct
+ * grant_rules), the one matcher that every check in Ambit uses, "b is covered by a", and the
+ * smallest grant that a denial prints.
  *
- * Pure: no clock, no file, no environment; a relative host path in a file is resolved against the base folder given
- * by the caller, lexically. Deciding allocates nothing and cannot fail.
+ * Pure: no clock, no file, no environment; a relative host path in a file is resolved against the
+ * base folder given by the caller, lexically. Deciding allocates nothing and cannot fail.
  *
- * Classes here: fs (dir, memory), env, args, stdio, config, clock, random, log, and limits, expires. Every other class,
- * backing or key of the design's grammar is an error that says it is not there yet (P8).
+ * Classes here: fs (dir, memory), env, args, stdio, config, clock, random, log, and limits,
+ * expires. Every other class, backing or key of the design's grammar is an error that says it is
+ * not there yet (P8).
  *
  * Grammar of the classes that the design leaves open:
  *   - env: { NAME: value, … }                 variables the guest sees
@@ -15,22 +17,26 @@
  *     args: [a, b]                             exactly these, whatever was typed
  *   - stdio: [stdin, stdout, stderr]           a subset
  *   - config: { key: value, … }                wasi:config/store
- *   - clock: real                              or a timestamp: frozen wall clock, monotonic counts from 0 by 1 µs per reading
+ *   - clock: real                              or a timestamp: frozen wall clock, monotonic counts from 0
+ *                                              by 1 µs per reading
  *   - random: real                             or a seed string: a repeatable stream
  *   - log: [trace, debug, info, warn, error, critical]   a subset
- * Without a clock grant time is frozen at 1970-01-01, without a random grant the stream is that of the empty seed; both
- * readings are denials that are recorded.
+ * Without a clock grant time is frozen at 1970-01-01, without a random grant the stream is that of
+ * the empty seed; both readings are denials that are recorded.
  *
- * Path patterns are relative to the mount: `*` and `?` within a segment, `**` as a whole segment for any number of segments,
- * zero too (after `src/` it covers `src` itself), `\` quotes the next character, `.` alone is the mount's own root.
- * A pattern with `..`, an empty segment, a leading `/` or a NUL is an error; so is what other tools give a meaning and this
- * one does not: `[`, `{` and a leading `!` must be quoted, `**` within a name. `?` is one code point. Names that start with
- * a dot are names like any other.
+ * Path patterns are relative to the mount: `*` and `?` within a segment, `**` as a whole segment for
+ * any number of segments, zero too (after `src/` it covers `src` itself), `\` quotes the next
+ * character, `.` alone is the mount's own root. A pattern with `..`, an empty segment, a leading `/`
+ * or a NUL is an error; so is what other tools give a meaning and this one does not: `[`, `{` and a
+ * leading `!` must be quoted, `**` within a name. `?` is one code point. Names that start with a dot
+ * are names like any other.
  *
  * Verbs: each operation needs a fixed set, decided from its arguments alone, without looking:
- *   open for reading: read · for writing: write · O_CREAT: create (besides) · O_TRUNC: write · a folder: stat
+ *   open for reading: read · for writing: write · O_CREAT: create (besides) · O_TRUNC: write ·
+ *   a folder: stat
  *   readdir: list · stat, readlink, access: stat, which any other verb on that path includes
- *   mkdir: create · unlink, rmdir: delete · rename: rename, on both names · hard link: link on both names; symlink: link
+ *   mkdir: create · unlink, rmdir: delete · rename: rename, on both names
+ *   hard link: link on both names · symlink: link
  *   set size, set times: write
  * ro = read list stat; rw = all eight.
  */
@@ -39,50 +45,75 @@
 #include "base/buf.h"
 #include "base/json.h"
 
-enum grant_class { GRANT_FS, GRANT_ENV, GRANT_ARGS, GRANT_STDIO, GRANT_CONFIG, GRANT_CLOCK, GRANT_RANDOM, GRANT_LOG, GRANT_CLASS_COUNT,
-    GRANT_NETWORK = GRANT_CLASS_COUNT /* no class of the grammar yet: what a guest asked of a network is denied under this name */ };
+enum grant_class {
+    GRANT_FS,
+    GRANT_ENV,
+    GRANT_ARGS,
+    GRANT_STDIO,
+    GRANT_CONFIG,
+    GRANT_CLOCK,
+    GRANT_RANDOM,
+    GRANT_LOG,
+    GRANT_CLASS_COUNT,
+    /* no class of the grammar yet: what a guest asked of a network is denied under this name */
+    GRANT_NETWORK = GRANT_CLASS_COUNT
+};
 const char *grant_class_name(enum grant_class c);
 
 enum fs_verb {
-    FS_READ = 1, FS_LIST = 2, FS_STAT = 4, FS_WRITE = 8, FS_CREATE = 16, FS_DELETE = 32, FS_RENAME = 64, FS_LINK = 128,
-    FS_RO = FS_READ | FS_LIST | FS_STAT, FS_RW = 255,
+    FS_READ = 1,
+    FS_LIST = 2,
+    FS_STAT = 4,
+    FS_WRITE = 8,
+    FS_CREATE = 16,
+    FS_DELETE = 32,
+    FS_RENAME = 64,
+    FS_LINK = 128,
+    FS_RO = FS_READ | FS_LIST | FS_STAT,
+    FS_RW = 255,
 };
 enum stdio_stream { STDIO_IN = 1, STDIO_OUT = 2, STDIO_ERR = 4 };
-enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_CRITICAL }; /* wasi:logging's order */
+/* wasi:logging's order. */
+enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_CRITICAL };
 enum grant_backing { GRANT_BACKING_DIR, GRANT_BACKING_MEMORY };
 
 #define GRANT_UNSET UINT64_MAX /* a limit or quota that nobody named */
 #define GRANT_GRANTS_MAX 1024
 #define GRANT_PATTERNS_MAX 1024 /* per grant */
 
-struct grant_pair { char *key, *value; };
+struct grant_pair {
+    char *key, *value;
+};
 
 /* One grant, as read. `origin` is where a person finds it: "policy.yaml:7", "--read", "default". */
 struct grant {
     enum grant_class class;
     char *origin;
     struct {
-        char *guest;                /* absolute, normalised */
+        char *guest; /* absolute, normalised */
         enum grant_backing backing;
-        char *host;                 /* DIR: absolute, normalised lexically; else NULL */
+        char *host; /* DIR: absolute, normalised lexically; else NULL */
         uint32_t verbs;
-        char **paths;               /* as written; at least one */
+        char **paths; /* as written; at least one */
         size_t path_count;
-        uint64_t max_bytes, max_files; /* of what is written or made in this run; GRANT_UNSET = no quota */
+        /* of what is written or made in this run; GRANT_UNSET = no quota */
+        uint64_t max_bytes, max_files;
     } fs;
-    struct grant_pair *pairs;       /* env, config */
+    struct grant_pair *pairs; /* env, config */
     size_t pair_count;
-    char **args;                    /* args: the literal list, with args_given false */
+    char **args; /* args: the literal list, with args_given false */
     size_t arg_count;
     bool args_given;
-    uint32_t streams;               /* stdio: enum stdio_stream bits */
-    uint32_t levels;                /* log: bit per enum log_level */
-    bool real;                      /* clock, random: the host's own */
-    int64_t clock_ns;               /* clock, not real */
-    char *seed;                     /* random, not real */
+    uint32_t streams; /* stdio: enum stdio_stream bits */
+    uint32_t levels;  /* log: bit per enum log_level */
+    bool real;        /* clock, random: the host's own */
+    int64_t clock_ns; /* clock, not real */
+    char *seed;       /* random, not real */
 };
 
-struct grant_limits { uint64_t memory_bytes, cpu_ns, wall_ns, handles, output_bytes, hostcalls; };
+struct grant_limits {
+    uint64_t memory_bytes, cpu_ns, wall_ns, handles, output_bytes, hostcalls;
+};
 /* What `ambit run` uses where nobody says anything; printed by --help and doctor. */
 extern const struct grant_limits grant_limits_default;
 
@@ -93,41 +124,55 @@ struct grant_set {
     uint64_t expires_ns;        /* after the start of the run; GRANT_UNSET = never */
 };
 
-/* Reads a grant file (YAML or JSON). `name` is for errors and origins; `base_dir` (absolute) is what relative host paths
- * stand against. Errors carry line and column, and their text starts with "name:line:column: ". The set is owned by the caller. */
-int grant_set_parse(const char *name, const char *base_dir, const char *text, size_t size, struct grant_set **ret, struct error *e) MUST_CHECK;
+/* Reads a grant file (YAML or JSON). `name` is for errors and origins; `base_dir` (absolute) is
+ * what relative host paths stand against. Errors carry line and column, and their text starts with
+ * "name:line:column: ". The set is owned by the caller. */
+int grant_set_parse(const char *name, const char *base_dir, const char *text, size_t size,
+                    struct grant_set **ret, struct error *e) MUST_CHECK;
 int grant_set_new(struct grant_set **ret, struct error *e) MUST_CHECK;
 void grant_set_free(struct grant_set *s);
-static inline void grant_set_freep(struct grant_set **s) { grant_set_free(*s); }
+static inline void grant_set_freep(struct grant_set **s)
+{
+    grant_set_free(*s);
+}
 /* Adds one grant, taking its strings (also on failure); checks it as the parser does. */
 int grant_set_add(struct grant_set *s, struct grant *taken, struct error *e) MUST_CHECK;
 void grant_done(struct grant *g);
 /* Adds all of `from` to `into` (copies); limits: the smaller of the two, unset ones give way. */
-int grant_set_merge(struct grant_set *into, const struct grant_set *from, struct error *e) MUST_CHECK;
+int grant_set_merge(struct grant_set *into, const struct grant_set *from,
+                    struct error *e) MUST_CHECK;
 
-/* --read/--write PATH[:GUEST] as a grant: `work_host` is the folder that appears as /work (the command's own). A file
- * (`is_folder` false: the caller looked, at what grant_path_flag_host gives) is its parent folder with its name as the only path. */
-int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder, const char *work_host, struct grant *ret, struct error *e) MUST_CHECK;
+/* --read/--write PATH[:GUEST] as a grant: `work_host` is the folder that appears as /work (the
+ * command's own). A file (`is_folder` false: the caller looked, at what grant_path_flag_host gives)
+ * is its parent folder with its name as the only path. */
+int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder,
+                         const char *work_host, struct grant *ret, struct error *e) MUST_CHECK;
 /* The host path that such a flag names, absolute; the caller frees it. */
-int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret, struct error *e) MUST_CHECK;
+int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret,
+                         struct error *e) MUST_CHECK;
 
-/* Can anything that the set allows reach into `host_folder` (absolute, normalised; Ambit's own state, say)? `ret` is the first
- * grant that does. As text: the caller resolves links in both first. What cannot be proved to stay out counts as reaching in. */
-bool grant_set_touches(const struct grant_set *s, const char *host_folder, const struct grant **ret);
+/* Can anything that the set allows reach into `host_folder` (absolute, normalised; Ambit's own
+ * state, say)? `ret` is the first grant that does. As text: the caller resolves links in both
+ * first. What cannot be proved to stay out counts as reaching in. */
+bool grant_set_touches(const struct grant_set *s, const char *host_folder,
+                       const struct grant **ret);
 
-/* The grammar's text again, every path absolute: parse(print(s)) has the same rules. JSON: the same data as one value. */
+/* The grammar's text again, every path absolute: parse(print(s)) has the same rules. JSON: the same
+ * data as one value. */
 int grant_set_print(const struct grant_set *s, struct buf *yaml, struct error *e) MUST_CHECK;
-int grant_print(const struct grant *g, struct buf *yaml, struct error *e) MUST_CHECK; /* one "- …" list item, unindented */
+/* One "- …" list item, unindented. */
+int grant_print(const struct grant *g, struct buf *yaml, struct error *e) MUST_CHECK;
 json_t *grant_set_to_json(const struct grant_set *s); /* NULL = no memory */
 /* In words, one sentence per line, for `ambit grant explain`. */
 int grant_set_explain(const struct grant_set *s, struct buf *out, struct error *e) MUST_CHECK;
 
-/* ---- compiled -------------------------------------------------------------------------------------------------- */
+/* ---- compiled ---- */
 
 struct grant_rules; /* immutable, holds what it needs of the set (the set may be freed) */
 
-/* Mounts are the distinct guest paths of the fs grants, longest first. Two grants of one guest path must have the same
- * source (then their verbs and patterns add up), else an error with both origins. */
+/* Mounts are the distinct guest paths of the fs grants, longest first. Two grants of one guest path
+ * must have the same source (then their verbs and patterns add up), else an error with both
+ * origins. */
 struct grant_mount {
     const char *guest; /* absolute, "/" included */
     size_t guest_size;
@@ -136,9 +181,13 @@ struct grant_mount {
     uint32_t verbs; /* the union over its rules: read-only mounts are opened read-only */
 };
 
-int grant_rules_new(const struct grant_set *s, const char *work_host, struct grant_rules **ret, struct error *e) MUST_CHECK;
+int grant_rules_new(const struct grant_set *s, const char *work_host, struct grant_rules **ret,
+                    struct error *e) MUST_CHECK;
 void grant_rules_free(struct grant_rules *r);
-static inline void grant_rules_freep(struct grant_rules **r) { grant_rules_free(*r); }
+static inline void grant_rules_freep(struct grant_rules **r)
+{
+    grant_rules_free(*r);
+}
 size_t grant_rules_mount_count(const struct grant_rules *r);
 const struct grant_mount *grant_rules_mount(const struct grant_rules *r, size_t index);
 /* A rule is a grant's place in the set; its count is the set's. */
@@ -148,10 +197,18 @@ const struct grant_limits *grant_rules_limits(const struct grant_rules *r); /* d
 
 #define GRANT_NO_RULE UINT32_MAX
 enum grant_reason {
-    GRANT_ALLOWED, GRANT_NO_GRANT /* no mount, no grant of the class */, GRANT_NO_PATH /* no pattern covers it */,
-    GRANT_NO_VERB, GRANT_QUOTA_BYTES, GRANT_QUOTA_FILES, GRANT_EXPIRED, GRANT_REVOKED, GRANT_NOT_REGULAR /* device, FIFO, socket */,
-    GRANT_CROSSES_MOUNT /* a host mount point inside the granted folder */,
-    GRANT_NOT_OFFERED /* no grant of this version allows it */, GRANT_REASON_COUNT
+    GRANT_ALLOWED,
+    GRANT_NO_GRANT, /* no mount, no grant of the class */
+    GRANT_NO_PATH,  /* no pattern covers it */
+    GRANT_NO_VERB,
+    GRANT_QUOTA_BYTES,
+    GRANT_QUOTA_FILES,
+    GRANT_EXPIRED,
+    GRANT_REVOKED,
+    GRANT_NOT_REGULAR,   /* device, FIFO, socket */
+    GRANT_CROSSES_MOUNT, /* a host mount point inside the granted folder */
+    GRANT_NOT_OFFERED,   /* no grant of this version allows it */
+    GRANT_REASON_COUNT
 };
 const char *grant_reason_text(enum grant_reason r); /* "no pattern of the grant covers this path" */
 
@@ -161,38 +218,50 @@ struct grant_decision {
     uint32_t missing;         /* fs: verbs that were missing */
 };
 
-/* The mount that holds an absolute normalised guest path (longest prefix): 1 and its index and the rest ("" for its root,
- * no leading slash), or 0. */
-int grant_mount_of(const struct grant_rules *r, const char *guest, size_t size, size_t *ret_mount, const char **ret_rest);
-struct grant_decision grant_decide_fs(const struct grant_rules *r, size_t mount, const char *rest, size_t rest_size, uint32_t verbs);
+/* The mount that holds an absolute normalised guest path (longest prefix): 1 and its index and the
+ * rest ("" for its root, no leading slash), or 0. */
+int grant_mount_of(const struct grant_rules *r, const char *guest, size_t size, size_t *ret_mount,
+                   const char **ret_rest);
+struct grant_decision grant_decide_fs(const struct grant_rules *r, size_t mount, const char *rest,
+                                      size_t rest_size, uint32_t verbs);
 struct grant_decision grant_decide_stdio(const struct grant_rules *r, uint32_t stream);
-struct grant_decision grant_decide_config(const struct grant_rules *r, const char *key, size_t size, const char **ret_value);
+struct grant_decision grant_decide_config(const struct grant_rules *r, const char *key, size_t size,
+                                          const char **ret_value);
 struct grant_decision grant_decide_log(const struct grant_rules *r, enum log_level level);
-struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant_class c); /* env, args, clock, random: is there one? */
+/* env, args, clock, random: is there one? */
+struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant_class c);
 
-/* ---- the smallest grant that would have allowed it ---------------------------------------------------------------- */
+/* ---- the smallest grant that would have allowed it ---- */
 
-/* One list item of the grammar, absolute paths, that pasted under `grants:` makes exactly this succeed. For fs, `guest` is the
- * final path that was matched, `missing` what the decision said; -EINVAL when that is nothing (quota, expiry: no grant helps). */
-int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing, struct grant *ret, struct error *e) MUST_CHECK;
+/* One list item of the grammar, absolute paths, that pasted under `grants:` makes exactly this
+ * succeed. For fs, `guest` is the final path that was matched, `missing` what the decision said;
+ * -EINVAL when that is nothing (quota, expiry), or belongs to the kernel (/proc, /sys, /dev): no grant helps. */
+int grant_propose_fs(const struct grant_rules *r, const char *guest, uint32_t missing,
+                     struct grant *ret, struct error *e) MUST_CHECK;
 /* The same for the path and all that is below it: moving a folder. */
-int grant_propose_fs_tree(const struct grant_rules *r, const char *guest, uint32_t missing, struct grant *ret, struct error *e) MUST_CHECK;
+int grant_propose_fs_tree(const struct grant_rules *r, const char *guest, uint32_t missing,
+                          struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_stdio(uint32_t stream, struct grant *ret, struct error *e) MUST_CHECK;
-int grant_propose_config(const char *key, struct grant *ret, struct error *e) MUST_CHECK; /* with value "" */
+/* With value "". */
+int grant_propose_config(const char *key, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_log(enum log_level level, struct grant *ret, struct error *e) MUST_CHECK;
-int grant_propose_class(enum grant_class c, struct grant *ret, struct error *e) MUST_CHECK; /* clock: real, random: real, args: given */
+/* clock: real, random: real, args: given. */
+int grant_propose_class(enum grant_class c, struct grant *ret, struct error *e) MUST_CHECK;
 
-/* ---- algebra ------------------------------------------------------------------------------------------------------- */
+/* ---- algebra ---- */
 
-/* 0: every operation that `b` allows, `a` allows too, and every limit, quota and expiry of `b` is at most that of `a`;
- * 1: not so, and `ret_why` (may be NULL) names the first thing that is not covered. Sound, never too generous: what it
- * cannot prove is not covered. */
-int grant_covers(const struct grant_set *a, const struct grant_set *b, struct buf *ret_why, struct error *e) MUST_CHECK;
+/* 0: every operation that `b` allows, `a` allows too, and every limit, quota and expiry of `b` is
+ * at most that of `a`; 1: not so, and `ret_why` (may be NULL) names the first thing that is not
+ * covered. Sound, never too generous: what it cannot prove is not covered. */
+int grant_covers(const struct grant_set *a, const struct grant_set *b, struct buf *ret_why,
+                 struct error *e) MUST_CHECK;
 /* Is pattern b ⊆ pattern a? (exact for this pattern language) */
 bool grant_pattern_covers(const char *a, const char *b);
-/* Is there a path that both match? True too when that cannot be told (too large a question, no memory). */
+/* Is there a path that both match? True too when that cannot be told (too large a question, no
+ * memory). */
 bool grant_pattern_intersects(const char *a, const char *b);
 bool grant_pattern_matches(const char *pattern, const char *path, size_t size);
-/* Appends what every match starts with: the leading segments without wildcards, quotes removed ("" when there is none). True
- * when that is the whole pattern. A pattern whose start is not on the host, in a grant that cannot create, matches nothing. */
+/* Appends what every match starts with: the leading segments without wildcards, quotes removed (""
+ * when there is none). True when that is the whole pattern. A pattern whose start is not on the
+ * host, in a grant that cannot create, matches nothing. */
 bool grant_pattern_start(const char *pattern, struct buf *out);

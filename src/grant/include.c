@@ -311,8 +311,8 @@ static bool set_has_end(const struct glob_token *tokens, size_t count, const uin
     return false;
 }
 
-/* The nodes after `prefix`, which ends a segment: either the path ends there, too, or "/" follows.
- */
+/* The nodes after `prefix`, which ends a segment: either the path ends there, too,
+ * or "/" follows. */
 static int search_start(struct search *s, const char *prefix)
 {
     size_t b_words = (s->b_count + 63) / 64;

@@ -70,8 +70,7 @@ int channel_fd(const struct channel *c)
     return c->fd;
 }
 
-/* ---- sending
- * ------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static int send_failed(struct error *e)
 {
@@ -186,8 +185,7 @@ int channel_flush(struct channel *c, struct error *e)
     return 0;
 }
 
-/* ---- receiving
- * ----------------------------------------------------------------------------------- */
+/* ---- receiving ---- */
 
 static int keep_descriptors(struct channel *c, struct msghdr *message, struct error *e)
 {

@@ -22,11 +22,10 @@
 #include "room/landlock.h"
 #include "room/seccomp.h"
 
-/* ---- layers
- * -------------------------------------------------------------------------------------- */
+/* ---- layers ---- */
 
-/* An empty, read-only root. The old one is detached; descriptors into it live on, under Landlock.
- */
+/* An empty, read-only root. The old one is detached; descriptors into it
+ * live on, under Landlock. */
 static int close_root(const struct jail_spec *spec, struct error *e)
 {
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -83,8 +82,8 @@ static int close_rlimits(const struct jail_spec *spec, struct error *e)
     return result;
 }
 
-/* Root without its powers, for good: no capability now, none to be had by exec or by being user 0.
- */
+/* Root without its powers, for good: no capability now,
+ * none to be had by exec or by being user 0. */
 static int drop_capabilities(struct error *e)
 {
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -152,8 +151,7 @@ static const struct {
     { JAIL_SECCOMP, close_seccomp },
 };
 
-/* ---- closing
- * ------------------------------------------------------------------------------------- */
+/* ---- closing ---- */
 
 static int check_spec(const struct jail_spec *spec, struct error *e)
 {
@@ -204,8 +202,7 @@ int jail_close(const struct jail_spec *spec, uint32_t *ret_missing, struct error
     return 0;
 }
 
-/* ---- probing
- * ------------------------------------------------------------------------------------- */
+/* ---- probing ---- */
 
 static bool namespace_works(unsigned long flags, bool root_too)
 {

@@ -66,8 +66,7 @@ static int in_folders(int (*try)(int folder, const char *word), const char *word
     return result;
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 static int open_absolute(const char *path)
 {
@@ -176,8 +175,7 @@ static int open_by_handle(const char *path)
     return in_folders(try_handle, path);
 }
 
-/* ---- processes ---------------------------------------------------------------------------------
- */
+/* ---- processes ---- */
 
 static int fork_child(const char *word)
 {
@@ -263,8 +261,7 @@ static int many_descriptors(const char *word)
     return result;
 }
 
-/* ---- networks ----------------------------------------------------------------------------------
- */
+/* ---- networks ---- */
 
 static int connect_loopback(const char *port)
 {
@@ -318,8 +315,7 @@ static int shared_memory(const char *key)
     return done(syscall(SYS_shmget, atol(key), 1L, 0L));
 }
 
-/* ---- the machine -------------------------------------------------------------------------------
- */
+/* ---- the machine ---- */
 
 static int mount_tmpfs(const char *path)
 {

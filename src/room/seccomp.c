@@ -194,8 +194,7 @@ static const struct rule rules[] = {
 #endif
 };
 
-/* ---- the program
- * --------------------------------------------------------------------------------- */
+/* ---- the program ---- */
 
 struct program {
     struct sock_filter *at;
@@ -230,8 +229,8 @@ static size_t high_half(unsigned index)
     return low_half(index) ^ 4;
 }
 
-/* Whether the whole 64 bits of an argument mean something; of an int the kernel reads the low half.
- */
+/* Whether the whole 64 bits of an argument mean something;
+ * of an int the kernel reads the low half. */
 static bool is_wide(const struct rule *r)
 {
     return r->nr == SYS_clone || r->nr == SYS_prlimit64 || r->nr == SYS_sendto ||
@@ -275,8 +274,8 @@ int seccomp_build(enum room_role role, struct sock_filter ret_program[static SEC
     emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
     emit_answer(&p, SECCOMP_RET_KILL_PROCESS);
     emit_load(&p, offsetof(struct seccomp_data, nr));
-    /* x32 numbers have this bit; they equal none of the table, and are refused by it here anyway.
-     */
+    /* x32 numbers have this bit; they equal none of the table,
+     * and are refused by it here anyway. */
     emit(&p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     emit_answer(&p, SECCOMP_RET_KILL_PROCESS);
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++)

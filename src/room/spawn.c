@@ -100,8 +100,7 @@ const char *room_role_name(enum room_role r)
     return (unsigned)r < ROOM_ROLE_COUNT ? names[r] : "unknown";
 }
 
-/* ---- the child
- * ----------------------------------------------------------------------------------- */
+/* ---- the child ---- */
 
 __attribute__((noreturn)) static void child_fail(int code)
 {
@@ -169,8 +168,8 @@ __attribute__((noreturn)) static void child_main(enum room_role role, int channe
                                                  uint32_t allow_missing, uint32_t missing,
                                                  uid_t uid, gid_t gid)
 {
-    /* Dies with the thread of control that started it; a room that loses its channel ends as well.
-     */
+    /* Dies with the thread of control that started it; a room that loses its
+     * channel ends as well. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* No controlling terminal: no signals from its keys, no TIOCSTI into it. */
     setsid();
@@ -190,8 +189,7 @@ __attribute__((noreturn)) static void child_main(enum room_role role, int channe
     child_fail(STAGE_EXEC);
 }
 
-/* ---- the parent
- * ---------------------------------------------------------------------------------- */
+/* ---- the parent ---- */
 
 /* fork() with namespaces, giving a pidfd. */
 static pid_t clone_room(unsigned long flags, int *ret_pid_fd)
@@ -366,8 +364,7 @@ void room_status_text(int status, struct buf *out)
     }
 }
 
-/* ---- in the room
- * --------------------------------------------------------------------------------- */
+/* ---- in the room ---- */
 
 uint32_t room_started_without(void)
 {

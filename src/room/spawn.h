@@ -54,8 +54,8 @@ struct room {
 int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret,
                struct error *e) MUST_CHECK;
 #ifdef AMBIT_TEST_HOOKS
-/* Rooms that are spawned from now on start without these namespaces, as if this machine had none.
- */
+/* Rooms that are spawned from now on start without these namespaces,
+ * as if this machine had none. */
 void room_spawn_skip(uint32_t bits);
 #endif
 /* Waits (at most timeout_ms, −1 = for ever) and gives the wait status; 0 ok, 1 still running. */
@@ -64,8 +64,8 @@ int room_wait(struct room *r, int timeout_ms, int *ret_status, struct error *e) 
 void room_end(struct room *r);
 /* In words: "exit code 1", "signal 31 (a system call outside its list)". */
 void room_status_text(int status, struct buf *out);
-/* Layers that a room could not have when it was started, as its exit status tells; 0 = another end.
- */
+/* Layers that a room could not have when it was started, as its exit status tells;
+ * 0 = another end. */
 uint32_t room_status_missing(int status);
 
 /* In the child: dispatches --room. Returns only when argv is not that of a room: 0. */

@@ -34,8 +34,7 @@ static int check_read(const struct cursor *c, const char *what, struct error *e)
     return c->bad ? error_set(e, -EBADMSG, "%s is cut short", what) : 0;
 }
 
-/* ---- start
- * --------------------------------------------------------------------------------------- */
+/* ---- start ---- */
 
 int run_start_put(struct buf *out, const struct run_start *s)
 {
@@ -101,8 +100,7 @@ void run_start_done(struct run_start *s)
     *s = (struct run_start){ 0 };
 }
 
-/* ---- denial
- * -------------------------------------------------------------------------------------- */
+/* ---- denial ---- */
 
 int run_denial_put(struct buf *out, const struct run_denial *d)
 {
@@ -141,8 +139,7 @@ void run_denial_done(struct run_denial *d)
     *d = (struct run_denial){ 0 };
 }
 
-/* ---- done
- * ---------------------------------------------------------------------------------------- */
+/* ---- done ---- */
 
 const char *run_limit_name(enum run_limit l)
 {

@@ -23,16 +23,17 @@ enum run_frame {
                        the worker exits after it */
     /* compiler room: control → compiler COMPILE_START (fds: [0] input memfd, [1] output file),
        compiler → control COMPILE_DONE */
-    COMPILE_START = 32, /* u32 describe_only, u32 allow_missing; no output file with describe_only */
+    /* u32 describe_only, u32 allow_missing; no output file with describe_only */
+    COMPILE_START = 32,
     COMPILE_READY = 33, /* u32 missing jail layers */
-    COMPILE_DONE =
-        34, /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
+    /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
+    COMPILE_DONE = 34,
 };
 enum run_stop { RUN_STOP_INTERRUPT = 1, RUN_STOP_WALL = 2, RUN_STOP_REVOKED = 3 };
 enum run_fault {
     RUN_FAULT_INTERNAL = 1,
     RUN_FAULT_JAIL = 2,
-    RUN_FAULT_IMPORTS = 3 /* text: missing imports, one per line */,
+    RUN_FAULT_IMPORTS = 3, /* text: missing imports, one per line */
     RUN_FAULT_STALE_CODE = 4
 };
 
@@ -43,11 +44,10 @@ struct run_start {
     char *cwd;         /* guest path */
     char **args;       /* argv[0] first */
     size_t arg_count;
-    uint32_t program_args; /* how many of them come before what was typed after FILE: argv[0], a
+    uint32_t program_args;  /* how many of them come before what was typed after FILE: argv[0], a
                               script (>= 1 when there are any) */
-    char *invoke;          /* "" = wasi:cli/run */
-    uint32_t
-        terminal; /* enum stdio_stream bits: these are terminals as far as the guest may know */
+    char *invoke;           /* "" = wasi:cli/run */
+    uint32_t terminal;      /* enum stdio_stream bits: terminals, as far as the guest may know */
     uint32_t allow_missing; /* enum jail_layer bits */
     uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open,
                                else 0 */
@@ -67,18 +67,18 @@ enum run_test_skip {
     RUN_SKIP_HOSTCALL_BYTES = 1 << 22,
     RUN_SKIP_EXPIRY = 1 << 23,
     RUN_SKIP_STOP = 1 << 24,
-    RUN_SKIP_FS_DECISION =
-        1 << 25, /* every verb and path inside a mount is allowed; the walk stays beneath it */
+    /* every verb and path inside a mount is allowed; the walk stays beneath it */
+    RUN_SKIP_FS_DECISION = 1 << 25,
     RUN_SKIP_STDIO_DECISION = 1 << 26,
     RUN_SKIP_LOG_BOUNDS = 1 << 27,
     RUN_PROBE = 1 << 30, /* play escaped native code (room/probe.h) with the guest's arguments */
     RUN_SKIP_FS_WALK = 1 << 28, /* folders of the host are walked with no openat2 restriction */
-    RUN_SKIP_FS_KIND = 1 << 29, /* devices, FIFOs, sockets and setuid files are opened like others */
+    RUN_SKIP_FS_KIND = 1 << 29, /* devices, FIFOs, sockets, setuid files are opened like others */
 };
 #endif
 int run_start_put(struct buf *out, const struct run_start *s) MUST_CHECK;
-int run_start_get(struct cursor *c, struct run_start *ret,
-                  struct error *e) MUST_CHECK; /* owned: run_start_done */
+/* Owned by the caller: run_start_done(). */
+int run_start_get(struct cursor *c, struct run_start *ret, struct error *e) MUST_CHECK;
 void run_start_done(struct run_start *s);
 
 /* A distinct denial; repeats only count (in RUN_DONE). */

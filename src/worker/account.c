@@ -2,12 +2,13 @@
 /*
  * A guest's accounts: its limits, why it ended, what it used, what it was refused.
  *
- *   limit            counted                                                      ends the guest
- *   hostcalls        each call, in enter()                                        before the call
- * that is one too many cpu              thread CPU time around turns at the slice that finds it
- * passed wall             host's monotonic clock, from guest_start                     a timer when
- * parked, else at the slice memory, handles, hostcall bytes, instances: by the engine, which calls
- * limit(); handles also by the table of handles output           stdio.c
+ *   limit      counted                                  ends the guest
+ *   hostcalls  each call, in host_enter()               before the call that is one too many
+ *   cpu        thread CPU time around turns             at the slice that finds it passed
+ *   wall       host's monotonic clock from guest_start  a timer when parked, else at the slice
+ *   output     bytes accepted, in host/stdio.c          at the byte that passes it
+ *   memory, handles, hostcall bytes, instances: by the engine, which calls host_limit(); handles
+ *              also by the table of handles
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,9 +20,7 @@
 #define MESSAGE_MAX 8192
 #define DENIAL_GRANT_MAX (48u << 10) /* with the resource it fits a frame of denial */
 
-/* ---- ends
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- ends ---- */
 
 void guest_end(struct guest *g, enum run_end end, enum run_limit limit, const char *format, ...)
 {
@@ -84,14 +83,12 @@ void guest_stop(struct guest *g, enum run_stop why)
         guest_end(g, RUN_END_STOPPED, RUN_LIMIT_NONE, "its grants were revoked");
         break;
     }
-    g->draining =
-        false; /* a guest that only waits for somebody to read its last bytes waits no longer */
+    /* A guest that only waits for somebody to read its last bytes waits no longer. */
+    g->draining = false;
     loop_enqueue(g->loop, g);
 }
 
-/* ---- limits
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- limits ---- */
 
 static void check_expiry(struct guest *g)
 {
@@ -157,8 +154,7 @@ void host_limit(void *host, enum ambit_limit which, uint64_t asked)
     guest_fault(g, -EPROTO, "a limit that does not exist");
 }
 
-/* ---- uses and denials
- * -------------------------------------------------------------------------------------------- */
+/* ---- uses and denials ---- */
 
 static uint32_t stream_bit(const char *name)
 {

@@ -22,8 +22,8 @@ void denials_done(struct denials *d)
     denials_init(d);
 }
 
-/* FNV-1a. A guest can make names collide, which costs it a walk over at most RUN_DENIALS_MAX items.
- */
+/* FNV-1a. A guest can make names collide, which costs it a walk over
+ * at most RUN_DENIALS_MAX items. */
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {
     const uint8_t *at = bytes;

@@ -28,9 +28,7 @@ static void grants_expire(struct timer *t, struct loop *l)
     guest_revoke((struct guest *)((char *)t - offsetof(struct guest, expiry_timer)), GRANT_EXPIRED);
 }
 
-/* ---- making
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- making ---- */
 
 static int make_vfs(struct guest *g, int *mount_fds, struct error *e)
 {
@@ -183,9 +181,7 @@ int guest_start(struct guest *g, struct ambit_component *component, uint64_t exp
     return 0;
 }
 
-/* ---- concluding
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- concluding ---- */
 
 static char *text_of(struct ambit_bytes bytes, size_t max)
 {
@@ -295,9 +291,7 @@ static void conclude(struct guest *g)
     drain(g);
 }
 
-/* ---- turns
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- turns ---- */
 
 /* It waits. When it has ended meanwhile it is to go on to its end; when its clock is frozen, time
  * jumps. */

@@ -69,8 +69,8 @@ struct guest_clock {
 struct guest_random {
     struct grant_decision decision;
     bool real;
-    struct chacha seeded,
-        unseeded; /* the grant's stream; that of the empty seed, for one without a grant */
+    struct chacha seeded;   /* the grant's stream */
+    struct chacha unseeded; /* that of the empty seed, for one without a grant */
 };
 
 struct guest_log {
@@ -106,11 +106,10 @@ struct guest {
     struct denials denials;
     struct run_use *uses; /* one per rule */
     struct run_done done; /* figures so far; complete when finished */
-    uint64_t started_ns,
-        turn_cpu_ns; /* host clocks: the run's start; the thread's at this turn's start */
-    bool in_turn, ended,
-        recheck /* its grants are gone: what it waits for has another answer now */, concluded,
-        draining, finished;
+    uint64_t started_ns;  /* host's monotonic clock at the run's start */
+    uint64_t turn_cpu_ns; /* the thread's CPU clock at this turn's start */
+    bool recheck;         /* its grants are gone: what it waits for has another answer now */
+    bool in_turn, ended, concluded, draining, finished;
     unsigned turns_after_end;
     char *message; /* done.message */
 

@@ -31,10 +31,9 @@ void handles_init(struct handles *h, size_t max);
 void handles_done(struct handles *h);
 /* 0, 1 when `max` things are open already, or -ENOMEM. */
 int handles_add(struct handles *h, enum handle_kind kind, void *object, uint32_t *ret) MUST_CHECK;
-void *handles_get(const struct handles *h, enum handle_kind kind,
-                  uint32_t handle); /* NULL = no such */
-void *handles_remove(struct handles *h, enum handle_kind kind,
-                     uint32_t handle); /* NULL = no such */
+/* NULL = no such. */
+void *handles_get(const struct handles *h, enum handle_kind kind, uint32_t handle);
+void *handles_remove(struct handles *h, enum handle_kind kind, uint32_t handle);
 /* Calls `close` for each open thing and empties the table. */
 void handles_each(struct handles *h,
                   void (*close)(void *context, enum handle_kind kind, void *object), void *context);

@@ -65,9 +65,7 @@ int loop_control_writes(struct loop *l, bool on, struct error *e)
     return 0;
 }
 
-/* ---- run queue
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- run queue ---- */
 
 void loop_enqueue(struct loop *l, struct guest *g)
 {
@@ -112,9 +110,7 @@ void loop_dequeue(struct loop *l, struct guest *g)
     g->queue_next = NULL;
 }
 
-/* ---- descriptors
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 bool watch_ready(const struct watch *w, bool for_write)
 {
@@ -149,9 +145,7 @@ void watch_forget(struct loop *l, struct watch *w)
     w->events = 0;
 }
 
-/* ---- running
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- running ---- */
 
 /* Sets the timerfd to the earliest timer. */
 static int arm(struct loop *l, struct error *e)

@@ -4,10 +4,11 @@
  *
  *   run queue   guests that can go on, in turn; each gets one time slice (an epoch) per turn
  *   operations  what a parked guest waits for: a stream's readiness, a time. Ids come from the
- * engine; an operation is in the table from wait() until it is completed (exactly once) or
- * cancelled timers      a heap behind one timerfd: sleeping guests, wall limits, expiries control
- * the channel's descriptor: looked at without blocking after every round, waited for when nobody
- * can run
+ *               engine; an operation is in the table from wait() until it is completed (exactly
+ *               once) or cancelled
+ *   timers      a heap behind one timerfd: sleeping guests, wall limits, expiries
+ *   control     the channel's descriptor: looked at without blocking after every round, waited for
+ *               when nobody can run
  *
  * Wakes only enqueue, so they are fine inside ambit_task_poll(). Nothing here is locked: the loop
  * and everything in it belong to one thread (the engine's ticker thread never wakes a task).

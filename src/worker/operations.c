@@ -9,9 +9,7 @@
 #include "base/mem.h"
 #include "worker/guest.h"
 
-/* ---- timers
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- timers ---- */
 
 static void heap_put(struct loop *l, size_t place, struct timer *t)
 {
@@ -74,9 +72,7 @@ void timer_clear(struct loop *l, struct timer *t)
     sift_up(l, last->place, last);
 }
 
-/* ---- operations
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- operations ---- */
 
 static size_t bucket_of(const struct loop *l, const struct guest *g, uint64_t id)
 {
@@ -160,9 +156,9 @@ static void forget(struct loop *l, struct operation *o)
         o->next->previous = o->previous;
     l->operation_count--;
     timer_clear(l, &o->timer);
+    /* When that fails nobody is told of it any more; the next wait registers it again. */
     if (o->watch && watch_update(l, o->watch, false) < 0)
-        watch_forget(
-            l, o->watch); /* nobody is told of it any more; the next wait registers it again */
+        watch_forget(l, o->watch);
     mem_free(o);
 }
 

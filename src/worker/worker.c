@@ -3,10 +3,11 @@
  * The worker room's main, from its birth to RUN_DONE:
  *
  *   engine made          at once, before control has said anything: rooms start in parallel and
- * this is the slow part RUN_START received   the one frame of phase WAITING, with every descriptor
- * the run will ever have prepared             rules compiled, machine code mapped, streams and
- * folders taken, loop made jail closed          nothing is opened by name after this; no guest byte
- * was near before it RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP only
+ *                        this is the slow part
+ *   RUN_START received   the one frame of phase WAITING, with every descriptor the run will have
+ *   prepared             rules compiled, machine code mapped, streams and folders taken, loop made
+ *   jail closed          nothing is opened by name after this; no guest byte was near before it
+ *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP only
  *   RUN_DONE sent        what it did; or RUN_FAULT, once, from any point before
  *
  * A frame out of phase or malformed ends the process without an answer: control sees a dead room.
@@ -57,8 +58,7 @@ struct worker {
     bool gone;          /* control is */
 };
 
-/* ---- frames from control
- * ------------------------------------------------------------------------------------------ */
+/* ---- frames from control ---- */
 
 static int take_fd(int fd, int *ret, struct error *e)
 {
@@ -121,8 +121,7 @@ static int on_control(void *context, struct error *e)
     return status < 0 ? status : loop_control_writes(&w->loop, status > 0, e);
 }
 
-/* ---- frames to control
- * -------------------------------------------------------------------------------------------- */
+/* ---- frames to control ---- */
 
 static int queue_frame(struct worker *w, uint16_t kind, const struct buf *payload)
 {
@@ -170,9 +169,9 @@ static int report_fault(struct worker *w, enum run_fault fault, const struct err
     buf_u32(&payload, fault);
     buf_string(&payload, why->what);
     buf_string(&payload, why->hint);
+    /* Whether control is gone or not: the exit status says the rest. */
     if (!w->gone)
-        (void)!send_last(w, RUN_FAULT, &payload,
-                         NULL); /* control is gone or not: the exit status says the rest */
+        (void)!send_last(w, RUN_FAULT, &payload, NULL);
     return 1;
 }
 
@@ -181,9 +180,7 @@ static void into_buf(void *context, const uint8_t *bytes, size_t size)
     buf_append(context, bytes, size);
 }
 
-/* ---- preparing
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- preparing ---- */
 
 static int make_engine(struct worker *w, struct error *e)
 {
@@ -266,8 +263,8 @@ static int compile_rules(struct worker *w, struct error *e)
     return status;
 }
 
-/* Which folder belongs to which mount: ret_fds[i] is mount i's, or -1. The descriptors move there.
- */
+/* Which folder belongs to which mount: ret_fds[i] is mount i's, or -1.
+ * The descriptors move there. */
 static int place_folders(struct worker *w, int *ret_fds, struct error *e)
 {
     size_t next = 0, mounts = grant_rules_mount_count(w->rules);
@@ -388,9 +385,7 @@ static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_
     return status;
 }
 
-/* ---- main
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- main ---- */
 
 static int run(struct worker *w, uint32_t missing, struct error *e)
 {

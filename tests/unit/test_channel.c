@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* room/channel.c over a socket pair of our own: queue and bursts, ends, descriptors, hostile bytes.
- */
+/* room/channel.c over a socket pair of our own: queue and bursts, ends,
+ * descriptors, hostile bytes. */
 #include "room/channel.h"
 
 #include <fcntl.h>

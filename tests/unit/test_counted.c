@@ -16,8 +16,7 @@
 #include "ambit_engine.h"
 #include "test.h"
 
-/* ---- a host that has standard output and counters -----------------------------------------------
- */
+/* ---- a host that has standard output and counters ---- */
 
 struct host {
     uint64_t calls, slices, slices_max, written;
@@ -199,8 +198,7 @@ static struct ambit_task *start(struct ambit_component *c, struct host *h)
     return ambit_task_new(c, &config, &vtbl, h, run, NULL, 0);
 }
 
-/* ---- turns, with ticks by hand ------------------------------------------------------------------
- */
+/* ---- turns, with ticks by hand ---- */
 
 static atomic_uint turn_number; /* odd: a turn goes on */
 static atomic_int over;

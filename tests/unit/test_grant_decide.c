@@ -212,7 +212,8 @@ TEST(propose_table)
           "- fs: /work\n  from: { dir: /home/u/proj }\n  allow: [read]\n  paths: [b]\n" },
         { "/work", FS_LIST,
           "- fs: /work\n  from: { dir: /home/u/proj }\n  allow: [list]\n  paths: [\".\"]\n" },
-        { "/etc", FS_LIST, "- fs: /etc\n  from: { dir: /etc }\n  allow: [list]\n  paths: [\".\"]\n" },
+        { "/etc", FS_LIST,
+          "- fs: /etc\n  from: { dir: /etc }\n  allow: [list]\n  paths: [\".\"]\n" },
         { "/", FS_LIST, "- fs: /\n  from: { dir: / }\n  allow: [list]\n  paths: [\".\"]\n" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -225,11 +226,12 @@ TEST(propose_table)
     struct grant g;
     CHECK(grant_propose_fs(r, "/data/x", 0, &g, NULL) < 0);
     CHECK(grant_propose_fs(r, "x", FS_READ, &g, NULL) < 0);
+    CHECK(grant_propose_fs(r, "/proc/self/environ", FS_READ, &g, NULL) < 0);
+    CHECK(grant_propose_fs(r, "/dev", FS_LIST, &g, NULL) < 0);
     CHECK(grant_propose_class(GRANT_ENV, &g, NULL) < 0);
 }
 
-/* ---- the law: denied → propose → paste → allowed, and nothing in the proposal is superfluous ----
- */
+/* ---- the law: denied → propose → paste → allowed, and nothing in the proposal is superfluous ---- */
 
 /* The set's file with the proposal pasted under `grants:`, read again. */
 static struct grant_set *paste(const struct grant_set *s, const struct grant *proposal)

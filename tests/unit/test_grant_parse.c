@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The reader of grant files: everything it must refuse, with its place, and parse∘print = identity.
- */
+/* The reader of grant files: everything it must refuse, with its place,
+ * and parse∘print = identity. */
 #include "base/file.h"
 #include "grant/grant.h"
 #include "grant_random.h"

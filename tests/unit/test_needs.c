@@ -105,8 +105,7 @@ TEST(files_are_asked_for_only_where_one_can_be_named)
 {
     const char *preopens =
         "{\"name\":\"wasi:filesystem/preopens@0.2.3\",\"functions\":[\"get-directories\"]}";
-    static const char types[] =
-        "{\"name\":\"wasi:filesystem/types@0.2.3\",\"functions\":[%s]}";
+    static const char types[] = "{\"name\":\"wasi:filesystem/types@0.2.3\",\"functions\":[%s]}";
     static const struct {
         const char *functions;
         bool root;

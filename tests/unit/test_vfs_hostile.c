@@ -112,8 +112,7 @@ TEST(case_2_links_stay_in_the_guests_world)
     fixture_done(&f);
 }
 
-/* ---- 3: a host that swaps names while the guest opens
- * -------------------------------------------------------------------- */
+/* ---- 3: a host that swaps names while the guest opens ---- */
 
 struct swapper {
     int fd;
@@ -224,8 +223,8 @@ TEST(case_6_kernel_folders)
     fixture_done(&f);
 }
 
-/* In a child: mounts cannot be taken back by a thread. 0 good, 77 not possible here, else the line.
- */
+/* In a child: mounts cannot be taken back by a thread. 0 good, 77 not possible here,
+ * else the line. */
 static int mounted_proc(struct fixture *f)
 {
     char path[128];
@@ -384,7 +383,8 @@ TEST(case_9_folder_with_more_than_was_granted)
     CHECK_EQ(do_rename(&f, "w/pub/f", "w/pub/g"), 0);
     fixture_close(&f);
     fixture_rules(
-        &f, "  - {fs: /w, from: {dir: @}, allow: rw, paths: [\"priv/**\", \"pub/**\"]}\n"); /* control
+        &f,
+        "  - {fs: /w, from: {dir: @}, allow: rw, paths: [\"priv/**\", \"pub/**\"]}\n"); /* control
                                                                                              */
     CHECK_EQ(do_rename(&f, "w/priv", "w/pub/mine"), 0);
     fixture_done(&f);
@@ -531,9 +531,7 @@ TEST(case_14_sparse)
     fixture_done(&f);
 }
 
-/* ---- 15: many, deep, large
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- 15: many, deep, large ---- */
 
 static void many(struct fixture *f, const char *below, unsigned allowed)
 {
@@ -733,8 +731,7 @@ TEST(case_67_links_across_patterns)
     fixture_done(&f);
 }
 
-/* ---- nothing is told about what is not granted
- * -------------------------------------------------------------------------- */
+/* ---- nothing is told about what is not granted ---- */
 
 TEST(same_answer_there_or_not)
 {

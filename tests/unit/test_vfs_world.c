@@ -272,9 +272,7 @@ TEST(listing_while_changing)
     fixture_done(&f);
 }
 
-/* ---- random sequences
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- random sequences ---- */
 
 static uint64_t random_state;
 
@@ -435,9 +433,7 @@ TEST(contents_at_random)
     fixture_done(&f);
 }
 
-/* ---- failing allocations
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- failing allocations ---- */
 
 static int made_and_freed(struct fixture *f, const struct grant_rules *rules)
 {

@@ -4,9 +4,7 @@
 #include "base/clock.h"
 #include "tests/unit/worker_fixture.h"
 
-/* ---- random
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- random ---- */
 
 /* RFC 8439, appendix A.1, vectors 1 and 2: key, nonce and counter of zeros, then counter 1. */
 static const uint8_t rfc_keystream[128] = {
@@ -99,9 +97,7 @@ TEST(random_without_a_grant)
     fixture_close(&f);
 }
 
-/* ---- clock
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- clock ---- */
 
 TEST(a_fixed_clock_counts_readings)
 {
@@ -151,8 +147,7 @@ TEST(a_real_clock)
     fixture_close(&f);
 }
 
-/* ---- environment, arguments, config, log
- * ----------------------------------------------------------------------------- */
+/* ---- environment, arguments, config, log ---- */
 
 TEST(environment_is_what_was_granted)
 {
@@ -258,9 +253,7 @@ TEST(long_log_lines_are_cut)
     fixture_close(&f);
 }
 
-/* ---- files
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 TEST(files_by_handles)
 {

@@ -62,9 +62,7 @@ TEST(an_end_without_a_reason_is_a_fault)
     fixture_close(&f);
 }
 
-/* ---- limits
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- limits ---- */
 
 static enum ambit_poll calls_for_ever(struct ambit_task *t)
 {
@@ -232,9 +230,7 @@ TEST(the_engines_limits)
     }
 }
 
-/* ---- waiting
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- waiting ---- */
 
 TEST(input_wakes_a_parked_guest)
 {
@@ -408,9 +404,7 @@ TEST(many_guests_share_a_loop)
     fixture_close(&f);
 }
 
-/* ---- stops
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- stops ---- */
 
 struct stop_after {
     struct timer timer;
@@ -459,9 +453,7 @@ TEST(a_stop_ends_a_spinning_guest)
     fixture_close(&f);
 }
 
-/* ---- last bytes
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- last bytes ---- */
 
 /* Writes 20 pages although only 16 fit: two permits are used up while the pipe is full. */
 static enum ambit_poll writes_too_much(struct ambit_task *t)
@@ -514,9 +506,7 @@ TEST(nobody_waits_for_last_bytes_for_ever)
     close(fds[0]);
 }
 
-/* ---- without memory
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- without memory ---- */
 
 static enum ambit_poll does_a_bit_of_all(struct ambit_task *t)
 {

@@ -153,8 +153,7 @@ static inline int count_fds(void)
     return n;
 }
 
-/* ---- short forms: paths are strings relative to "/"
- * ---------------------------------------------------------------------- */
+/* ---- short forms: paths are strings relative to "/" ---- */
 
 static inline int do_open(struct fixture *f, const char *path, uint32_t flags,
                           struct vfs_file **ret)

@@ -155,9 +155,7 @@ static inline void run_vfs(struct fixture *f, const char *below, const struct op
     buf_done(&text);
 }
 
-/* ---- the same on the host
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the same on the host ---- */
 
 static inline int host_result(long r)
 {

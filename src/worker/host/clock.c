@@ -2,11 +2,12 @@
 /*
  * wasi:clocks. Two clocks a guest can have:
  *   real     the host's; the monotonic one counts from the start of the run, so that it does not
- * tell how long the machine is up frozen   the wall clock stands still at the granted time; the
- * monotonic one counts from 0, 1 µs per reading. A sleep takes no time: when the guest has nothing
- * to do but wait, the clock jumps to the earliest time it waits for Without a grant: frozen at
- * 1970-01-01, and every reading and sleep is a denial that is recorded. A real clock whose grant
- * expires freezes: the monotonic one where it was.
+ *            tell how long the machine is up
+ *   frozen   the wall clock stands still at the granted time; the monotonic one counts from 0, 1 µs
+ *            per reading. A sleep takes no time: when the guest has nothing to do but wait, the
+ *            clock jumps to the earliest time it waits for
+ * Without a grant: frozen at 1970-01-01, and every reading and sleep is a denial that is recorded.
+ * A real clock whose grant expires freezes: the monotonic one where it was.
  */
 #include "base/clock.h"
 

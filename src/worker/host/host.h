@@ -62,8 +62,8 @@ void host_clock_freeze(struct guest *g);
 int host_random_init(struct guest *g, struct error *e) MUST_CHECK;
 void host_random_done(struct guest *g);
 void host_random(void *host, bool secure, uint8_t *into, size_t size);
-/* A key of the run for names that must repeat when the run does: from the seed, else from the host.
- */
+/* A key of the run for names that must repeat when the run does: from the seed,
+ * else from the host. */
 int host_random_identity_key(struct guest *g, uint8_t ret_key[32]) MUST_CHECK;
 
 /* fs.c */

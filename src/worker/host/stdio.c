@@ -2,11 +2,14 @@
 /*
  * Standard streams. Their descriptors are the user's: shared with the shell and with whatever else
  * writes to that terminal, so their flags are never changed (O_NONBLOCK on them would reach the
- * shell). Instead: pipes and terminals  are opened again through /proc/self/fd before the jail
- * closes; that description is ours, non-blocking sockets              are read and written with
- * MSG_DONTWAIT files                never block for longer than a disk what could not be opened
- * again (somebody else's terminal) is asked by poll(2) before each read and write; a write is then
- *   at most PIPE_BUF, which a pipe that polls writable takes without blocking
+ * shell). Instead:
+ *   pipes and terminals  are opened again through /proc/self/fd before the jail closes; that
+ *                        description is ours, non-blocking
+ *   sockets              are read and written with MSG_DONTWAIT
+ *   files                never block for longer than a disk
+ *   what could not be opened again (somebody else's terminal) is asked by poll(2) before each read
+ *                        and write; a write is then at most PIPE_BUF, which a pipe that polls
+ *                        writable takes without blocking
  * A permit to write is STREAM_HELD_MAX where writing can block; what the other side does not take
  * of it at once is held here, and there is no new permit until it went out. What is held when the
  * guest ends is drained by guest.c.
@@ -39,9 +42,7 @@ static size_t stream_index(const struct stream *s)
     return (size_t)(s - s->guest->streams);
 }
 
-/* ---- opening
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 /* The same pipe or terminal with flags of our own, or -1. */
 static int open_again(int fd, bool for_write)
@@ -61,8 +62,8 @@ static int stream_open(struct stream *s, int fd, bool for_write, struct error *e
         return error_set_errno(e, errno, "looking at %s", stream_names[stream_index(s)]);
     s->is_socket = S_ISSOCK(st.st_mode);
     struct termios unused;
-    s->is_terminal =
-        S_ISCHR(st.st_mode) && tcgetattr(fd, &unused) == 0; /* the jail knows no ioctl later */
+    /* Asked now: the jail knows no ioctl later. */
+    s->is_terminal = S_ISCHR(st.st_mode) && tcgetattr(fd, &unused) == 0;
     if (!S_ISFIFO(st.st_mode) && !s->is_terminal) {
         s->watch.never_blocks = !s->is_socket;
         return 0;
@@ -108,9 +109,7 @@ void streams_done(struct guest *g)
     }
 }
 
-/* ---- bytes
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- bytes ---- */
 
 static bool may_block(const struct stream *s)
 {
@@ -210,9 +209,7 @@ bool stream_drain(struct stream *s)
     return s->held_size == 0 || write_held(s) <= 0;
 }
 
-/* ---- the interface
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the interface ---- */
 
 static bool allowed(struct stream *s, const char *operation, struct grant_decision *ret)
 {
@@ -367,8 +364,8 @@ enum ambit_stream_status host_stream_flush(void *host, uint32_t stream)
     enum ambit_stream_status status = writable(s, &d);
     if (status != AMBIT_STREAM_OK)
         return status;
-    int held =
-        write_held(s); /* what stays held goes out before the next permit, or at the guest's end */
+    /* What stays held goes out before the next permit, or at the guest's end. */
+    int held = write_held(s);
     return held < 0 ? write_status(s, held) : AMBIT_STREAM_OK;
 }
 

@@ -5,8 +5,8 @@
  * everything rests on is this:
  *
  *   **An operation acts on the path it was given or not at all.** A backing never follows a
- * symbolic link. When one is in the way it answers VFS_SYMLINK and says where and what; walk.c
- * expands it in the guest's world, decides again, and calls again.
+ *   symbolic link. When one is in the way it answers VFS_SYMLINK and says where and what; walk.c
+ *   expands it in the guest's world, decides again, and calls again.
  *
  * Paths are relative to the mount, normalised (no "", ".", "..", no double or trailing slash), at
  * most VFS_PATH_MAX − 1 bytes, NUL-terminated, without a NUL inside; "" is the mount's root. Each
@@ -19,12 +19,12 @@
  * What the session backing of a later issue (SQLite, copy-on-write over a base folder) needs, and
  * finds here:
  *   - a handle that is a pointer (union vfs_handle), a listing of its own, close and free that may
- * write back;
+ *     write back;
  *   - whole paths per call, so that it can look up (parent, name) pairs with prepared statements
- * and keep a cache of its own;
+ *     and keep a cache of its own;
  *   - `created` told on open, so that copy-up and whiteouts stay inside it; quota outcomes of its
- * own (VFS_OVER_BYTES and VFS_OVER_FILES) with vfs_mount.counted false; faults (< 0) for a broken
- * database;
+ *     own (VFS_OVER_BYTES and VFS_OVER_FILES) with vfs_mount.counted false; faults (< 0) for a
+ *     broken database;
  *   - opened nodes that outlive their names: close() is when an unlinked inode may go.
  */
 #pragma once

@@ -10,16 +10,16 @@
  *
  * Invariants.
  *  - Only regular files are opened, and folders for listing. A name is first opened with O_PATH,
- * which wakes nobody up: opening a device can rewind a tape or arm a watchdog, opening a FIFO lets
- * its other end go on. Then it is opened in earnest, with O_NONBLOCK because a FIFO or a leased
- * file may have come in between and the host must not wait for it, and O_NOCTTY for a terminal, and
- * what was opened is looked at again before anybody uses it. (A device swapped in between by
- * somebody who can rename devices in the granted folder would be opened and closed; a guest cannot
- * make or move one.)
+ *    which wakes nobody up: opening a device can rewind a tape or arm a watchdog, opening a FIFO
+ *    lets its other end go on. Then it is opened in earnest, with O_NONBLOCK because a FIFO or a
+ *    leased file may have come in between and the host must not wait for it, and O_NOCTTY for a
+ *    terminal, and what was opened is looked at again before anybody uses it. (A device swapped in
+ *    between by somebody who can rename devices in the granted folder would be opened and closed; a
+ *    guest cannot make or move one.)
  *  - Names are made, removed and moved relative to a descriptor of their folder, opened the same
- * way; those system calls do not follow the last name.
+ *    way; those system calls do not follow the last name.
  *  - A file that is setuid or setgid is not opened for writing: its bits must not end up on bytes
- * that a guest chose.
+ *    that a guest chose.
  *  - A folder whose rules never write is never written, whatever the layers above decide.
  *
  * Times of change come from the host's clock, as it writes them.

@@ -8,9 +8,9 @@
  *
  * Invariants.
  *  - Every block is charged to the quota before it is allocated: m->bytes is what is stored, names
- * and nodes included.
+ *    and nodes included.
  *  - m->files counts entries. Nothing here recurses or keeps a path: a tree may be as deep as the
- * quota lets it.
+ *    quota lets it.
  *  - A listing stands on the next entry to give; who removes that entry moves the listing on first.
  */
 #include "worker/vfs/memory.h"

@@ -18,8 +18,8 @@ struct memory_node {
     uint64_t links;     /* names; a folder: 2 and one per folder in it */
     uint64_t opens;
     int64_t accessed_ns, modified_ns, changed_ns;
-    struct memory_node *previous,
-        *next; /* all nodes of the tree, so that ending it needs no recursion */
+    /* All nodes of the tree, so that ending it needs no recursion. */
+    struct memory_node *previous, *next;
     union {
         struct {
             uint64_t size;

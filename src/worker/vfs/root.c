@@ -300,8 +300,8 @@ void vfs_used(struct vfs *v, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
         v->audit.used(v->audit.context, rule, verbs, bytes_read, bytes_written);
 }
 
-/* Two folders of the host may share files, so they hash alike; every memory tree numbers its own.
- */
+/* Two folders of the host may share files, so they hash alike;
+ * every memory tree numbers its own. */
 void vfs_set_identity_key(struct vfs *v, const uint8_t key[32])
 {
     _Static_assert(sizeof(v->keys) == 32, "the key's size");

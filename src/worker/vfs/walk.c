@@ -11,11 +11,11 @@
  * Invariants.
  *  - A decision is always about w->path, which is exactly what the backing is then asked to act on.
  *  - Outside every mount nothing is looked at. What the guest's world has there (struct vfs_place)
- * comes from the grants alone.
+ *    comes from the grants alone.
  *  - A denied path answers the same whether something is there or not. It is looked at only to see
- * whether a symbolic link leads elsewhere, and then the target is what is judged.
+ *    whether a symbolic link leads elsewhere, and then the target is what is judged.
  *  - An error on the way to a ".." counts only where that folder may be asked for (`pending`);
- * elsewhere ".." is textual.
+ *    elsewhere ".." is textual.
  *  - Mount points and the folders above them are folders, whatever the host has at those names.
  */
 #include "worker/vfs/root.h"
@@ -71,8 +71,8 @@ static void walk_pop(struct walk *w)
     w->folder_only = w->dots = true;
 }
 
-/* "..": 0 when done, VFS_SYMLINK when the folder to leave has a link in it, else the guest's error.
- */
+/* "..": 0 when done, VFS_SYMLINK when the folder to leave has a link in it,
+ * else the guest's error. */
 static int walk_up(struct walk *w)
 {
     struct vfs_stat st;
