@@ -135,7 +135,9 @@ static enum held_state character_state(const uint8_t *held, size_t size)
     return HELD_BAD;
 }
 
-/* "Conceal" (8) hides text from a person who is asked to read it. 38, 48 and 58 take operands. */
+/* "Conceal" (8) hides text from a person who is asked to read it. 38 and 48 take operands, which may be 8. 58 takes some as
+ * well, but not for every terminal: one that does not know it reads 58;5;8 as 5 and 8. Values past 255 mean nothing, and
+ * could mean 8 to one that counts in few bits; so could the operands of a colour of no known kind. */
 static bool sgr_conceals(const uint8_t *at, size_t size)
 {
     unsigned skip = 0;
@@ -145,12 +147,16 @@ static bool sgr_conceals(const uint8_t *at, size_t size)
         for (; i < size && at[i] != ';'; i++)
             value = value > 999 ? value : value * 10 + (at[i] - '0');
         i++;
+        if (value > 255)
+            return true;
         if (colour) {
-            skip = value == 5 ? 1 : value == 2 ? 3 : 0;
+            if (value != 5 && value != 2)
+                return true;
+            skip = value == 5 ? 1 : 3;
             colour = false;
         } else if (skip) {
             skip--;
-        } else if (value == 38 || value == 48 || value == 58) {
+        } else if (value == 38 || value == 48) {
             colour = true;
         } else if (value == 8) {
             return true;
