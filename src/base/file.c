@@ -6,6 +6,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -114,6 +115,46 @@ int file_memfd(const char *name, const void *bytes, size_t size, bool seal, stru
         fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_set_errno(e, errno, "cannot seal a memory file");
     return fd_take(&fd);
+}
+
+/* One name of a path on; a link only where this user cannot have made it. The folder, or -errno. */
+static int step_unlinked(int folder, const char *name)
+{
+    struct stat st;
+    CLEANUP(fd_closep) int next = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (next < 0 || fstat(next, &st) < 0)
+        return -errno;
+    if (!S_ISLNK(st.st_mode))
+        return fd_take(&next);
+    if (faccessat(folder, ".", W_OK, AT_EACCESS) == 0)
+        return -ELOOP;
+    int target = openat(folder, name, O_PATH | O_CLOEXEC);
+    return target < 0 ? -errno : target;
+}
+
+int file_open_dir_unlinked(const char *path, size_t *ret_link)
+{
+    CLEANUP(fd_closep) int fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (const char *at = path + strspn(path, "/"); *at != '\0'; at += strspn(at, "/")) {
+        char name[NAME_MAX + 1];
+        size_t size = strcspn(at, "/");
+        if (size > NAME_MAX)
+            return -ENAMETOOLONG;
+        memcpy(name, at, size);
+        name[size] = '\0';
+        at += size;
+        int next = step_unlinked(fd, name);
+        if (next == -ELOOP)
+            *ret_link = (size_t)(at - path);
+        if (next < 0)
+            return next;
+        fd_close(fd);
+        fd = next;
+    }
+    int folder = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return folder < 0 ? -errno : folder;
 }
 
 /* Opens `name` in `parent`, making it when it is not there. */

@@ -211,9 +211,11 @@ static int write_file(const char *path, struct buf *text, struct error *e)
                                  : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     if (folder == NULL)
         return error_set(e, -ENOMEM, "no memory for the learned grants");
-    CLEANUP(fd_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    size_t link_size = 0;
+    CLEANUP(fd_closep) int fd = file_open_dir_unlinked(folder, &link_size);
     if (fd < 0)
-        return error_set_errno(e, errno, "the folder %s cannot be opened", folder);
+        return error_set_errno(e, -fd, "the folder %s cannot be opened%s", folder,
+                               fd == -ELOOP ? " (a link is on the way)" : "");
     return file_write_atomic(fd, slash == NULL ? path : slash + 1, text->data, text->size, 0644, e);
 }
 

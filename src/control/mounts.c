@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "control/target.h"
 
@@ -162,22 +163,42 @@ static bool reaches_state(const struct grant_rules *rules, const struct grant_mo
     return false;
 }
 
+/* The grant says one folder and a link leads to another: whoever made the link would decide. */
+static int refuse_link(const char *origin, const char *host, size_t link_size, struct error *e)
+{
+    CLEANUP(fd_closep) int fd = open(host, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(mem_freep) char *real = fd < 0 ? NULL : real_path(fd);
+
+    error_set(e, -ELOOP, "%s: %s is reached through a link, %.*s", origin, host, (int)link_size,
+              host);
+    if (real != NULL)
+        error_hint(e, "it leads to %s: grant that, if that is what you mean", real);
+    return -ELOOP;
+}
+
 static int open_one(const struct grant_rules *rules, const struct grant_mount *m, int state_fd,
                     const char *own_scratch, struct error *e)
 {
     const char *origin = origin_of(rules, m);
-    CLEANUP(fd_closep) int fd = open(m->host, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY);
+    bool own = own_scratch != NULL && strcmp(own_scratch, m->host) == 0;
+    size_t link_size = 0;
 
+    if (own) {
+        int scratch = open(m->host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return scratch >= 0 ? scratch
+                            : error_set_errno(e, errno, "the private folder %s", m->host);
+    }
+    CLEANUP(fd_closep) int fd = file_open_dir_unlinked(m->host, &link_size);
+    if (fd == -ELOOP)
+        return refuse_link(origin, m->host, link_size, e);
     if (fd < 0) {
-        int code = error_set_errno(e, errno, "%s: the folder %s cannot be opened", origin, m->host);
+        int code = error_set_errno(e, -fd, "%s: the folder %s cannot be opened", origin, m->host);
         if (code == -ENOENT)
             error_hint(e, "make it first: mkdir -p %s", m->host);
         else if (code == -ENOTDIR)
             error_hint(e, "for a single file name its folder, with paths: [\"NAME\"]");
         return code;
     }
-    if (own_scratch != NULL && strcmp(own_scratch, m->host) == 0)
-        return fd_take(&fd);
     const char *pseudo = pseudo_filesystem(fd);
     if (pseudo != NULL) {
         error_set(e, -EPERM, "%s: %s is %s", origin, m->host, pseudo);
@@ -279,7 +300,7 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t used,
     struct stat st;
     size_t length = strlen(name);
 
-    if (++w->visited > MOUNTS_VISITED_MAX || used + length + 2 > sizeof(w->path)) {
+    if (used + length + 2 > sizeof(w->path)) {
         w->cut = true;
         return 0;
     }
@@ -320,9 +341,12 @@ static int walk_folder(struct walk *w, int dir_fd, size_t used, int depth)
         w->cut = true;
         return 0;
     }
-    while (r == 0 && !w->cut && (entry = readdir(folder)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            r = walk_entry(w, dir_fd, entry->d_name, used, depth);
+    while (r == 0 && w->visited < MOUNTS_VISITED_MAX && (entry = readdir(folder)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        w->cut |= ++w->visited == MOUNTS_VISITED_MAX;
+        r = walk_entry(w, dir_fd, entry->d_name, used, depth);
+    }
     (void)closedir(folder);
     return r;
 }

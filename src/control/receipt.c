@@ -36,6 +36,32 @@ void receipt_free(struct receipt *r)
     mem_free(r);
 }
 
+/* The copy lies where the user says, often beside what guests write: a link there could lead the
+ * receipt, with names that a guest chose in it, into any file of the user's. */
+static int open_copy(const char *path, struct error *e)
+{
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    CLEANUP(mem_freep)
+    char *folder = slash == NULL ? mem_strdup(".") : mem_strndup(path, (size_t)(name - path));
+    size_t link_size = 0;
+
+    if (folder == NULL)
+        return error_set(e, -ENOMEM, "no memory for the receipt");
+    CLEANUP(fd_closep) int folder_fd = file_open_dir_unlinked(folder, &link_size);
+    int fd = folder_fd, code = -folder_fd;
+    if (folder_fd >= 0) {
+        fd = openat(folder_fd, name,
+                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600);
+        code = errno;
+    }
+    if (fd >= 0)
+        return fd;
+    if (code == ELOOP)
+        return error_set(e, -ELOOP,
+                         "the receipt %s is not written through a link: name the file itself", path);
+    return error_set_errno(e, code, "the receipt %s cannot be made", path);
+}
+
 int receipt_open(int runs_fd, const char *id, const char *copy_path, struct receipt **ret,
                  struct error *e)
 {
@@ -53,11 +79,10 @@ int receipt_open(int runs_fd, const char *id, const char *copy_path, struct rece
     if (r->fd < 0)
         return error_set_errno(e, errno, "the receipt runs/%s cannot be made", name);
     if (copy_path != NULL) {
-        r->copy_fd = open(copy_path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0600);
+        r->copy_fd = open_copy(copy_path, e);
         if (r->copy_fd < 0) {
-            int code = error_set_errno(e, errno, "the receipt %s cannot be made", copy_path);
             (void)unlinkat(runs_fd, name, 0); /* nothing ran: nothing to tell */
-            return code;
+            return r->copy_fd;
         }
     }
     *ret = TAKE(r);

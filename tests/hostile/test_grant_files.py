@@ -139,7 +139,8 @@ def test_mounts_over_ambits_own_state():
             before = len(os.listdir(state / "runs"))
             result = run("run", "-g", write("s.yaml", text), wat(NOTHING), env=env)
             equal(result.rc, BAD_GRANT, f"{host}\n{result!r}")
-            contains(result.err, "Ambit's own state")
+            linked = host in (folder / "link", folder / "deep", folder / "link" / "state")
+            contains(result.err, "through a link" if linked else "Ambit's own state")
             contains(result.err, "s.yaml:3")
             assert len(os.listdir(state / "runs")) <= before + 1
         equal(run("run", "--read", f"{host}:/s", wat(NOTHING), env=env).rc, BAD_GRANT, host)
@@ -158,6 +159,55 @@ def test_mounts_over_ambits_own_state():
     run("run", "--read", f"{home / 'documents'}:/s", wat(NOTHING), env=env, rc=0)
     result = run("run", "-q", "--read", f"{home}:/s", cc_guest(FSOP), "stat", f"s/{name}", isolated=True, rc=0)
     contains(result.out, "ok 4")
+
+
+def test_mounts_through_planted_links():
+    """Case 5 for control itself: what a guest, a clone or a neighbour in /tmp made must not decide which folder is granted."""
+    folder = pathlib.Path.cwd()
+    (folder / "home").mkdir()
+    (folder / "home" / "key").write_text("canary")
+    (folder / "tree" / "real").mkdir(parents=True)
+    (folder / "tree" / "real" / "key").write_text("harmless")
+    (folder / "tree" / "data").symlink_to("../home")
+    (folder / "tree" / "deep").symlink_to("..")
+    for host in ("data", "data/.", "deep/home", folder / "tree" / "data"):
+        text = HEAD + f'  - {{fs: /work, from: {{dir: "{host}"}}, allow: ro}}\n  - {{stdio: [stdout]}}\n'
+        result = run("run", "-g", write("tree/g.yaml", text), cc_guest(FSOP), "get", "work/key")
+        equal(result.rc, BAD_GRANT, f"{host}\n{result!r}")
+        contains(result.err, "through a link")
+        contains(result.err, f"it leads to {folder / 'home'}: grant that")
+        lacks(result.out, "canary")
+        for flag in ("--read", "--write"):
+            equal(run("run", flag, f"tree/{host}:/work" if isinstance(host, str) else f"{host}:/work", wat(NOTHING)).rc, BAD_GRANT, host)
+    # Control: the same without the link, and where the link leads, said in so many words.
+    text = HEAD + '  - {fs: /work, from: {dir: "%s"}, allow: ro}\n  - {stdio: [stdout]}\n'
+    equal(run("run", "-q", "-g", write("tree/g.yaml", text % "real"), cc_guest(FSOP), "get", "work/key", rc=0).out, "ok harmless\n")
+    equal(run("run", "-q", "-g", write("tree/g.yaml", text % "../home"), cc_guest(FSOP), "get", "work/key", rc=0).out, "ok canary\n")
+
+
+def test_what_control_writes_goes_through_no_planted_link():
+    """A guest that may write below out/ leaves links where the next run's receipt and learned grants are asked for."""
+    folder = pathlib.Path.cwd()
+    (folder / "home").mkdir()
+    (folder / "home" / "profile").write_text("canary")
+    (folder / "out").mkdir()
+    (folder / "out" / "r.jsonl").symlink_to("../home/profile")
+    (folder / "out" / "h").symlink_to("../home")
+    for path in ("out/r.jsonl", "out/h/new", "out/h/profile"):
+        result = run("run", "--receipt", path, wat(NOTHING))
+        equal(result.rc, ambit.INTERNAL, f"{path}\n{result!r}")
+        contains(result.err, "not written through a link")
+    run("run", "--learn", "out/h/new", cc_guest(FSOP), "get", "work/none")
+    run("run", "--learn", "out/l.yaml", cc_guest(FSOP), "get", "work/none")
+    (folder / "out" / "l.yaml").unlink()
+    (folder / "out" / "l.yaml").symlink_to("../home/learned")
+    run("run", "--learn", "out/l.yaml", cc_guest(FSOP), "get", "work/none")
+    assert not (folder / "out" / "l.yaml").is_symlink(), "a learned file replaces a link"
+    equal((folder / "home" / "profile").read_text(), "canary")
+    equal(os.listdir(folder / "home"), ["profile"])
+    # Control: beside the links it is written.
+    run("run", "--receipt", "out/mine.jsonl", wat(NOTHING), rc=0)
+    assert (folder / "out" / "mine.jsonl").stat().st_size > 0
 
 
 def test_mounts_of_the_kernels_folders():

@@ -105,6 +105,28 @@ TEST(private_folders)
     CHECK_EQ(file_make_private_dir("", &fd, NULL), -ENOENT);
 }
 
+TEST(folders_through_no_planted_link)
+{
+    size_t link = 0;
+    CHECK_EQ(symlink("x/y", in_folder("link")), 0);
+    int fd = file_open_dir_unlinked(in_folder("x//./y/"), &link);
+    CHECK(fd >= 0);
+    fd_closep(&fd);
+    CHECK_EQ(file_open_dir_unlinked(in_folder("link/z"), &link), -ELOOP);
+    CHECK_EQ(link, strlen(in_folder("link")));
+    CHECK_EQ(file_open_dir_unlinked(in_folder("link"), &link), -ELOOP);
+    CHECK_EQ(file_open_dir_unlinked(in_folder("a"), &link), -ENOTDIR);
+    CHECK_EQ(file_open_dir_unlinked(in_folder("a/b"), &link), -ENOTDIR);
+    CHECK_EQ(file_open_dir_unlinked(in_folder("none"), &link), -ENOENT);
+    CHECK_EQ(unlink(in_folder("link")), 0);
+    fd = file_open_dir_unlinked("/", &link);
+    CHECK(fd >= 0);
+    fd_closep(&fd);
+    fd = file_open_dir_unlinked(".", &link);
+    CHECK(fd >= 0);
+    fd_closep(&fd);
+}
+
 TEST(clean_up)
 {
     unlinkat(folder_fd, "a", 0);
