@@ -173,13 +173,11 @@ struct needs needs_of_python(void)
 
 static void put_verbs(struct buf *out, uint32_t verbs)
 {
-    static const char *const names[] = { "read",   "list",   "stat",   "write",
-                                         "create", "delete", "rename", "link" };
     bool first = true;
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+    for (size_t i = 0; i < FS_VERB_COUNT; i++) {
         if ((verbs & 1u << i) == 0)
             continue;
-        buf_printf(out, "%s%s", first ? "" : ", ", names[i]);
+        buf_printf(out, "%s%s", first ? "" : ", ", fs_verb_names[i]);
         first = false;
     }
 }

@@ -132,18 +132,17 @@ static int flag_random(struct run_command *c, struct error *e)
 
 static int flag_log(struct run_command *c, struct error *e)
 {
-    static const char *const names[] = { "trace", "debug", "info", "warn", "error", "critical" };
     struct grant g = { .class = GRANT_LOG };
 
     for (const char *at = c->cli.value; *at != '\0';) {
         size_t length = strcspn(at, ","), level = 0;
-        while (level < ARRAY_SIZE(names) &&
-               (strlen(names[level]) != length || memcmp(names[level], at, length) != 0))
+        while (level < LOG_LEVEL_COUNT && (strlen(log_level_names[level]) != length ||
+                                           memcmp(log_level_names[level], at, length) != 0))
             level++;
-        if (level < ARRAY_SIZE(names)) {
+        if (level < LOG_LEVEL_COUNT) {
             g.levels |= 1u << level;
         } else if (length == 3 && memcmp(at, "all", 3) == 0) {
-            g.levels = (1u << ARRAY_SIZE(names)) - 1;
+            g.levels = (1u << LOG_LEVEL_COUNT) - 1;
         } else {
             error_set(e, -EINVAL, "--log: there is no level \"%.*s\"",
                       (int)MIN(length, (size_t)100), at);
@@ -402,12 +401,11 @@ static void clear_progress(struct run_command *c)
 
 static void on_log(void *context, enum log_level level, const char *topic, const char *message)
 {
-    static const char *const names[] = { "trace", "debug", "info", "warn", "error", "critical" };
     struct run_command *c = context;
     CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
 
     clear_progress(c);
-    buf_printf(&text, "[%s] ", names[level]);
+    buf_printf(&text, "[%s] ", log_level_names[level]);
     if (topic[0] != '\0') {
         cli_escaped(&text, topic);
         buf_puts(&text, ": ");

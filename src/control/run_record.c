@@ -228,10 +228,9 @@ int run_record_denial(struct run *r, size_t number, const struct run_denial *d, 
 int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
                    struct error *e)
 {
-    static const char *const names[] = { "trace", "debug", "info", "warn", "error", "critical" };
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("worker"));
-    json_object_set_new(event, "level", json_string(names[level]));
+    json_object_set_new(event, "level", json_string(log_level_names[level]));
     json_object_set_new(event, "topic", string_of(topic));
     json_object_set_new(event, "message", string_of(message));
     return receipt_put(r->receipt, "log", event, e);
@@ -241,7 +240,6 @@ int run_record_log(struct run *r, enum log_level level, const char *topic, const
 
 static int record_streams(struct run *r, struct error *e)
 {
-    static const char *const names[] = { "stdin", "stdout", "stderr" };
     for (int i = 1; i < STDIO_COUNT; i++) {
         struct digest digest;
         uint64_t bytes;
@@ -249,7 +247,7 @@ static int record_streams(struct run *r, struct error *e)
             continue;
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("control"));
-        json_object_set_new(event, "stream", json_string(names[i]));
+        json_object_set_new(event, "stream", json_string(stdio_stream_names[i]));
         json_object_set_new(event, "bytes", count_json(bytes));
         json_object_set_new(event, "digest", digest_json(&digest));
         int status = receipt_put(r->receipt, "output", event, e);

@@ -58,7 +58,7 @@ enum grant_class {
     /* no class of the grammar yet: what a guest asked of a network is denied under this name */
     GRANT_NETWORK = GRANT_CLASS_COUNT
 };
-const char *grant_class_name(enum grant_class c);
+const char *grant_class_name(enum grant_class c); /* as the grammar writes it */
 
 enum fs_verb {
     FS_READ = 1,
@@ -72,9 +72,16 @@ enum fs_verb {
     FS_RO = FS_READ | FS_LIST | FS_STAT,
     FS_RW = 255,
 };
+/* The grammar's words, in the order of the bits of enum fs_verb and enum stdio_stream. */
+#define FS_VERB_COUNT 8
+extern const char *const fs_verb_names[FS_VERB_COUNT];
 enum stdio_stream { STDIO_IN = 1, STDIO_OUT = 2, STDIO_ERR = 4 };
+#define STDIO_STREAM_COUNT 3
+extern const char *const stdio_stream_names[STDIO_STREAM_COUNT];
 /* wasi:logging's order. */
 enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_CRITICAL };
+#define LOG_LEVEL_COUNT 6
+extern const char *const log_level_names[LOG_LEVEL_COUNT];
 enum grant_backing { GRANT_BACKING_DIR, GRANT_BACKING_MEMORY };
 
 #define GRANT_UNSET UINT64_MAX /* a limit or quota that nobody named */

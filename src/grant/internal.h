@@ -14,12 +14,6 @@
 #define GRANT_NUMBER_MAX INT64_MAX /* of a limit or quota: what a document can hold */
 
 /* ---- names.c ---- */
-#define FS_VERB_COUNT 8
-extern const char *const fs_verb_names[FS_VERB_COUNT]; /* in the order of the bits */
-#define STDIO_STREAM_COUNT 3
-extern const char *const stdio_stream_names[STDIO_STREAM_COUNT];
-#define LOG_LEVEL_COUNT 6
-extern const char *const log_level_names[LOG_LEVEL_COUNT];
 /* The class of a name, or -1. */
 int grant_class_by_name(const char *name);
 /* A class of the design's grammar that this version does not have. */

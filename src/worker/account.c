@@ -158,17 +158,18 @@ void host_limit(void *host, enum ambit_limit which, uint64_t asked)
 
 static uint32_t stream_bit(const char *name)
 {
-    return !strcmp(name, "stdin") ? STDIO_IN : !strcmp(name, "stdout") ? STDIO_OUT : STDIO_ERR;
+    uint32_t i = 0;
+    while (i < STDIO_STREAM_COUNT - 1 && strcmp(name, stdio_stream_names[i]))
+        i++;
+    return 1u << i;
 }
 
 static enum log_level level_of(const char *name)
 {
-    static const char *const names[] = { "trace", "debug", "info", "warn", "error" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (!strcmp(name, names[i]))
-            return (enum log_level)i;
-    }
-    return LOG_CRITICAL;
+    uint32_t i = 0;
+    while (i < LOG_LEVEL_COUNT - 1 && strcmp(name, log_level_names[i]))
+        i++;
+    return (enum log_level)i;
 }
 
 /* The smallest grant as text. Only where a grant would help: none brings back an expired run, opens

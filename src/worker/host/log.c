@@ -15,8 +15,6 @@
 #define LOG_MESSAGE_MAX 8192
 #define LOG_LINES_PER_S 200
 
-static const char *const level_names[] = { "trace", "debug", "info", "warn", "error", "critical" };
-
 void host_log_init(struct guest *g)
 {
     g->log = (struct guest_log){ .window_ns = clock_monotonic_ns() };
@@ -46,13 +44,13 @@ static void send(struct guest *g, uint32_t level, struct ambit_bytes topic,
 void host_log(void *host, uint32_t level, struct ambit_bytes context, struct ambit_bytes message)
 {
     struct guest *g = host;
-    if (level >= ARRAY_SIZE(level_names)) {
+    if (level >= LOG_LEVEL_COUNT) {
         guest_fault(g, -EPROTO, "a log level that does not exist");
         return;
     }
     struct grant_decision d = guest_gated(g, grant_decide_log(g->rules, (enum log_level)level));
     if (d.reason != GRANT_ALLOWED) {
-        guest_denied(g, GRANT_LOG, "log", level_names[level], 0, d);
+        guest_denied(g, GRANT_LOG, "log", log_level_names[level], 0, d);
         return;
     }
     guest_used(g, d.rule, 0, 0, message.size);

@@ -35,8 +35,6 @@
 #define FILE_PERMIT (1u << 20)
 _Static_assert(STREAM_HELD_MAX <= PIPE_BUF, "a permit must fit a pipe that polls writable");
 
-static const char *const stream_names[] = { "stdin", "stdout", "stderr" };
-
 static size_t stream_index(const struct stream *s)
 {
     return (size_t)(s - s->guest->streams);
@@ -59,7 +57,7 @@ static int stream_open(struct stream *s, int fd, bool for_write, struct error *e
         return 0;
     s->watch.fd = fd;
     if (fstat(fd, &st) < 0)
-        return error_set_errno(e, errno, "looking at %s", stream_names[stream_index(s)]);
+        return error_set_errno(e, errno, "looking at %s", stdio_stream_names[stream_index(s)]);
     s->is_socket = S_ISSOCK(st.st_mode);
     struct termios unused;
     /* Asked now: the jail knows no ioctl later. */
@@ -143,7 +141,7 @@ static ssize_t read_some(const struct stream *s, uint8_t *into, size_t size)
 
 static enum ambit_stream_status stream_failed(struct stream *s, const char *text)
 {
-    snprintf(s->error, sizeof(s->error), "%s: %s", stream_names[stream_index(s)], text);
+    snprintf(s->error, sizeof(s->error), "%s: %s", stdio_stream_names[stream_index(s)], text);
     return AMBIT_STREAM_FAILED;
 }
 
@@ -216,7 +214,7 @@ static bool allowed(struct stream *s, const char *operation, struct grant_decisi
     *ret = guest_gated(s->guest, s->decision);
     if (ret->reason == GRANT_ALLOWED)
         return true;
-    guest_denied(s->guest, GRANT_STDIO, operation, stream_names[stream_index(s)], 0, *ret);
+    guest_denied(s->guest, GRANT_STDIO, operation, stdio_stream_names[stream_index(s)], 0, *ret);
     return false;
 }
 
