@@ -184,6 +184,19 @@ void cli_escaped(struct buf *out, const char *text)
         text_escape(out, text, strlen(text));
 }
 
+void cli_put_grant(struct buf *out, const char *indent, const char *yaml)
+{
+    for (const char *at = yaml; at != NULL && *at != '\0';) {
+        size_t length = strcspn(at, "\n");
+        struct text_filter filter = { 0 };
+        buf_puts(out, indent);
+        text_filter(&filter, out, at, length, false);
+        text_filter_flush(&filter, out);
+        buf_putc(out, '\n');
+        at += length + (at[length] == '\n');
+    }
+}
+
 /* Several lines of untrusted text, each indented; only the line breaks pass. */
 static void put_lines(struct buf *out, const char *label, const char *text)
 {

@@ -72,6 +72,9 @@ int cli_put(struct buf *text);
 int cli_put_json(const json_t *value);
 /* Appends an untrusted C string, escaped for one line. NULL = "". */
 void cli_escaped(struct buf *out, const char *text);
+/* Appends a grant to be pasted, each line after `indent`: its own text has all that does not show
+ * escaped, and its backslashes stay as they are. What is no such text is escaped all the same. */
+void cli_put_grant(struct buf *out, const char *indent, const char *yaml);
 /* True when this descriptor is a terminal and NO_COLOR is not set (nor TERM=dumb). */
 bool cli_colour(int fd);
 /* The word of `words` that is nearest to a mistyped one (distance ≤ 1/3 of its length), or NULL. */

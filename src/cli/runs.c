@@ -61,21 +61,6 @@ static void put_field(struct buf *out, const char *name, const char *value)
     buf_putc(out, '\n');
 }
 
-/* A grant as it is, to be pasted: its own text has all that does not show escaped, and its backslashes must
- * stay as they are. What is no such text is escaped all the same. */
-static void put_lines(struct buf *out, const char *text)
-{
-    for (const char *at = text; *at != '\0';) {
-        size_t length = strcspn(at, "\n");
-        buf_puts(out, "               ");
-        struct text_filter filter = { 0 };
-        text_filter(&filter, out, at, length, false);
-        text_filter_flush(&filter, out);
-        buf_putc(out, '\n');
-        at += length + (at[length] == '\n');
-    }
-}
-
 static void put_started(struct buf *out, const json_t *line)
 {
     size_t index;
@@ -148,7 +133,7 @@ static void put_denial(struct buf *out, const json_t *line)
     buf_puts(out, ": ");
     cli_escaped(out, text_of(line, "reason"));
     buf_puts(out, "; the smallest grant that allows it:\n");
-    put_lines(out, text_of(line, "smallest_grant"));
+    cli_put_grant(out, "               ", text_of(line, "smallest_grant"));
 }
 
 static void put_use(struct buf *out, const json_t *line)

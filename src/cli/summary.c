@@ -66,21 +66,6 @@ static void put_uses(struct buf *out, const struct run_request *q, const struct 
     }
 }
 
-/* A grant as it is, to be pasted: its own text has all that does not show escaped, and its backslashes must
- * stay as they are. What is no such text is escaped all the same. */
-static void put_lines(struct buf *out, const char *indent, const char *text)
-{
-    for (const char *at = text; at != NULL && *at != '\0';) {
-        size_t length = strcspn(at, "\n");
-        buf_puts(out, indent);
-        struct text_filter filter = { 0 };
-        text_filter(&filter, out, at, length, false);
-        text_filter_flush(&filter, out);
-        buf_putc(out, '\n');
-        at += length + (at[length] == '\n');
-    }
-}
-
 static void put_denial(struct buf *out, const struct run_request *q, const struct run_denied *d,
                        bool colour)
 {
@@ -100,7 +85,7 @@ static void put_denial(struct buf *out, const struct run_request *q, const struc
     }
     buf_putc(out, '\n');
     put_style(out, colour, NOTE);
-    put_lines(out, "      ", n->grant_yaml);
+    cli_put_grant(out, "      ", n->grant_yaml);
     put_style(out, colour, PLAIN);
 }
 
@@ -119,6 +104,7 @@ void summary_put(struct buf *out, const struct run_request *q, const struct run_
                  bool colour)
 {
     size_t shown = MIN(p->denied_count, (size_t)SUMMARY_DENIALS);
+    bool grantable = false; /* a full quota, an expired run, a network: no grant helps */
 
     put_style(out, colour, NOTE);
     buf_puts(out, "ambit: ");
@@ -130,15 +116,20 @@ void summary_put(struct buf *out, const struct run_request *q, const struct run_
     put_missing(out, p->missing);
     if (p->denied_count == 0)
         return;
-    buf_printf(out, "  denied %llu, %zu distinct; the smallest grant that allows each:\n",
-               (unsigned long long)MAX(p->done.denials, (uint64_t)p->denied_count),
-               p->denied_count);
+    for (size_t i = 0; i < p->denied_count; i++) {
+        const char *yaml = p->denied[i].denial.grant_yaml;
+        grantable = grantable || (yaml != NULL && *yaml != '\0');
+    }
+    buf_printf(out, "  denied %llu, %zu distinct%s:\n",
+               (unsigned long long)MAX(p->done.denials, (uint64_t)p->denied_count), p->denied_count,
+               grantable ? "; the smallest grant that allows each" : "");
     for (size_t i = 0; i < shown; i++)
         put_denial(out, q, &p->denied[i], colour);
     if (shown < p->denied_count)
         buf_printf(out, "  … and %zu more: ambit runs show %s\n", p->denied_count - shown, p->id);
-    buf_puts(out, "  to grant: put what you agree with below `grants:` in a file and add -g FILE "
-                  "(--learn FILE writes one)\n");
+    if (grantable)
+        buf_puts(out, "  to grant: put what you agree with below `grants:` in a file and add "
+                      "-g FILE (--learn FILE writes one)\n");
 }
 
 /* ---- JSON ---- */
