@@ -374,7 +374,7 @@ int vfs_set_size(struct vfs_file *f, uint64_t size)
     if (f->type == VFS_TYPE_DIRECTORY)
         return VFS_IS_DIRECTORY;
     if (!(f->flags & VFS_O_WRITE))
-        return VFS_BAD_DESCRIPTOR;
+        return VFS_INVALID; /* ftruncate(2) */
     r = file_check(f, "set size", FS_WRITE);
     if (r != 0)
         return r;
