@@ -26,7 +26,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 /* Exit codes of a room that did not get as far as its main: STAGE_LAYER + the layer's index. */
 enum stage { STAGE_LAYER = 100, STAGE_IDS = 110, STAGE_DESCRIPTORS, STAGE_EXEC, STAGE_ARGUMENTS };
@@ -146,25 +148,25 @@ static uint32_t child_unshare(uint32_t allow_missing)
     return missing;
 }
 
-static void child_descriptors(int channel_fd)
+/* Standard error is a pipe to control, never the user's: that is often a terminal, which native code
+ * in a room could then write to past the filter, and read keys from. */
+static void child_descriptors(int channel_fd, int words_fd)
 {
     /* Out of the way of 0 … 3 first: any of them may be closed in the parent. */
     int channel = fcntl(channel_fd, F_DUPFD_CLOEXEC, 16);
+    int words = fcntl(words_fd, F_DUPFD_CLOEXEC, 16);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || channel < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+    if (null < 0 || channel < 0 || words < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+        dup2(words, 2) < 0)
         child_fail(STAGE_DESCRIPTORS);
-    /* O_RDWR|O_CLOEXEC may itself have become 2 when that was closed: then it must survive exec. */
-    if (null == 2 || fcntl(2, F_GETFD) < 0)
-        if (dup2(0, 2) < 0)
-            child_fail(STAGE_DESCRIPTORS);
-    if (null <= 2 && fcntl(null, F_SETFD, 0) < 0)
+    if (null <= 1 && fcntl(null, F_SETFD, 0) < 0)
         child_fail(STAGE_DESCRIPTORS);
     if (dup2(channel, ROOM_CHANNEL_FD) < 0 ||
         syscall(SYS_close_range, ROOM_CHANNEL_FD + 1, ~0u, 0) < 0)
         child_fail(STAGE_DESCRIPTORS);
 }
 
-__attribute__((noreturn)) static void child_main(enum room_role role, int channel_fd,
+__attribute__((noreturn)) static void child_main(enum room_role role, int channel_fd, int words_fd,
                                                  uint32_t allow_missing, uint32_t missing,
                                                  uid_t uid, gid_t gid)
 {
@@ -176,7 +178,7 @@ __attribute__((noreturn)) static void child_main(enum room_role role, int channe
     if (!(missing & JAIL_USER_NAMESPACE))
         child_map_ids(uid, gid);
     missing |= child_unshare(allow_missing);
-    child_descriptors(channel_fd);
+    child_descriptors(channel_fd, words_fd);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -244,6 +246,11 @@ int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, st
     int result = channel_new(pair[0], &channel, e);
     if (result < 0)
         return result;
+    /* Non-blocking for both ends: a room that talks too much loses words and does not wait. */
+    if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_set_errno(e, errno, "cannot make a pipe");
+    CLEANUP(fd_closep) int last_words = pair[0];
+    CLEANUP(fd_closep) int words = pair[1];
     uid_t uid = geteuid();
     gid_t gid = getegid();
     unsigned long flags = (left_out & JAIL_USER_NAMESPACE ? 0 : CLONE_NEWUSER) |
@@ -258,11 +265,33 @@ int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, st
         pid = clone_room(flags, &pid_fd);
     }
     if (pid == 0)
-        child_main(role, theirs, allow_missing, missing, uid, gid);
+        child_main(role, theirs, words, allow_missing, missing, uid, gid);
     if (pid < 0)
         return error_set_errno(e, errno, "cannot start the %s process", room_role_name(role));
-    *ret = (struct room){ role, pid, pid_fd, TAKE(channel), missing };
+    *ret = (struct room){ .role = role,
+                          .pid = pid,
+                          .pid_fd = pid_fd,
+                          .last_words_fd = fd_take(&last_words),
+                          .channel = TAKE(channel),
+                          .missing = missing };
     return 0;
+}
+
+/* What a room wrote to its standard error (a panic, a failed assertion, a sanitizer), escaped, once it
+ * has ended. The pipe's size bounds it. */
+static void pass_last_words(struct room *r)
+{
+    uint8_t chunk[4096];
+    struct text_filter filter = { 0 };
+    ssize_t n;
+    while ((n = read(r->last_words_fd, chunk, sizeof chunk)) > 0) {
+        CLEANUP(buf_done) struct buf text = BUF_INIT(12 * sizeof chunk);
+        text_filter(&filter, &text, chunk, (size_t)n, false);
+        if (buf_status(&text) < 0 ||
+            file_write_fd(STDERR_FILENO, text.data, text.size, NULL) < 0)
+            break; /* nobody reads it: the room's status says that it failed */
+    }
+    fd_closep(&r->last_words_fd);
 }
 
 /* Reaps a room that has ended. */
@@ -276,6 +305,7 @@ static int reap(struct room *r, int *ret_status)
     r->pid = 0;
     fd_close(r->pid_fd);
     r->pid_fd = -1;
+    pass_last_words(r);
     return failed;
 }
 

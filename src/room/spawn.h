@@ -41,6 +41,7 @@ struct room {
     enum room_role role;
     pid_t pid; /* 0: none, or it was reaped */
     int pid_fd;
+    int last_words_fd; /* what it wrote to its standard error; open as long as pid is not 0 */
     struct channel *channel;
     uint32_t
         missing; /* namespaces that room_spawn() already knows to be missing, all of them allowed */

@@ -27,6 +27,7 @@ enum ask {
     ASK_PID,
     ASK_ENVIRONMENT,
     ASK_DESCRIPTORS, /* bit per open descriptor below 32 */
+    ASK_STANDARD_ERROR, /* EBADF: it is no terminal, takes bytes and gives none */
     ASK_EXIT_7,
     ASK_ABORT,
     ASK_SPIN, /* until RLIMIT_CPU */
@@ -137,6 +138,10 @@ static int try_open(enum ask ask)
         for (int fd = 0; fd < 31; fd++)
             bits |= fcntl(fd, F_GETFD) >= 0 ? 1 << fd : 0;
         return bits;
+    case ASK_STANDARD_ERROR:
+        if (isatty(STDERR_FILENO) || write(STDERR_FILENO, "\033]0;x\007", 6) != 6)
+            return -1;
+        return errno_of(read(STDERR_FILENO, &bits, 1));
     case ASK_EXIT_7:
         _exit(7);
     case ASK_ABORT:
@@ -272,6 +277,30 @@ TEST(room_starts_alone)
     CHECK_EQ(end.status, 0);
     CHECK_EQ(ask(ASK_ENVIRONMENT, -1, false).answer, 0);
     CHECK_EQ(ask(ASK_DESCRIPTORS, -1, false).answer, 15);
+}
+
+/* The terminal stays control's, which shows what a room said escaped. */
+TEST(no_room_has_the_terminal)
+{
+    char text[256] = { 0 };
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        return; /* a machine without pseudo-terminals */
+    CHECK_EQ(grantpt(master), 0);
+    CHECK_EQ(unlockpt(master), 0);
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
+    CHECK_EQ(dup2(slave, STDERR_FILENO), STDERR_FILENO);
+    CHECK(isatty(STDERR_FILENO));
+    struct end end = ask(ASK_STANDARD_ERROR, -1, false);
+    CHECK_EQ(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    CHECK_EQ(end.answer, EBADF);
+    CHECK_EQ(fcntl(master, F_SETFL, O_NONBLOCK), 0);
+    CHECK(read(master, text, sizeof(text) - 1) > 0);
+    CHECK_STR(text, "\\x1b]0;x\\x07");
+    close(saved);
+    close(slave);
+    close(master);
 }
 
 TEST(descriptors_do_not_leak_in)
