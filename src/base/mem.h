@@ -55,10 +55,6 @@ void mem_fail_after(long n);
 long mem_live(void);
 
 /* File descriptors. */
-static inline bool fd_valid(int fd)
-{
-    return fd >= 0;
-}
 void fd_close(int fd); /* EINTR-safe, keeps errno, ignores negative */
 static inline void fd_closep(int *fd)
 {

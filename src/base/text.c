@@ -239,3 +239,21 @@ void text_filter_flush(struct text_filter *state, struct buf *out)
 {
     put_held_escaped(state, out, state->held_size);
 }
+
+void text_put_path_shortest(struct buf *out, const char *path)
+{
+    while (*path) {
+        size_t size = strcspn(path, "/");
+        if (size == 2 && path[0] == '.' && path[1] == '.') {
+            while (out->size > 0 && out->data[--out->size] != '/')
+                ;
+        } else if (size > 0 && !(size == 1 && path[0] == '.')) {
+            buf_putc(out, '/');
+            buf_append(out, path, size);
+        }
+        path += size;
+        path += *path == '/';
+    }
+    if (buf_status(out) == 0 && out->size == 0)
+        buf_putc(out, '/');
+}

@@ -32,6 +32,9 @@ size_t text_decode(const uint8_t *bytes, size_t size, uint32_t *ret_code_point);
 /* False for controls, bidi and zero-width characters, tags, noncharacters: what must be escaped. */
 bool text_code_point_visible(uint32_t code_point);
 
+/* Appends an absolute path in its shortest form; `..` is taken as text, so links are not seen.
+ * The buffer holds nothing else. */
+void text_put_path_shortest(struct buf *out, const char *path);
 /* "64MiB", "1000", "4KiB", "2GiB" (powers of 1024 only; kB and MB are refused with
  * a hint) → bytes. */
 int text_parse_size(const char *text, uint64_t *ret_bytes, struct error *e) MUST_CHECK;

@@ -142,7 +142,7 @@ static bool reaches_state(const struct grant_rules *rules, const struct grant_mo
     for (const char *at = inner + size + 1; *at != '\0';) {
         size_t length = strcspn(at, "/");
         CLEANUP(mem_freep) char *name = mem_strndup(at, length);
-        CLEANUP(mem_freep) char *pattern = name == NULL ? NULL : path_pattern(name);
+        CLEANUP(mem_freep) char *pattern = name == NULL ? NULL : grant_pattern_quote(name);
         if (pattern == NULL)
             return true;
         buf_puts(&state, pattern);
@@ -185,8 +185,7 @@ static int open_one(const struct grant_rules *rules, const struct grant_mount *m
 
     if (own) {
         int scratch = open(m->host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return scratch >= 0 ? scratch
-                            : error_set_errno(e, errno, "the private folder %s", m->host);
+        return scratch >= 0 ? scratch : error_set_errno(e, errno, "the private folder %s", m->host);
     }
     CLEANUP(fd_closep) int fd = file_open_dir_unlinked(m->host, &link_size);
     if (fd == -ELOOP)

@@ -106,7 +106,7 @@ static int join_mount(const struct grant_set *s, const struct target *t, struct 
     if (host_rest == NULL || strcmp(rest, host_rest) != 0)
         return 0;
     char *guest = mem_strdup(inner->fs.guest), *host = mem_strdup(inner->fs.host),
-         *pattern = path_pattern(rest);
+         *pattern = grant_pattern_quote(rest);
     if (guest == NULL || host == NULL || pattern == NULL) {
         mem_free(guest);
         mem_free(host);

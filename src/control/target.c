@@ -21,43 +21,13 @@
 
 char *path_absolute(const char *base, const char *path)
 {
-    size_t base_size = strlen(base), size = base_size + strlen(path) + 3, used = 0;
     CLEANUP(mem_freep)
     char *joined = path[0] == '/' ? mem_strdup(path) : mem_printf("%s/%s", base, path);
-    CLEANUP(mem_freep) char *out = mem_alloc(size);
-
-    if (joined == NULL || out == NULL)
+    if (joined == NULL)
         return NULL;
-    for (const char *at = joined; *at != '\0';) {
-        size_t length = strcspn(at, "/");
-        if (length == 2 && at[0] == '.' && at[1] == '.') {
-            while (used > 0 && out[--used] != '/')
-                ;
-        } else if (length > 0 && !(length == 1 && at[0] == '.')) {
-            out[used++] = '/';
-            memcpy(out + used, at, length);
-            used += length;
-        }
-        at += length + (at[length] == '/');
-    }
-    if (used == 0)
-        out[used++] = '/';
-    out[used] = '\0';
-    return TAKE(out);
-}
-
-char *path_pattern(const char *name)
-{
-    char *out = mem_alloc(2 * strlen(name) + 1), *at = out;
-    if (out == NULL)
-        return NULL;
-    for (; *name != '\0'; name++) {
-        if (strchr("*?\\[{", *name) != NULL || (at == out && *name == '!'))
-            *at++ = '\\';
-        *at++ = *name;
-    }
-    *at = '\0';
-    return out;
+    CLEANUP(buf_done) struct buf out = BUF_INIT(strlen(joined) + 2);
+    text_put_path_shortest(&out, joined);
+    return buf_take(&out);
 }
 
 static const char *base_name(const char *path)
@@ -446,7 +416,7 @@ int target_script_grant(const struct target *t, struct grant *ret, struct error 
     g.fs.paths = mem_array(1, sizeof(char *));
     if (g.fs.paths != NULL) {
         g.fs.path_count = 1;
-        g.fs.paths[0] = path_pattern(guest_name);
+        g.fs.paths[0] = grant_pattern_quote(guest_name);
     }
     if (g.origin == NULL || g.fs.guest == NULL || g.fs.host == NULL || g.fs.paths == NULL ||
         g.fs.paths[0] == NULL) {

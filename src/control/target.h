@@ -59,5 +59,3 @@ int target_script_grant(const struct target *t, struct grant *ret, struct error 
 /* `path` below `base` (absolute) as an absolute path without `.`, `..`, empty segments; lexical.
  * mem_free. */
 char *path_absolute(const char *base, const char *path) MUST_CHECK;
-/* A file name as a pattern that matches it and nothing else. mem_free. */
-char *path_pattern(const char *name) MUST_CHECK;

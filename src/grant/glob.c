@@ -216,6 +216,14 @@ void glob_quote(struct buf *out, const char *path, size_t size)
     }
 }
 
+char *grant_pattern_quote(const char *path)
+{
+    size_t size = strlen(path);
+    CLEANUP(buf_done) struct buf quoted = BUF_INIT(2 * size + 2);
+    glob_quote(&quoted, path, size);
+    return buf_take(&quoted);
+}
+
 /* The text of a pattern without wildcards, its quotes removed; false when there is a wildcard. */
 static bool literal_of(const char *pattern, size_t size, char *into, size_t *ret_size)
 {
@@ -229,26 +237,6 @@ static bool literal_of(const char *pattern, size_t size, char *into, size_t *ret
     }
     into[written] = '\0';
     *ret_size = written;
-    return true;
-}
-
-bool grant_pattern_start(const char *pattern, struct buf *out)
-{
-    size_t size = strcmp(pattern, ".") == 0 ? 0 : strlen(pattern);
-    bool first = true;
-    for (struct segment s = segment_first(pattern, size); s.at; s = segment_next(s)) {
-        for (const char *at = s.at; at < s.end; at++) {
-            if (*at == '*' || *at == '?')
-                return false;
-            at += *at == '\\' && at + 1 < s.end;
-        }
-        buf_puts(out, first ? "" : "/");
-        for (const char *at = s.at; at < s.end; at++) {
-            at += *at == '\\' && at + 1 < s.end;
-            buf_putc(out, *at);
-        }
-        first = false;
-    }
     return true;
 }
 

@@ -158,12 +158,6 @@ int grant_from_path_flag(const char *flag, const char *value, bool write, bool i
 int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret,
                          struct error *e) MUST_CHECK;
 
-/* Can anything that the set allows reach into `host_folder` (absolute, normalised; Ambit's own
- * state, say)? `ret` is the first grant that does. As text: the caller resolves links in both
- * first. What cannot be proved to stay out counts as reaching in. */
-bool grant_set_touches(const struct grant_set *s, const char *host_folder,
-                       const struct grant **ret);
-
 /* The grammar's text again, every path absolute: parse(print(s)) has the same rules. JSON: the same
  * data as one value. */
 int grant_set_print(const struct grant_set *s, struct buf *yaml, struct error *e) MUST_CHECK;
@@ -268,7 +262,5 @@ bool grant_pattern_covers(const char *a, const char *b);
  * memory). */
 bool grant_pattern_intersects(const char *a, const char *b);
 bool grant_pattern_matches(const char *pattern, const char *path, size_t size);
-/* Appends what every match starts with: the leading segments without wildcards, quotes removed (""
- * when there is none). True when that is the whole pattern. A pattern whose start is not on the
- * host, in a grant that cannot create, matches nothing. */
-bool grant_pattern_start(const char *pattern, struct buf *out);
+/* The pattern that matches exactly this relative path ("." for ""). mem_free; NULL = no memory. */
+char *grant_pattern_quote(const char *path) MUST_CHECK;

@@ -8,29 +8,10 @@
 
 #include <string.h>
 
-/* Appends the shortest form of an absolute path, `..` taken as text; for hints. */
-static void path_shorten(struct buf *out, const char *path)
-{
-    while (*path) {
-        size_t size = strcspn(path, "/");
-        if (size == 2 && path[0] == '.' && path[1] == '.') {
-            while (out->size > 0 && out->data[--out->size] != '/')
-                ;
-        } else if (size > 0 && !(size == 1 && path[0] == '.')) {
-            buf_putc(out, '/');
-            buf_append(out, path, size);
-        }
-        path += size;
-        path += *path == '/';
-    }
-    if (buf_status(out) == 0 && out->size == 0)
-        buf_putc(out, '/');
-}
-
 static void hint_shortest(const char *path, struct error *e)
 {
     CLEANUP(buf_done) struct buf b = BUF_INIT(GRANT_PATH_MAX + 2);
-    path_shorten(&b, path);
+    text_put_path_shortest(&b, path);
     if (buf_status(&b) == 0)
         error_hint(e, "write `%s`", buf_cstr(&b));
 }

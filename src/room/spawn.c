@@ -84,18 +84,6 @@ int jail_layer_parse(const char *name, uint32_t *ret_bits)
     return -EINVAL;
 }
 
-void jail_layers_text(uint32_t bits, struct buf *out)
-{
-    const char *between = "";
-    for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
-        if (!(bits & layers[i].layer))
-            continue;
-        buf_puts(out, between);
-        buf_puts(out, layers[i].name);
-        between = ", ";
-    }
-}
-
 const char *room_role_name(enum room_role r)
 {
     static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler" };

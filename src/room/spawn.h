@@ -34,8 +34,6 @@ enum jail_layer {
 const char *jail_layer_name(enum jail_layer one); /* "user-namespace", … */
 /* A layer's name, or "namespaces" for the five. 0 or -EINVAL. */
 int jail_layer_parse(const char *name, uint32_t *ret_bits);
-/* The names of the layers in `bits`, with ", " between them. */
-void jail_layers_text(uint32_t bits, struct buf *out);
 
 struct room {
     enum room_role role;

@@ -293,41 +293,6 @@ TEST(covers_is_rarely_too_strict)
     CHECK(strict < sets / 100);
 }
 
-TEST(touches_table)
-{
-    static const struct {
-        const char *grants, *folder;
-        bool touches;
-    } rows[] = {
-        { G "  - { fs: /w, from: { dir: /home/u }, allow: ro }\n", "/home/u/.local/state/ambit",
-          true },
-        { G "  - { fs: /w, from: { dir: /home/u }, allow: ro }\n", "/home/u", true },
-        { G "  - { fs: /w, from: { dir: /home/u/.local/state/ambit/x }, allow: [stat], paths: [q] "
-            "}\n",
-          "/home/u/.local/state/ambit", true },
-        { G "  - { fs: /w, from: { dir: /home/u2 }, allow: rw }\n", "/home/u/.local", false },
-        { G "  - { fs: /w, from: { dir: / }, allow: ro, paths: [\"etc/**\"] }\n", "/home/u/.local",
-          false },
-        { G "  - { fs: /w, from: { dir: / }, allow: ro, paths: [\"**/*.txt\"] }\n",
-          "/home/u/.local", true },
-        { G "  - { fs: /w, from: { dir: /home/u }, allow: ro, paths: [\"*\"] }\n",
-          "/home/u/.local/state", false },
-        { G "  - { fs: /w, from: { dir: /home/u }, allow: rw, paths: [\"*\"] }\n",
-          "/home/u/.local/state", true },
-        { G "  - { fs: /w, from: { dir: /home/u }, allow: rw, paths: [\".l?cal\"] }\n",
-          "/home/u/.local/state", true },
-        { G "  - { fs: /home/u/.local, from: memory, allow: rw }\n", "/home/u/.local", false },
-        { G "  - args: given\n", "/home/u/.local", false },
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        CLEANUP(grant_set_freep) struct grant_set *s = parse(rows[i].grants);
-        const struct grant *g = NULL;
-        if (grant_set_touches(s, rows[i].folder, &g) != rows[i].touches ||
-            (g != NULL) != rows[i].touches)
-            test_fail(__FILE__, __LINE__, "row %zu", i);
-    }
-}
-
 static int torture_covers(void)
 {
     CLEANUP(grant_set_freep) struct grant_set *a = NULL;

@@ -141,23 +141,6 @@ TEST(glob_quote)
     }
 }
 
-TEST(pattern_start_table)
-{
-    static const struct {
-        const char *pattern, *start;
-        bool whole;
-    } rows[] = {
-        { ".", "", true },          { "**", "", false },       { "a", "a", true },
-        { "a/\\*b", "a/*b", true }, { "a/b*", "a", false },    { "a/b/**", "a/b", false },
-        { "*/a", "", false },       { "\\a/?/c", "a", false }, { "a/b\\\\", "a/b\\", true },
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        CLEANUP(buf_done) struct buf start = BUF_INIT(64);
-        CHECK_EQ(grant_pattern_start(rows[i].pattern, &start), rows[i].whole);
-        CHECK_STR(buf_cstr(&start), rows[i].start);
-    }
-}
-
 /* The shapes that need no walk say what the walk says. */
 TEST(glob_shapes_agree)
 {
