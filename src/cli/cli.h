@@ -30,10 +30,9 @@ enum cli_exit {
 /* One verb's invocation. `{ .verb = help_verb_find("inspect") }` and go. */
 struct cli {
     const struct help_verb *verb;
-    bool
-        json; /* the verb sets it when it meets --json; errors are then one JSON object on stdout */
-    bool json_to_stderr; /* standard output belongs to a guest: the error's JSON is one line on
-                            stderr */
+    /* The verb sets it when it meets --json: errors are then one JSON object on stdout, */
+    bool json;
+    bool json_to_stderr; /* or one line on stderr, where stdout belongs to a guest */
     int at;              /* next element of argv; 0 = not begun */
     bool flags_over;
     /* of the last cli_next(): */

@@ -34,8 +34,8 @@ struct need need_of(const char *interface);
 struct needs {
     bool kinds[NEED_COUNT];
     bool args, environment, input, output, errors;
-    uint32_t fs_verbs; /* enum fs_verb bits that its functions can use; 0 where it never gets the
-                          root folder */
+    /* enum fs_verb bits that its functions can use; 0 where it never gets the root folder */
+    uint32_t fs_verbs;
 };
 struct needs needs_of(const json_t *description);
 /* Everything a Python script may come to ask: the component that runs it imports all of it. */

@@ -56,8 +56,7 @@ static const struct help_flag run_flags[] = {
       "receipt)." },
 };
 static const struct help_pair run_examples[] = {
-    { "ambit run hello.wasm",
-      "run a component or module that gets nothing but its standard streams" },
+    { "ambit run hello.wasm", "run a component or module that may touch none of your files" },
     { "ambit run --read . report.py", "a Python script that may read this folder" },
     { "ambit run --read data --write out convert.wasm data/a.csv out/a.json",
       "read one folder, write another" },

@@ -229,9 +229,9 @@ int run_learn(const char *path, const struct run_report *report, size_t *ret_cou
         CLEANUP(grant_set_freep) struct grant_set *one = NULL;
         const char *yaml = report->denied[i].denial.grant_yaml;
         struct error ignored = ERROR_INIT;
+        /* No grant can allow it (a device, a mount point), or the text is not the grammar's. */
         if (yaml == NULL || yaml[0] == '\0' || parse_item(yaml, &one, &ignored) < 0)
-            continue; /* no grant can allow it (a device, a mount point), or the text is not the
-                         grammar's */
+            continue;
         for (size_t k = 0; r == 0 && k < one->count; k++) {
             mem_free(one->grants[k].origin);
             one->grants[k].origin = mem_strdup("learned");

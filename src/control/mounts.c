@@ -312,9 +312,9 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t used,
             return 0;
         }
         CLEANUP(fd_closep) int fd = open_beneath(dir_fd, name, O_RDONLY | O_DIRECTORY);
+        /* Another filesystem, gone, or not ours to read: no guest of ours wrote there. */
         if (fd < 0)
-            return 0; /* another filesystem, gone, or not ours to read: no guest of ours wrote there
-                       */
+            return 0;
         w->path[used + length] = '/';
         return walk_folder(w, fd, used + length + 1, depth + 1);
     }

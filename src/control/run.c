@@ -321,8 +321,8 @@ void run_execute(const struct run_request *request, const struct run_observer *o
     if (step_spawn(&r) == 0 && step_place(&r) == 0 && step_target(&r) == 0 &&
         step_grants(&r) == 0 && step_receipt(&r) == 0)
         (void)run_guest(&r);
-    if (ret->exit_code <
-        0) { /* every path above sets an end: this is a bug of ours, and no success */
+    /* Every path above sets an end: else this is a bug of ours, and no success. */
+    if (ret->exit_code < 0) {
         error_set(&e, -EIO, "the run came to no end");
         failed(&r, &e);
     }

@@ -365,9 +365,8 @@ static void end_by_report(struct run *r)
         return;
     case RUN_END_FAULT:
         error_set(&e, -EIO, "%s", text);
-        if (d->hostcalls == 0 &&
-            d->cpu_ns <
-                NS_PER_S / 10) { /* it could not be started: no such export, wrong arguments */
+        /* It could not be started: no such export, wrong arguments. */
+        if (d->hostcalls == 0 && d->cpu_ns < NS_PER_S / 10) {
             error_hint(&e,
                        "ambit inspect %s says what it exports; --invoke EXPORT calls a function",
                        r->request->file);

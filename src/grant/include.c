@@ -161,8 +161,8 @@ static int search_grow(struct search *s)
     return 0;
 }
 
-/* Adds a node with the (closed) set in `scratch`, unless a smaller one is known. 0, 2 = budget, <
- * 0. */
+/* Adds a node with the (closed) set in `scratch`, unless a smaller one is known.
+ * 0, 2 = budget, < 0. */
 static int search_add(struct search *s, uint32_t state, bool after_slash)
 {
     size_t *first = &s->first[2 * state + after_slash];

@@ -29,8 +29,9 @@ struct jail_spec {
     uint64_t file_size_bytes;     /* RLIMIT_FSIZE, 0 = none */
     uint32_t descriptors;         /* RLIMIT_NOFILE, 0 = as it is */
     uint32_t allow_missing;
-    uint32_t skip; /* layers left open on purpose, by tests' negative controls only: a build without
-                      AMBIT_TEST_HOOKS refuses anything but 0 */
+    /* Layers left open on purpose, by tests' negative controls only: a build without
+     * AMBIT_TEST_HOOKS refuses anything but 0. */
+    uint32_t skip;
     /* Starts the room's threads; NULL = there are none. */
     int (*start)(void *context, struct error *e);
     void *start_context;

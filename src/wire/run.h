@@ -19,10 +19,10 @@ enum run_frame {
     RUN_DENIAL = 17, /* a distinct denial, see run_denial_put */
     RUN_LOG = 18,    /* u32 level, bytes context, bytes message: one line of wasi:logging */
     RUN_DONE = 19,   /* once: see struct run_done */
-    RUN_FAULT = 20, /* once, instead of READY or DONE: u32 enum run_fault, string text, string hint;
-                       the worker exits after it */
+    /* once, instead of READY or DONE: u32 enum run_fault, string text, string hint; then it exits */
+    RUN_FAULT = 20,
     /* compiler room: control → compiler COMPILE_START (fds: [0] input memfd, [1] output file),
-       compiler → control COMPILE_DONE */
+     * compiler → control COMPILE_READY, COMPILE_DONE */
     /* u32 describe_only, u32 allow_missing; no output file with describe_only */
     COMPILE_START = 32,
     COMPILE_READY = 33, /* u32 missing jail layers */

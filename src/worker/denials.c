@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Denials: see denials.h. Invariants: every item is in `slots`; the sum of item counts + dropped ==
- * total. */
+/* Denials: see denials.h. Invariants: every item is in `slots`; the sum of item counts + dropped
+ * is total. */
 #include "worker/denials.h"
 
 #include <string.h>

@@ -46,8 +46,8 @@ static inline const char *kind_name(enum kind k)
 static inline void put_stat(struct buf *out, enum vfs_type type, uint64_t links, uint64_t size)
 {
     buf_printf(out, "type %d", (int)type);
-    if (type !=
-        VFS_TYPE_DIRECTORY) /* what a folder's size and links are differs between file systems */
+    /* What a folder's size and links are differs between file systems. */
+    if (type != VFS_TYPE_DIRECTORY)
         buf_printf(out, " links %llu size %llu", (unsigned long long)links,
                    (unsigned long long)size);
 }

@@ -22,8 +22,8 @@ _Static_assert(ARRAY_SIZE(asking) == GUEST_NETWORK_CALLS, "one place per questio
 
 void host_network_prepare(struct guest *g)
 {
-    static const char sockets[] =
-        "wasi:sockets/"; /* one look at each name: this is on the way of every start */
+    /* One look at each name: this is on the way of every start. */
+    static const char sockets[] = "wasi:sockets/";
     for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
         g->network_calls[i] = UINT32_MAX;
     for (ambit_call call = 0, count = ambit_call_count(); call < count; call++) {

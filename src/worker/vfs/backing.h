@@ -117,9 +117,9 @@ struct vfs_backing_ops {
     int (*set_size)(struct vfs_backing *b, union vfs_handle h, uint64_t size); /* ≤ INT64_MAX */
     int (*sync)(struct vfs_backing *b, union vfs_handle h, bool data_only);
 
-    /* 0 and an entry (name borrowed until the next call, "." and ".." left out), 1 at the end, or <
-     * 0. Entries made or removed meanwhile may be there or not; every other one comes exactly once.
-     */
+    /* 0 and an entry (name borrowed until the next call, "." and ".." left out), 1 at the end,
+     * or < 0. Entries made or removed meanwhile may be there or not; every other one comes exactly
+     * once. */
     int (*listing_next)(struct vfs_backing *b, void *listing, enum vfs_type *ret_type,
                         const char **ret_name, size_t *ret_size);
     void (*listing_close)(struct vfs_backing *b, void *listing);

@@ -33,8 +33,9 @@ struct memory_entry {
 struct memory_listing {
     struct memory_node *folder;
     struct memory_entry *at;
-    uint64_t end; /* entries numbered later were made since: left out, or a guest that renames as it
-                     lists never ends */
+    /* Entries numbered later were made since: left out, or a guest that renames as it lists never
+     * ends. */
+    uint64_t end;
     struct memory_listing *next;
     char name[VFS_NAME_MAX]; /* of the entry given last, which may be gone by now */
 };

@@ -10,8 +10,8 @@
 
 struct vfs_mount {
     struct vfs_backing *backing;
-    bool counted; /* root.c counts what is written, by rule; else the backing has a quota of its own
-                   */
+    /* root.c counts what is written, by rule; else the backing has a quota of its own. */
+    bool counted;
 };
 
 /* A folder that the guest's world has whatever the backings say: "/", every mount's root, every
