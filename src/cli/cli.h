@@ -12,19 +12,15 @@
 
 #include "base/json.h"
 #include "cli/help.h"
+#include "control/run.h"
 
 enum cli_exit {
     CLI_OK = 0,
     CLI_NO = 1,      /* the answer to a question is no: `grant diff`, `cache verify`, `doctor` */
     CLI_USAGE = 120, /* unknown verb or flag, missing argument */
-    CLI_GRANT = 121, /* a grant that is not valid or not possible */
-    CLI_COMPONENT = 122, /* a file that Ambit does not run */
-    CLI_DENIED = 123,    /* ended because something was denied */
-    CLI_TIME = 124,      /* CPU or wall limit */
-    CLI_LIMIT = 125,     /* memory or another limit */
-    CLI_TRAP = 126,
-    CLI_INTERNAL = 127, /* Ambit's own fault, or a machine that lacks something */
-    CLI_INTERRUPTED = 130,
+    CLI_GRANT = EXIT_BAD_GRANT,
+    CLI_COMPONENT = EXIT_BAD_FILE,
+    CLI_INTERNAL = EXIT_FAILED,
 };
 
 /* One verb's invocation. `{ .verb = help_verb_find("inspect") }` and go. */

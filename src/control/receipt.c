@@ -57,8 +57,8 @@ static int open_copy(const char *path, struct error *e)
     if (fd >= 0)
         return fd;
     if (code == ELOOP)
-        return error_set(e, -ELOOP,
-                         "the receipt %s is not written through a link: name the file itself", path);
+        return error_set(
+            e, -ELOOP, "the receipt %s is not written through a link: name the file itself", path);
     return error_set_errno(e, code, "the receipt %s cannot be made", path);
 }
 

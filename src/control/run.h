@@ -65,6 +65,18 @@ enum run_outcome {
 };
 const char *run_outcome_name(enum run_outcome o); /* "exited", … as in the receipt */
 
+/* Exit codes of the command where they are not the guest's own; enum cli_exit has the others. */
+enum run_exit {
+    EXIT_BAD_GRANT = 121, /* a grant that is not valid or not possible */
+    EXIT_BAD_FILE = 122,  /* a file that Ambit does not run */
+    EXIT_DENIED = 123,    /* ended because something was denied */
+    EXIT_TIME = 124,      /* CPU or wall limit */
+    EXIT_LIMIT = 125,     /* memory or another limit */
+    EXIT_TRAP = 126,
+    EXIT_FAILED = 127, /* Ambit's own fault, or a machine that lacks something */
+    EXIT_SIGNAL = 128, /* + the signal that ended it */
+};
+
 struct run_denied {
     struct run_denial denial;
     uint64_t count;
@@ -88,8 +100,8 @@ struct run_report {
 };
 void run_report_done(struct run_report *r);
 
-/* Runs it. Always fills `ret` (run_report_done), whose exit_code is the answer: the enum cli_exit
- * numbers. */
+/* Runs it. Always fills `ret` (run_report_done), whose exit_code is the answer: the
+ * guest's own or enum run_exit. */
 void run_execute(const struct run_request *request, const struct run_observer *observer,
                  struct run_report *ret);
 

@@ -11,18 +11,6 @@
 #include "control/target.h"
 #include "room/spawn.h"
 
-/* Exit codes as in cli/cli.h: the rooms' arrows point the other way, so they are numbers here. */
-enum {
-    EXIT_BAD_GRANT = 121,
-    EXIT_BAD_FILE,
-    EXIT_DENIED,
-    EXIT_TIME,
-    EXIT_LIMIT,
-    EXIT_TRAP,
-    EXIT_FAILED,
-    EXIT_SIGNAL = 128
-};
-
 enum run_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 #define RUN_LOG_EVENTS_MAX 1024 /* log lines that are kept in a receipt */
 

@@ -275,8 +275,7 @@ static void pass_last_words(struct room *r)
     while ((n = read(r->last_words_fd, chunk, sizeof chunk)) > 0) {
         CLEANUP(buf_done) struct buf text = BUF_INIT(12 * sizeof chunk);
         text_filter(&filter, &text, chunk, (size_t)n, false);
-        if (buf_status(&text) < 0 ||
-            file_write_fd(STDERR_FILENO, text.data, text.size, NULL) < 0)
+        if (buf_status(&text) < 0 || file_write_fd(STDERR_FILENO, text.data, text.size, NULL) < 0)
             break; /* nobody reads it: the room's status says that it failed */
     }
     fd_closep(&r->last_words_fd);

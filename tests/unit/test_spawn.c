@@ -26,7 +26,7 @@ enum ask {
     ASK_NOTHING = 1,
     ASK_PID,
     ASK_ENVIRONMENT,
-    ASK_DESCRIPTORS, /* bit per open descriptor below 32 */
+    ASK_DESCRIPTORS,    /* bit per open descriptor below 32 */
     ASK_STANDARD_ERROR, /* EBADF: it is no terminal, takes bytes and gives none */
     ASK_EXIT_7,
     ASK_ABORT,
