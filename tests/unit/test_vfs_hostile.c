@@ -731,31 +731,6 @@ TEST(case_67_links_across_patterns)
     fixture_done(&f);
 }
 
-TEST(case_67_a_second_name_allows_no_more_than_the_first)
-{
-    static const char *const grants[] = {
-        "  - {fs: /w, from: {dir: @}, allow: [read, link], paths: [\"priv/**\"]}\n" RW_PUB,
-        "  - {fs: /w, from: {dir: @}, allow: [write, link], paths: [\"priv/**\"]}\n" RW_PUB,
-        "  - {fs: /w, from: {dir: @}, allow: [read, write, link], paths: [\"priv/**\"]}\n" RW_PUB,
-    };
-    struct fixture f;
-    const char *text;
-
-    for (size_t i = 0; i < ARRAY_SIZE(grants); i++) {
-        bool all = i == 2; /* the control */
-        plain(&f, grants[i]);
-        CHECK_EQ(do_link(&f, "w/priv/s", "w/pub/s", false), all ? 0 : VFS_ACCESS);
-        CHECK_EQ(do_link(&f, "w/pub/f", "w/priv/f", false), 0);
-        if (!all) {
-            CHECK_EQ(do_link(&f, "w/priv/s", "w/pub/s", true), VFS_ACCESS);
-            check_denied(&f, "/w/priv/s", GRANT_NO_VERB);
-            CHECK_EQ(f.denied_verbs, i == 0 ? FS_WRITE : FS_READ);
-        }
-        CHECK_EQ(do_get(&f, "w/pub/s", &text), all ? 0 : VFS_NO_ENTRY);
-        fixture_done(&f);
-    }
-}
-
 /* ---- nothing is told about what is not granted ---- */
 
 TEST(same_answer_there_or_not)

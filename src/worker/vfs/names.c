@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#include "base/mem.h"
-
 enum name_act { NAME_MKDIR, NAME_RMDIR, NAME_UNLINK, NAME_SYMLINK };
 
 static const struct {
@@ -336,30 +334,6 @@ int vfs_rename(struct vfs_file *from_at, const char *from, size_t from_size, str
     return r;
 }
 
-/*
- * A second name must not allow what the first does not: a file that may be read and linked, linked
- * to where all may be written, would be written through its new name. A rename is not judged like
- * this: its verb lets the guest take away and replace what is at the old name anyway.
- */
-static int link_check(struct pair *p)
-{
-    static const uint32_t verbs[] = { FS_READ, FS_WRITE };
-    const struct grant_rules *rules = p->from.v->rules;
-    int r = 0;
-
-    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-        struct grant_decision from, to;
-
-        from = grant_decide_fs(rules, p->from.mount, p->from.rest, p->from.rest_size, verbs[i]);
-        to = grant_decide_fs(rules, p->to.mount, p->to.rest, p->to.rest_size, verbs[i]);
-        if (to.reason != GRANT_ALLOWED || from.reason == GRANT_ALLOWED)
-            continue;
-        vfs_denied(p->from.v, p->from.operation, p->from.path, verbs[i], from);
-        r = VFS_ACCESS;
-    }
-    return r;
-}
-
 static int link_do(struct pair *p, bool follow)
 {
     struct vfs_backing *b = walk_backing(&p->from);
@@ -368,8 +342,6 @@ static int link_do(struct pair *p, bool follow)
     int r;
 
     r = b->ops->stat(b, walk_rest(&p->from), follow, &st, &v->link);
-    if (r == 0)
-        r = link_check(p);
     if (r != 0)
         return r;
     if (p->folder) {
