@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "control/proposal.h"
 #include "control/run_parts.h"
 
 #define WALL_GRACE_NS NS_PER_S
@@ -57,6 +58,14 @@ static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_
         run_denial_done(&d);
         return error_set(e, -ENOMEM, "no memory for a denial");
     }
+    char *settled = NULL;
+    status = proposal_settle(d.grant_yaml, &settled, e);
+    if (status < 0) {
+        run_denial_done(&d);
+        return status;
+    }
+    mem_free(d.grant_yaml);
+    d.grant_yaml = settled;
     size_t number = p->denied_count++;
     p->denied[number] = (struct run_denied){ .denial = d, .count = 1 };
     return run_record_denial(r, number, &p->denied[number].denial, e);
