@@ -244,6 +244,12 @@ static int subtree_check(struct walk *w)
     return VFS_ACCESS;
 }
 
+static bool moves_into_itself(const struct pair *p)
+{
+    return p->to.size > p->from.size && memcmp(p->to.path, p->from.path, p->from.size) == 0 &&
+           p->to.path[p->from.size] == '/';
+}
+
 /*
  * Both names of a rename. What is moved decides what is asked for, and so what a denial of either name
  * says is missing; the guest is told nothing of it. 0, the guest's error, or VFS_SYMLINK.
@@ -269,6 +275,13 @@ static int rename_decide(struct pair *p)
     folder = p->from.operation == p->from.of_folder;
     p->to.operation = p->from.operation;
     p->from.operation = operation;
+    if (folder && !p->from.fixed && moves_into_itself(p)) {
+        /* What is missing for the old name covers the new one: asked for twice, one would be too much. */
+        if (first == 0)
+            first = subtree_check(&p->from);
+        if (first != 0)
+            return first;
+    }
     second = walk_decide(&p->to, FS_RENAME, false, WALK_FIXED_OUTSIDE);
     if (folder && !pair_crosses(p) && !p->from.fixed && !p->to.fixed) {
         if (second == 0) {
