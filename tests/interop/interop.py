@@ -28,6 +28,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("AMBIT_TEST_BUILD", TOP / "build"))
 AMBIT = pathlib.Path(os.environ.get("AMBIT_TEST_BINARY", BUILD / "ambit"))
+# Jail layers that this machine does not have: tests/run says which.
+ALLOWED = [f"--allow-missing-jail={layer}" for layer in os.environ.get("AMBIT_TEST_MISSING_JAIL", "").split()]
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 WASMTIME_VERSION = "48.0.8"
 C_FLAGS = ["-O2", "-w"]
@@ -298,8 +300,8 @@ def command_line(case, guest, way, folder):
     clean["AMBIT_STATE_DIR"] = os.environ.get("AMBIT_STATE_DIR") or str(BUILD / "test-state")
     mounts = [x for real, seen in guest.mounts for x in ("--read", f"{real}:{seen}")]
     if script:
-        return [AMBIT, "run", "-q", *LIMITS, "--write", ".", *mounts, *pairs, *case.flags, *script, *case.args], clean, folder
-    return [AMBIT, "run", "-q", *LIMITS, "--write", f"{folder}:{case.at}", *mounts, *pairs, *case.flags, guest.wasm, *case.args], clean, folder.parent
+        return [AMBIT, "run", *ALLOWED, "-q", *LIMITS, "--write", ".", *mounts, *pairs, *case.flags, *script, *case.args], clean, folder
+    return [AMBIT, "run", *ALLOWED, "-q", *LIMITS, "--write", f"{folder}:{case.at}", *mounts, *pairs, *case.flags, guest.wasm, *case.args], clean, folder.parent
 
 
 def run(case, guest, way, timeout=600):
