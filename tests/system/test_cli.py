@@ -228,16 +228,17 @@ def test_interrupt_asks_then_ends():
 # ---- receipt -------------------------------------------------------------------------------------------------------------
 
 def test_receipt_is_kept_and_shown():
-    result = run("run", hello(), rc=0, isolated=False)
+    alone = {"AMBIT_STATE_DIR": environment(isolated=True)["AMBIT_STATE_DIR"]}  # "last" is not another test's run
+    result = run("run", hello(), env=alone, rc=0)
     names = [event["event"] for event in result.events]
     equal(names[0], "run.started")
     equal(names[-1], "run.finished")
     for name in ("grants", "program", "cache", "jail"):
         assert name in names, names
     equal(result.events[-1]["outcome"], "exited")
-    shown = run("runs", "show", "last", rc=0).out
+    shown = run("runs", "show", "last", env=alone, rc=0).out
     contains(shown, result.events[0]["id"])
-    listed = json.loads(run("runs", "ls", "--json", rc=0).out)
+    listed = json.loads(run("runs", "ls", "--json", env=alone, rc=0).out)
     assert any(row["id"] == result.events[0]["id"] for row in listed)
 
 

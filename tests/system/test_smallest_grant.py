@@ -11,6 +11,7 @@ import pathlib
 import random
 import re
 import shutil
+import tempfile
 
 import ambit
 from ambit import TOP, cc_guest, equal, run, wat, write
@@ -238,6 +239,7 @@ def blocks(text):
 
 def test_text_of_the_summary_can_be_pasted():
     """The same grants from what people see, by the same names."""
+    alone = {"AMBIT_STATE_DIR": tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))}  # "last" is not another test's run
     os.mkdir("tree")
     for i, name in enumerate(FILES):
         folder = pathlib.Path("tree") / str(i)
@@ -247,10 +249,10 @@ def test_text_of_the_summary_can_be_pasted():
         part = list(enumerate(FILES))[start:start + 5]
         asked = "\n".join(words("get", f"work/{i}/{name}") for i, name in part)
         head = 'version: 1\ngrants:\n  - {stdio: [stdin, stdout]}\n  - {fs: /work, from: {dir: tree}, allow: ro, paths: [none]}\n'
-        denied = run("run", "-g", write("base.yaml", head), cc_guest(FSOP), stdin=asked, rc=0)
+        denied = run("run", "-g", write("base.yaml", head), cc_guest(FSOP), stdin=asked, env=alone, rc=0)
         equal(denied.out, "acces\n" * len(part))
         from_receipt = [e["smallest_grant"].strip() for e in denied.events_of("denial")]
-        shown = run("runs", "show", "last", rc=0).out
+        shown = run("runs", "show", "last", env=alone, rc=0).out
         for text in (denied.err, shown):
             equal(blocks(text), from_receipt, text)
             grants = write("pasted.yaml", head + "".join(indented(b) for b in blocks(text)))
