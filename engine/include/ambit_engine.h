@@ -62,7 +62,8 @@ enum ambit_compile_status {
  * `description` receives one JSON object:
  *   { "kind": "component"|"module", "adapted": bool, "wit": "<WIT text of the component's world>", "size": n,
  *     "imports": [ {"name": "wasi:cli/environment@0.2.3", "functions": ["get-environment", …]} … ],
- *     "exports": [ the same ], "command": bool /<exports wasi:cli/run, any 0.2.x>/ , "producers": {…},
+ *     "exports": [ the same ], "command": bool /<exports wasi:cli/run, any 0.2.x>/ ,
+ *     "serves": bool /<exports wasi:http/incoming-handler>/ , "producers": {…},
  *     "limits": {"memories": n, "memory_min": bytes, "tables": n, "core_instances": n} }
  * plus, for people: "kind" and "wit" of each import and export, "cut": [what was left out because the whole passed 512 KiB],
  * "wit_error": why WIT cannot tell the types. Names are hostile: escape them where they are shown.
@@ -98,7 +99,7 @@ void ambit_engine_tick(struct ambit_engine *e);
 uint64_t ambit_engine_epochs(const struct ambit_engine *e); /* ticks since the start */
 
 /* Maps machine code that our own compiler room made (unsafe for any other bytes: native code). `path` is opened once, e.g.
- * /proc/self/fd/N. Then links it: baseline interfaces always; wasi:config, wasi:logging always too (each call asks C); anything else
+ * /proc/self/fd/N. Then links it: baseline interfaces always; wasi:config, wasi:logging, wasi:http, wasi:keyvalue always too (each call asks C); anything else
  * is refused here, at the start: −2 and the names of the missing imports, one per line. −1: other faults, −3: made by another
  * version or for another CPU (recompile). */
 int ambit_component_load(struct ambit_engine *e, const char *path, struct ambit_component **ret, ambit_sink message, void *message_context);
@@ -118,6 +119,20 @@ const char *ambit_call_name(ambit_call call);
 struct ambit_fs_stat { uint32_t type; uint64_t links, size; int64_t accessed_ns, modified_ns, changed_ns; uint64_t identity[2]; };
 struct ambit_fs_times { uint32_t accessed, modified; /* 0 keep, 1 now, 2 set */ int64_t accessed_ns, modified_ns; };
 struct ambit_pair { struct ambit_bytes key, value; };
+
+/* wasi:http's error-code in the order of the WIT, from 1 (enum http_error of src/wire/http.h); 0 = none. What a variant carries besides:
+ * `text` (DNS-error's rcode text, internal-error, field names), `number` (sizes, alert id, info-code), UINT64_MAX = none. */
+struct ambit_http_error { uint32_t code; struct ambit_bytes text; uint64_t number; };
+struct ambit_http_request {
+    struct ambit_bytes method;      /* "GET" … as it goes on the wire */
+    uint32_t scheme;                /* 0 none, 1 http, 2 https, 3 another: refused by the host */
+    struct ambit_bytes authority;   /* size 0 = none */
+    struct ambit_bytes target;      /* path with query; size 0 = none */
+    const struct ambit_pair *headers; size_t header_count; /* names in lower case, in order, one pair per value */
+    uint64_t connect_timeout_ns, first_byte_timeout_ns, between_bytes_timeout_ns; /* UINT64_MAX = not set */
+};
+struct ambit_http_response { uint32_t status; const struct ambit_pair *headers; size_t header_count; };
+enum ambit_kv_error { AMBIT_KV_NO_SUCH_STORE = 1, AMBIT_KV_ACCESS_DENIED = 2, AMBIT_KV_OTHER = 3 };
 
 /*
  * Everything a guest can cause. `host` is the task's context. Handles are the host's own small integers; the engine keeps them inside
@@ -147,7 +162,7 @@ struct ambit_host_vtbl {
     uint32_t (*stdio)(void *host, uint32_t which);
     bool (*stdio_is_terminal)(void *host, uint32_t which);
 
-    /* streams: stdio here; files through fs_stream_* below; bodies of HTTP later */
+    /* streams: stdio here; files through fs_stream_* below; bodies of HTTP, see http_* */
     enum ambit_stream_status (*stream_read)(void *host, uint32_t stream, uint8_t *into, size_t size, size_t *ret_size); /* 0 bytes: nothing now */
     enum ambit_stream_status (*stream_check_write)(void *host, uint32_t stream, size_t *ret_size);               /* 0: nothing now */
     enum ambit_stream_status (*stream_write)(void *host, uint32_t stream, const uint8_t *bytes, size_t size);    /* all of it, within check_write's permit */
@@ -190,6 +205,50 @@ struct ambit_host_vtbl {
     void (*fs_listing_drop)(void *host, uint32_t listing);
     bool (*fs_same_object)(void *host, uint32_t a, uint32_t b);
 
+    /*
+     * wasi:http. An exchange is one request and its response: outgoing (the guest asks) or incoming (the guest is asked, see
+     * ambit_task_new_request). Its handle is a stream too: stream_read(), wait(…, false) and stream_error() read the body that comes in (the
+     * response of an outgoing exchange, the request of an incoming one); stream_drop() is never called with it.
+     * A body is what the guest writes: its handle takes stream_check_write(), stream_write(), stream_flush(), wait(…, true), stream_error().
+     * Headers, forbidden ones, and the order of calls are the engine's; what is allowed, limits and the wire are C's.
+     * int answers: 0 ok, 1 an error in `ret_error`, < 0 ends the guest. Texts of errors: valid until the next call.
+     */
+    /* A body to be written; content_length as its message declares it, UINT64_MAX = not. 0 = no handle left (the limit was told). */
+    uint32_t (*http_body_new)(void *host, uint64_t content_length);
+    int (*http_body_finish)(void *host, uint32_t body, const struct ambit_pair *trailers, size_t count, struct ambit_http_error *ret_error);
+    void (*http_body_abandon)(void *host, uint32_t body); /* dropped unfinished: the peer must see a broken message */
+    /* Sends a request; body 0 = none. The body may be written before and after, and has its own life. */
+    int (*http_send)(void *host, const struct ambit_http_request *request, uint32_t body, uint32_t *ret_exchange, struct ambit_http_error *ret_error);
+    /* The response's head of an outgoing exchange. PENDING: wait(exchange, false). READY: ret_error->code is not 0 when it failed. */
+    enum ambit_wait (*http_response)(void *host, uint32_t exchange, struct ambit_http_response *ret, struct ambit_http_error *ret_error);
+    /* After the incoming body's end. PENDING: wait(exchange, false), whose readiness then means the trailers (what was not read of the
+     * body is thrown away). */
+    enum ambit_wait (*http_trailers)(void *host, uint32_t exchange, const struct ambit_pair **ret, size_t *ret_count, struct ambit_http_error *ret_error);
+    void (*http_discard)(void *host, uint32_t exchange); /* the rest of the incoming body is not wanted */
+    void (*http_drop)(void *host, uint32_t exchange);    /* cancels what is not over */
+    /* After AMBIT_STREAM_FAILED of an exchange or a body: which error it was; false = none of HTTP's. */
+    bool (*http_stream_error)(void *host, uint32_t stream, struct ambit_http_error *ret_error);
+    /* Answers an incoming exchange, once: with a response (body 0 = an empty one), or with an error. */
+    int (*http_respond)(void *host, uint32_t exchange, const struct ambit_http_response *response, uint32_t body, struct ambit_http_error *ret_error);
+    int (*http_fail)(void *host, uint32_t exchange, const struct ambit_http_error *error);
+
+    /* wasi:keyvalue. 0, enum ambit_kv_error, or < 0 to end the guest. Texts of OTHER by kv_error(). */
+    int (*kv_open)(void *host, struct ambit_bytes name, uint32_t *ret_bucket);
+    void (*kv_drop)(void *host, uint32_t bucket);
+    int (*kv_get)(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret_found, struct ambit_bytes *ret_value);
+    int (*kv_set)(void *host, uint32_t bucket, struct ambit_bytes key, struct ambit_bytes value);
+    int (*kv_delete)(void *host, uint32_t bucket, struct ambit_bytes key);
+    int (*kv_exists)(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret);
+    /* Keys after `cursor` (0 = from the start), in an order of their own; ret_cursor 0 = that was all. */
+    int (*kv_list)(void *host, uint32_t bucket, uint64_t cursor, const struct ambit_bytes **ret_keys, size_t *ret_count, uint64_t *ret_cursor);
+    int (*kv_increment)(void *host, uint32_t bucket, struct ambit_bytes key, int64_t delta, int64_t *ret);
+    /* Compare and swap: of the version that kv_get_version() told, 0 = there was no value. *ret_swapped false: it changed meanwhile. */
+    int (*kv_get_version)(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret_found, struct ambit_bytes *ret_value, uint64_t *ret_version);
+    int (*kv_swap)(void *host, uint32_t bucket, struct ambit_bytes key, uint64_t version, struct ambit_bytes value, bool *ret_swapped);
+    /* All or nothing, as one call: nothing is changed unless every key is allowed. value.data NULL = delete. */
+    int (*kv_set_many)(void *host, uint32_t bucket, const struct ambit_pair *pairs, size_t count);
+    struct ambit_bytes (*kv_error)(void *host);
+
     /* wasi:config/store */
     bool (*config_get)(void *host, struct ambit_bytes key, struct ambit_bytes *ret);
     void (*config_all)(void *host, const struct ambit_pair **ret, size_t *ret_count);
@@ -225,6 +284,12 @@ struct ambit_result {
  * or a vtbl of the wrong size. */
 struct ambit_task *ambit_task_new(struct ambit_component *c, const struct ambit_task_config *config, const struct ambit_host_vtbl *vtbl, void *host,
                                   struct ambit_bytes invoke, const struct ambit_bytes *invoke_args, size_t invoke_arg_count);
+/* A fresh instance that will answer one request: its wasi:http/incoming-handler. `exchange` is the host's handle of it, from here on the
+ * engine's to drop; `request` is copied. The task is done when the handler has returned; whether it answered, C knows. NULL also when the
+ * component does not export the handler. */
+struct ambit_task *ambit_task_new_request(struct ambit_component *c, const struct ambit_task_config *config, const struct ambit_host_vtbl *vtbl, void *host,
+                                          const struct ambit_http_request *request, uint32_t exchange);
+bool ambit_component_serves(const struct ambit_component *c); /* exports wasi:http/incoming-handler */
 enum ambit_poll ambit_task_poll(struct ambit_task *t);
 void ambit_task_wake(struct ambit_task *t);
 void ambit_operation_complete(struct ambit_task *t, uint64_t operation);

@@ -14,6 +14,21 @@
 
 #define CAPACITY_MIN 64
 
+struct bytes bytes_of(const char *text)
+{
+    return (struct bytes){ (const uint8_t *)text, strlen(text) };
+}
+
+bool bytes_equal(struct bytes a, struct bytes b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+bool bytes_are(struct bytes a, const char *text)
+{
+    return bytes_equal(a, bytes_of(text));
+}
+
 void buf_done(struct buf *b)
 {
     mem_free(b->data);

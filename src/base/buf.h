@@ -10,6 +10,15 @@
 
 #include "base/error.h"
 
+/* Some bytes that somebody else owns; text is not NUL-terminated. */
+struct bytes {
+    const uint8_t *data;
+    size_t size;
+};
+struct bytes bytes_of(const char *text); /* without its NUL */
+bool bytes_equal(struct bytes a, struct bytes b);
+bool bytes_are(struct bytes a, const char *text);
+
 struct buf {
     uint8_t *data;
     size_t size, capacity, max;

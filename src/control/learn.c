@@ -155,6 +155,8 @@ static int join(struct grant *a, struct grant *b)
     case GRANT_ARGS:
     case GRANT_CLOCK:
     case GRANT_RANDOM:
+    case GRANT_HTTP:
+    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break; /* one is as good as the next: proposals say `given` and `real` */
     }

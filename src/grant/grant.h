@@ -7,8 +7,8 @@
  * Pure: no clock, no file, no environment; a relative host path in a file is resolved against the
  * base folder given by the caller, lexically. Deciding allocates nothing and cannot fail.
  *
- * Classes here: fs (dir, memory), env, args, stdio, config, clock, random, log, and limits,
- * expires. Every other class, backing or key of the design's grammar is an error that says it is
+ * Classes here: fs (dir, memory), env, args, stdio, config, clock, random, log, http, keyvalue (a
+ * bucket in memory, of the run), and limits, expires. Every other class, backing or key of the design's grammar is an error that says it is
  * not there yet (P8).
  *
  * Grammar of the classes that the design leaves open:
@@ -21,6 +21,19 @@
  *                                              by 1 µs per reading
  *   - random: real                             or a seed string: a repeatable stream
  *   - log: [trace, debug, info, warn, error, critical]   a subset
+ *   - http: https://api.github.com             scheme://host[:port]; *.suffix; see wire/url.h
+ *     methods: [GET, POST]                     default GET and HEAD; "*" = any
+ *     paths: [/repos/acme/issues]              patterns of the canonical path, default any; the query is free
+ *     require_headers: { accept: value }       the request must carry exactly these
+ *     set_headers: { authorization: value }    put on by egress, over whatever the guest set
+ *     strip_headers: [cookie]                  taken off the request
+ *     max_requests: 20    rate: 30/min         (N/s, N/min, N/h)
+ *     max_request_bytes, max_response_bytes    of bodies, each request
+ *     timeout: 30s                             of the whole exchange
+ *     addresses: [127.0.0.0/8]                 what names may resolve to besides global addresses
+ *   - keyvalue: cache                          a bucket
+ *     allow: [get, set, delete, list, increment]
+ *     keys: [run-1]    rate: 100/s    max_bytes: 1MiB    (keys: patterns, too)
  * Without a clock grant time is frozen at 1970-01-01, without a random grant the stream is that of
  * the empty seed; both readings are denials that are recorded.
  *
@@ -44,6 +57,8 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "wire/http.h"
+#include "wire/url.h"
 
 enum grant_class {
     GRANT_FS,
@@ -54,6 +69,8 @@ enum grant_class {
     GRANT_CLOCK,
     GRANT_RANDOM,
     GRANT_LOG,
+    GRANT_HTTP,
+    GRANT_KEYVALUE,
     GRANT_CLASS_COUNT,
     /* no class of the grammar yet: what a guest asked of a network is denied under this name */
     GRANT_NETWORK = GRANT_CLASS_COUNT
@@ -75,6 +92,9 @@ enum fs_verb {
 /* The grammar's words, in the order of the bits of enum fs_verb and enum stdio_stream. */
 #define FS_VERB_COUNT 8
 extern const char *const fs_verb_names[FS_VERB_COUNT];
+enum kv_verb { KV_GET = 1, KV_SET = 2, KV_DELETE = 4, KV_LIST = 8, KV_INCREMENT = 16, KV_ALL = 31 };
+#define KV_VERB_COUNT 5
+extern const char *const kv_verb_names[KV_VERB_COUNT];
 enum stdio_stream { STDIO_IN = 1, STDIO_OUT = 2, STDIO_ERR = 4 };
 #define STDIO_STREAM_COUNT 3
 extern const char *const stdio_stream_names[STDIO_STREAM_COUNT];
@@ -106,7 +126,33 @@ struct grant {
         /* of what is written or made in this run; GRANT_UNSET = no quota */
         uint64_t max_bytes, max_files;
     } fs;
-    struct grant_pair *pairs; /* env, config */
+    struct {
+        bool https;
+        bool wildcard;  /* "*.suffix": any number of labels before it, at least one */
+        char *host;     /* canonical (wire/url.h); of a wildcard the suffix, without "*." */
+        uint16_t port;  /* the scheme's where none was named */
+        char **methods; /* as they go on the wire; empty = GET and HEAD; one "*" = any */
+        size_t method_count;
+        char **paths; /* begin with "/"; at least one */
+        size_t path_count;
+        struct grant_pair *require, *set; /* names in lower case */
+        size_t require_count, set_count;
+        char **strip;
+        size_t strip_count;
+        /* GRANT_UNSET where not named */
+        uint64_t max_requests, max_request_bytes, max_response_bytes, timeout_ns;
+        struct network *addresses;
+        size_t address_count;
+    } http;
+    struct {
+        char *bucket;
+        uint32_t verbs; /* enum kv_verb bits */
+        char **keys;    /* patterns, relative; at least one */
+        size_t key_count;
+        uint64_t max_bytes; /* of all keys and values of the bucket; GRANT_UNSET = 16 MiB */
+    } keyvalue;
+    uint64_t rate_count, rate_ns; /* http, keyvalue: so many in so long; GRANT_UNSET = free */
+    struct grant_pair *pairs;     /* env, config */
     size_t pair_count;
     char **args; /* args: the literal list, with args_given false */
     size_t arg_count;
@@ -154,6 +200,10 @@ int grant_set_merge(struct grant_set *into, const struct grant_set *from,
  * is its parent folder with its name as the only path. */
 int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder,
                          const char *work_host, struct grant *ret, struct error *e) MUST_CHECK;
+/* --net '[METHOD[,METHOD…] ]URL-PATTERN': without methods GET and HEAD; without a path any. A `*` or
+ * `**` in the path is the grammar's. */
+int grant_from_net_flag(const char *flag, const char *value, struct grant *ret,
+                        struct error *e) MUST_CHECK;
 /* The host path that such a flag names, absolute; the caller frees it. */
 int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret,
                          struct error *e) MUST_CHECK;
@@ -209,6 +259,14 @@ enum grant_reason {
     GRANT_NOT_REGULAR,   /* device, FIFO, socket */
     GRANT_CROSSES_MOUNT, /* a host mount point inside the granted folder */
     GRANT_NOT_OFFERED,   /* no grant of this version allows it */
+    GRANT_NO_METHOD,     /* http: the path is covered, the method is not */
+    GRANT_NO_HEADER,     /* http: a required header is missing or has another value */
+    GRANT_NO_ADDRESS,    /* http: resolves to an address that is not global, nor in `addresses` */
+    GRANT_NEVER_ADDRESS, /* http: metadata services, Ambit's own listeners: no grant helps */
+    GRANT_MALFORMED,     /* http: no canonical destination (wire/url.h): no grant helps */
+    GRANT_TOO_MANY,      /* max_requests is used up */
+    GRANT_RATE,          /* faster than `rate` */
+    GRANT_TOO_LARGE,     /* max_request_bytes, max_response_bytes */
     GRANT_REASON_COUNT
 };
 const char *grant_reason_text(enum grant_reason r); /* "no pattern of the grant covers this path" */
@@ -229,6 +287,23 @@ struct grant_decision grant_decide_stdio(const struct grant_rules *r, uint32_t s
 struct grant_decision grant_decide_config(const struct grant_rules *r, const char *key, size_t size,
                                           const char **ret_value);
 struct grant_decision grant_decide_log(const struct grant_rules *r, enum log_level level);
+/* A request as it was canonicalised. Looks at the rules from place `from` of the set on, so that a
+ * caller whose counters or addresses refuse one rule can ask for the next that allows it: the
+ * reason then is the nearest miss after it. Headers: names in lower case. */
+struct grant_http_request {
+    const struct url *url;
+    struct bytes method;
+    const struct http_field *headers;
+    size_t header_count;
+};
+struct grant_decision grant_decide_http(const struct grant_rules *r,
+                                        const struct grant_http_request *request, uint32_t from);
+/* Would the rule's `addresses` let it dial this? GRANT_ALLOWED, NO_ADDRESS or NEVER_ADDRESS. */
+enum grant_reason grant_decide_address(const struct grant_rules *r, uint32_t rule,
+                                       const struct address *a);
+bool grant_rules_have(const struct grant_rules *r, enum grant_class c);
+struct grant_decision grant_decide_keyvalue(const struct grant_rules *r, const char *bucket,
+                                            const char *key, size_t size, uint32_t verb);
 /* env, args, clock, random: is there one? */
 struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant_class c);
 
@@ -246,6 +321,14 @@ int grant_propose_stdio(uint32_t stream, struct grant *ret, struct error *e) MUS
 /* With value "". */
 int grant_propose_config(const char *key, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_log(enum log_level level, struct grant *ret, struct error *e) MUST_CHECK;
+/* For exactly this method, host and path (and required headers of the nearest rule); with `address`
+ * (may be NULL) also that address. -EINVAL for reasons where no grant helps: NEVER_ADDRESS,
+ * MALFORMED, TOO_MANY, RATE, TOO_LARGE, EXPIRED, REVOKED. */
+int grant_propose_http(const struct grant_rules *r, const struct grant_http_request *request,
+                       enum grant_reason reason, const struct address *address, struct grant *ret,
+                       struct error *e) MUST_CHECK;
+int grant_propose_keyvalue(const char *bucket, const char *key, uint32_t verb, struct grant *ret,
+                           struct error *e) MUST_CHECK;
 /* clock: real, random: real, args: given. */
 int grant_propose_class(enum grant_class c, struct grant *ret, struct error *e) MUST_CHECK;
 

@@ -17,11 +17,12 @@ const struct grant_limits grant_limits_default = {
 static const char *const class_names[GRANT_CLASS_COUNT] = {
     [GRANT_FS] = "fs",         [GRANT_ENV] = "env",       [GRANT_ARGS] = "args",
     [GRANT_STDIO] = "stdio",   [GRANT_CONFIG] = "config", [GRANT_CLOCK] = "clock",
-    [GRANT_RANDOM] = "random", [GRANT_LOG] = "log",
+    [GRANT_RANDOM] = "random", [GRANT_LOG] = "log",       [GRANT_HTTP] = "http",
+    [GRANT_KEYVALUE] = "keyvalue",
 };
 
 static const char *const planned_classes[] = {
-    "http",     "serve", "keyvalue", "blob",   "model", "trigger", "artifact", "sign",
+    "http", "keyvalue", "serve",    "blob",   "model", "trigger", "artifact", "sign",
     "registry", "rpc",   "secret",   "report", "sql",   "git",     "browser",  "flag",
 };
 
@@ -53,7 +54,15 @@ const char *grant_reason_text(enum grant_reason r)
         [GRANT_REVOKED] = "the grants were revoked",
         [GRANT_NOT_REGULAR] = "neither a regular file nor a folder",
         [GRANT_CROSSES_MOUNT] = "another file system is mounted inside the granted folder",
-        [GRANT_NOT_OFFERED] = "this version of Ambit has no network to grant",
+        [GRANT_NOT_OFFERED] = "no grant allows sockets; ask over HTTP",
+        [GRANT_NO_METHOD] = "the grant of this URL does not include the method",
+        [GRANT_NO_HEADER] = "a header that the grant requires is missing or has another value",
+        [GRANT_NO_ADDRESS] = "the name resolves to an address that no grant lists",
+        [GRANT_NEVER_ADDRESS] = "no grant may reach this address",
+        [GRANT_MALFORMED] = "not a URL that Ambit dials",
+        [GRANT_TOO_MANY] = "the grant's max_requests is used up",
+        [GRANT_RATE] = "faster than the grant's rate",
+        [GRANT_TOO_LARGE] = "larger than the grant allows",
     };
     return (unsigned)r < GRANT_REASON_COUNT ? texts[r] : "unknown";
 }

@@ -536,6 +536,8 @@ static int read_class(struct reader *r, const json_t *item, const json_t *value,
         return read_clock(r, value, g);
     case GRANT_RANDOM:
         return read_random(r, value, g);
+    case GRANT_HTTP:
+    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break;
     }

@@ -111,6 +111,8 @@ static void put_grant(struct buf *out, const struct grant *g, const char *indent
     case GRANT_RANDOM:
         yaml_put_string(out, g->real ? "real" : g->seed);
         break;
+    case GRANT_HTTP:
+    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break;
     }
@@ -273,6 +275,8 @@ static json_t *class_value_to_json(const struct grant *g)
         return g->real ? json_string("real") : clock_to_json(g->clock_ns);
     case GRANT_RANDOM:
         return json_string(g->real ? "real" : g->seed);
+    case GRANT_HTTP:
+    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break;
     }
@@ -436,6 +440,8 @@ static void explain_grant(const struct grant *g, struct buf *out)
         if (!g->real)
             say(out, g->seed[0] ? g->seed : "\"\"");
         break;
+    case GRANT_HTTP:
+    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break;
     }

@@ -181,6 +181,8 @@ int grant_check(const struct grant *g, struct error *e)
         return random_check(g, e);
     case GRANT_CLOCK:
         return 0;
+    case GRANT_HTTP:
+    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break;
     }

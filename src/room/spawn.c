@@ -86,7 +86,8 @@ int jail_layer_parse(const char *name, uint32_t *ret_bits)
 
 const char *room_role_name(enum room_role r)
 {
-    static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler" };
+    static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler", "egress",
+                                                         "ingress" };
     return (unsigned)r < ROOM_ROLE_COUNT ? names[r] : "unknown";
 }
 
@@ -404,6 +405,8 @@ int room_dispatch(int argc, char **argv, const room_main table[static ROOM_ROLE_
         if (strcmp(argv[2], room_role_name(r)) != 0)
             continue;
         struct channel *control = NULL;
+        if (!table[r])
+            break;
         if (channel_new(ROOM_CHANNEL_FD, &control, NULL) < 0)
             _exit(STAGE_ARGUMENTS);
         /* Nothing is left to clean up, and no exit handler of a library shall run in the jail. */

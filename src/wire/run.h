@@ -11,9 +11,13 @@
 
 enum run_frame {
     /* control → worker */
-    RUN_START = 1, /* once; fds: [0] machine code, [1..3] stdin, stdout, stderr of the guest, [4…]
-                      one per DIR mount, in mount order */
+    RUN_START = 1, /* once; fds: [0] machine code, [1..3] stdin, stdout, stderr of the guest, then
+                      one per DIR mount, in mount order, then LINK_FDS for each bit of `links`, in
+                      the order of the bits */
     RUN_STOP = 2,  /* u32 enum run_stop: end the guest at its next host call or slice */
+    /* u32 enum run_link (one), fds: LINK_FDS. The room at the other end was started again: what was
+     * under way on the old link has failed. */
+    RUN_LINK = 3,
     /* worker → control */
     RUN_READY = 16, /* once: u32 missing jail layers; the jail is closed and the component linked */
     RUN_DENIAL = 17, /* a distinct denial, see run_denial_put */
@@ -28,6 +32,12 @@ enum run_frame {
     COMPILE_READY = 33, /* u32 missing jail layers */
     /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
     COMPILE_DONE = 34,
+};
+enum run_link {
+    RUN_LINK_EGRESS = 1, /* http grants: where requests of guests go */
+    /* `ambit serve`: where requests to guests come from. No guest is made at the start; each
+     * request gets a fresh one, with the grants and limits of the start */
+    RUN_LINK_INGRESS = 2,
 };
 enum run_stop { RUN_STOP_INTERRUPT = 1, RUN_STOP_WALL = 2, RUN_STOP_REVOKED = 3 };
 enum run_fault {
@@ -49,6 +59,8 @@ struct run_start {
     char *invoke;           /* "" = wasi:cli/run */
     uint32_t terminal;      /* enum stdio_stream bits: terminals, as far as the guest may know */
     uint32_t allow_missing; /* enum jail_layer bits */
+    uint32_t links;         /* enum run_link bits */
+    uint32_t concurrency;   /* with RUN_LINK_INGRESS: instances alive at once, at least 1 */
     uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open,
                                else 0 */
 };

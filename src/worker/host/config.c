@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "worker/host/host.h"
 
-static struct ambit_bytes bytes_of(const char *text)
+static struct ambit_bytes guest_bytes(const char *text)
 {
     return (struct ambit_bytes){ (const uint8_t *)text, strlen(text) };
 }
@@ -28,8 +28,8 @@ int host_config_init(struct guest *g, struct error *e)
     for (size_t i = 0; i < grant_rules_count(g->rules); i++) {
         const struct grant *grant = grant_rules_grant(g->rules, i);
         for (size_t p = 0; grant->class == GRANT_CONFIG && p < grant->pair_count; p++)
-            g->config[g->config_count++] = (struct ambit_pair){ bytes_of(grant->pairs[p].key),
-                                                                bytes_of(grant->pairs[p].value) };
+            g->config[g->config_count++] = (struct ambit_pair){ guest_bytes(grant->pairs[p].key),
+                                                                guest_bytes(grant->pairs[p].value) };
     }
     return 0;
 }
@@ -48,7 +48,7 @@ bool host_config_get(void *host, struct ambit_bytes key, struct ambit_bytes *ret
     struct grant_decision d =
         guest_gated(g, grant_decide_config(g->rules, (const char *)key.data, key.size, &value));
     if (d.reason == GRANT_ALLOWED) {
-        *ret = bytes_of(value);
+        *ret = guest_bytes(value);
         guest_used(g, d.rule, 0, ret->size, 0);
         return true;
     }

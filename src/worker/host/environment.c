@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "worker/host/host.h"
 
-static struct ambit_bytes bytes_of(const char *text)
+static struct ambit_bytes guest_bytes(const char *text)
 {
     return (struct ambit_bytes){ (const uint8_t *)text, strlen(text) };
 }
@@ -31,8 +31,8 @@ static int collect_environment(struct guest *g)
         const struct grant *grant = grant_rules_grant(g->rules, i);
         for (size_t p = 0; grant->class == GRANT_ENV && p < grant->pair_count; p++)
             g->environment[g->environment_count++] =
-                (struct ambit_pair){ bytes_of(grant->pairs[p].key),
-                                     bytes_of(grant->pairs[p].value) };
+                (struct ambit_pair){ guest_bytes(grant->pairs[p].key),
+                                     guest_bytes(grant->pairs[p].value) };
     }
     return 0;
 }
@@ -53,9 +53,9 @@ static int collect_arguments(struct guest *g)
     if (!g->arguments)
         return -ENOMEM;
     for (size_t i = 0; i < program; i++)
-        g->arguments[g->argument_count++] = bytes_of(start->args[i]);
+        g->arguments[g->argument_count++] = guest_bytes(start->args[i]);
     for (size_t i = 0; i < rest; i++)
-        g->arguments[g->argument_count++] = bytes_of(typed[i]);
+        g->arguments[g->argument_count++] = guest_bytes(typed[i]);
     return 0;
 }
 
@@ -117,6 +117,6 @@ bool host_initial_cwd(void *host, struct ambit_bytes *ret)
     struct guest *g = host;
     if (!g->start->cwd || !*g->start->cwd)
         return false;
-    *ret = bytes_of(g->start->cwd);
+    *ret = guest_bytes(g->start->cwd);
     return true;
 }
