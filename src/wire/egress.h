@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What control and the egress room say to each other. Requests themselves go over links
+ * (room/link.h) in the frames of wire/http.h; control never sees a body.
+ */
+#pragma once
+
+#include "wire/address.h"
+#include "wire/frame.h"
+
+enum egress_frame {
+    /* control → egress */
+    EGRESS_START = 1,  /* once; egress_start_put(); fds: [0] certificates, PEM, [1] counters */
+    EGRESS_LINK = 2,   /* u32 owner; fds: LINK_FDS */
+    EGRESS_UNLINK = 3, /* u32 owner: its exchanges end without a word */
+    EGRESS_REVOKE = 4, /* u32 rule, or EGRESS_ALL_RULES */
+    EGRESS_EXPIRE = 5, /* u64 CLOCK_MONOTONIC ns at which all grants end */
+    EGRESS_STOP = 6,   /* no payload: send the last records and exit */
+    /* egress → control */
+    EGRESS_READY = 16,    /* once: u32 missing jail layers */
+    EGRESS_REQUEST = 17,  /* egress_request_put(): what is about to be sent */
+    EGRESS_RESPONSE = 18, /* egress_response_put(): how it ended */
+    EGRESS_FAULT = 19,    /* once, instead of READY: string text, string hint; then it exits */
+};
+#define EGRESS_ALL_RULES (UINT32_MAX - 1)
+#define EGRESS_LISTENERS_MAX 256
+#define EGRESS_RULES_MAX 1024
+#define EGRESS_TEXT_MAX 4096 /* of an URL or text in a record; longer ones are cut */
+
+struct egress_listener {
+    struct address address;
+    uint16_t port;
+};
+
+/* EGRESS_START. */
+struct egress_start {
+    char *grants_json; /* the run's set; classes egress has no use for replaced, places kept */
+    char *work_host;
+    char *resolver;      /* "" = /etc/resolv.conf's */
+    uint64_t expires_ns; /* CLOCK_MONOTONIC, or UINT64_MAX */
+    uint32_t allow_missing, test_skip;
+    struct egress_listener listeners[EGRESS_LISTENERS_MAX];
+    size_t listener_count;
+};
+#ifdef AMBIT_TEST_HOOKS
+/* Single defences that a negative control leaves open; the low 16 bits are enum jail_layer. A
+ * release build has no name for them, and its room refuses to start when test_skip is not 0. */
+enum egress_skip {
+    EGRESS_SKIP_JAIL_MASK = 0xffff,
+    EGRESS_SKIP_DECISION = 1 << 16, /* the first http rule allows everything */
+    EGRESS_SKIP_ADDRESS = 1 << 17,  /* resolved addresses are not looked at */
+    EGRESS_SKIP_PIN = 1 << 18,      /* nor is the address that is dialled */
+    EGRESS_SKIP_TLS = 1 << 19,      /* certificates are not verified */
+    EGRESS_SKIP_STRICT = 1 << 20,   /* what an origin says about framing is not checked */
+    EGRESS_SKIP_SIZES = 1 << 21,    /* max_request_bytes, max_response_bytes */
+    EGRESS_SKIP_COUNTERS = 1 << 22, /* max_requests, rate */
+    EGRESS_SKIP_TIMEOUTS = 1 << 23,
+    EGRESS_PROBE = 1 << 24, /* play escaped native code (room/probe.h): the words are work_host's */
+};
+#endif
+
+/* The counters' memfd: one for each rule, written by egress only, read by control at the end. */
+struct egress_counter {
+    uint64_t requests;      /* that max_requests counts */
+    uint64_t rate_until_ns; /* of `rate`: CLOCK_MONOTONIC at which the bucket is full */
+    uint64_t sent, bytes_sent, bytes_received; /* requests that went out, bytes of bodies */
+    uint64_t reserved[3];
+};
+
+/* Intent, before anything of it is sent. Texts are at most EGRESS_TEXT_MAX bytes. */
+struct egress_request {
+    uint64_t number; /* by egress, from 1, in one life of the room */
+    uint32_t owner, rule;
+    struct bytes method, url; /* canonical; without its query, which may hold secrets */
+    struct bytes address;     /* that were found and allowed, "a, b" */
+};
+/* How it ended. */
+struct egress_response {
+    uint64_t number;
+    uint32_t owner, rule;
+    uint16_t status;  /* 0: none came */
+    uint16_t version; /* 10, 11, 20 */
+    uint32_t error;   /* enum http_error, 0 = whole */
+    uint64_t bytes_sent, bytes_received, took_ns;
+    struct bytes text; /* of an error */
+};
+void egress_request_put(struct buf *out, const struct egress_request *r);
+int egress_request_get(struct cursor *c, struct egress_request *ret, struct error *e) MUST_CHECK;
+void egress_response_put(struct buf *out, const struct egress_response *r);
+int egress_response_get(struct cursor *c, struct egress_response *ret, struct error *e) MUST_CHECK;
+void egress_start_put(struct buf *out, const struct egress_start *s);
+/* Owned by the caller: egress_start_done(). */
+int egress_start_get(struct cursor *c, struct egress_start *ret, struct error *e) MUST_CHECK;
+void egress_start_done(struct egress_start *s);
