@@ -48,6 +48,8 @@ int run_start_put(struct buf *out, const struct run_start *s)
     buf_string(out, s->invoke);
     buf_u32(out, s->terminal);
     buf_u32(out, s->allow_missing);
+    buf_u32(out, s->links);
+    buf_u32(out, s->concurrency);
     buf_u32(out, s->test_skip);
     return s->arg_count > RUN_ARGS_MAX ? -E2BIG : buf_status(out);
 }
@@ -70,6 +72,19 @@ static int args_get(struct cursor *c, struct run_start *s, struct error *e)
     return 0;
 }
 
+/* A worker that is asked takes requests, and only such a one has a number of them. */
+static int links_get(struct cursor *c, struct run_start *s, struct error *e)
+{
+    s->links = cursor_u32(c);
+    s->concurrency = cursor_u32(c);
+    if (s->links & ~(uint32_t)(RUN_LINK_EGRESS | RUN_LINK_INGRESS))
+        return error_set(e, -EBADMSG, "a link of no known kind");
+    bool serves = s->links & RUN_LINK_INGRESS;
+    if (s->concurrency > RUN_CONCURRENCY_MAX || serves != (s->concurrency > 0))
+        return error_set(e, -EBADMSG, "%u instances at once", s->concurrency);
+    return 0;
+}
+
 int run_start_get(struct cursor *c, struct run_start *ret, struct error *e)
 {
     CLEANUP(run_start_done) struct run_start s = { 0 };
@@ -80,6 +95,8 @@ int run_start_get(struct cursor *c, struct run_start *ret, struct error *e)
         return result;
     s.terminal = cursor_u32(c);
     s.allow_missing = cursor_u32(c);
+    if ((result = links_get(c, &s, e)) < 0)
+        return result;
     s.test_skip = cursor_u32(c);
     if ((result = check_read(c, "a run's start", e)) < 0)
         return result;

@@ -60,7 +60,8 @@ struct run_start {
     uint32_t terminal;      /* enum stdio_stream bits: terminals, as far as the guest may know */
     uint32_t allow_missing; /* enum jail_layer bits */
     uint32_t links;         /* enum run_link bits */
-    uint32_t concurrency;   /* with RUN_LINK_INGRESS: instances alive at once, at least 1 */
+    uint32_t concurrency;   /* with RUN_LINK_INGRESS: instances alive at once, from 1 to
+                               RUN_CONCURRENCY_MAX; else 0 */
     uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open,
                                else 0 */
 };
@@ -140,6 +141,7 @@ struct run_done {
 #define RUN_DENIALS_MAX 256 /* distinct ones; run_done_get() refuses more counts */
 #define RUN_USES_MAX 4096
 #define RUN_ARGS_MAX 65536
+#define RUN_CONCURRENCY_MAX 4096
 int run_done_put(struct buf *out, const struct run_done *d) MUST_CHECK;
 int run_done_get(struct cursor *c, struct run_done *ret, struct error *e) MUST_CHECK;
 void run_done_done(struct run_done *d);

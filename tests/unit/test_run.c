@@ -14,6 +14,8 @@ static const struct run_start start = { .grants_json = "{}",
                                         .invoke = "",
                                         .terminal = 6,
                                         .allow_missing = 32,
+                                        .links = RUN_LINK_EGRESS | RUN_LINK_INGRESS,
+                                        .concurrency = 64,
                                         .test_skip = 0 };
 static const struct run_denial denial = { 1, 2, 3, 4, "open", "/work/\303\244", "- fs: /work\n" };
 static struct run_use uses[] = { { 1, 2, 3, 4 }, { UINT64_MAX, 5, 6, UINT32_MAX } };
@@ -107,8 +109,37 @@ TEST(start_payload)
     CHECK_STR(s.args[1], "a b");
     CHECK_STR(s.work_host, "/home/x");
     CHECK_EQ(s.allow_missing, 32);
+    CHECK_EQ(s.links, 3);
+    CHECK_EQ(s.concurrency, 64);
     run_start_done(&s);
     check_payload(start_again, &in);
+}
+
+TEST(start_links)
+{
+    static const struct {
+        uint32_t links, concurrency;
+        bool taken;
+    } rows[] = {
+        { 0, 0, true },
+        { RUN_LINK_EGRESS, 0, true },
+        { RUN_LINK_INGRESS, 1, true },
+        { RUN_LINK_INGRESS | RUN_LINK_EGRESS, RUN_CONCURRENCY_MAX, true },
+        { 4, 0, false },                                      /* of no known kind */
+        { RUN_LINK_INGRESS, 0, false },                       /* takes requests, none at once */
+        { RUN_LINK_INGRESS, RUN_CONCURRENCY_MAX + 1, false }, /* more than there may be */
+        { RUN_LINK_EGRESS, 1, false },                        /* takes none */
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP(buf_done) struct buf in = BUF_INIT(1000);
+        CLEANUP(run_start_done) struct run_start got = { 0 };
+        struct run_start s = start;
+        s.links = rows[i].links;
+        s.concurrency = rows[i].concurrency;
+        CHECK_EQ(run_start_put(&in, &s), 0);
+        struct cursor c = cursor_of(in.data, in.size);
+        CHECK_EQ(run_start_get(&c, &got, NULL), rows[i].taken ? 0 : -EBADMSG);
+    }
 }
 
 TEST(denial_payload)
