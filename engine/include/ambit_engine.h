@@ -232,7 +232,8 @@ struct ambit_host_vtbl {
     int (*http_respond)(void *host, uint32_t exchange, const struct ambit_http_response *response, uint32_t body, struct ambit_http_error *ret_error);
     int (*http_fail)(void *host, uint32_t exchange, const struct ambit_http_error *error);
 
-    /* wasi:keyvalue. 0, enum ambit_kv_error, or < 0 to end the guest. Texts of OTHER by kv_error(). */
+    /* wasi:keyvalue@0.2.0-draft, the one that wasmtime 48 has (store, atomics, batch). 0, enum ambit_kv_error, or < 0 to end the
+     * guest. Texts of OTHER by kv_error(). */
     int (*kv_open)(void *host, struct ambit_bytes name, uint32_t *ret_bucket);
     void (*kv_drop)(void *host, uint32_t bucket);
     int (*kv_get)(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret_found, struct ambit_bytes *ret_value);
@@ -241,10 +242,8 @@ struct ambit_host_vtbl {
     int (*kv_exists)(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret);
     /* Keys after `cursor` (0 = from the start), in an order of their own; ret_cursor 0 = that was all. */
     int (*kv_list)(void *host, uint32_t bucket, uint64_t cursor, const struct ambit_bytes **ret_keys, size_t *ret_count, uint64_t *ret_cursor);
-    int (*kv_increment)(void *host, uint32_t bucket, struct ambit_bytes key, int64_t delta, int64_t *ret);
-    /* Compare and swap: of the version that kv_get_version() told, 0 = there was no value. *ret_swapped false: it changed meanwhile. */
-    int (*kv_get_version)(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret_found, struct ambit_bytes *ret_value, uint64_t *ret_version);
-    int (*kv_swap)(void *host, uint32_t bucket, struct ambit_bytes key, uint64_t version, struct ambit_bytes value, bool *ret_swapped);
+    /* Values that count are decimal texts, as wasmtime's: no value counts as "0"; no number or an overflow is OTHER. */
+    int (*kv_increment)(void *host, uint32_t bucket, struct ambit_bytes key, uint64_t delta, uint64_t *ret);
     /* All or nothing, as one call: nothing is changed unless every key is allowed. value.data NULL = delete. */
     int (*kv_set_many)(void *host, uint32_t bucket, const struct ambit_pair *pairs, size_t count);
     struct ambit_bytes (*kv_error)(void *host);
@@ -285,8 +284,8 @@ struct ambit_result {
 struct ambit_task *ambit_task_new(struct ambit_component *c, const struct ambit_task_config *config, const struct ambit_host_vtbl *vtbl, void *host,
                                   struct ambit_bytes invoke, const struct ambit_bytes *invoke_args, size_t invoke_arg_count);
 /* A fresh instance that will answer one request: its wasi:http/incoming-handler. `exchange` is the host's handle of it, from here on the
- * engine's to drop; `request` is copied. The task is done when the handler has returned; whether it answered, C knows. NULL also when the
- * component does not export the handler. */
+ * engine's to drop; `request` is copied (its time-outs are not looked at). The task is done when the handler has returned; whether it
+ * answered, C knows. NULL also when the component does not export the handler; with NULL the exchange stays the caller's. */
 struct ambit_task *ambit_task_new_request(struct ambit_component *c, const struct ambit_task_config *config, const struct ambit_host_vtbl *vtbl, void *host,
                                           const struct ambit_http_request *request, uint32_t exchange);
 bool ambit_component_serves(const struct ambit_component *c); /* exports wasi:http/incoming-handler */

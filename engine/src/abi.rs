@@ -74,6 +74,9 @@ pub const AMBIT_OUTCOME_EXIT: c_int = 0;
 pub const AMBIT_OUTCOME_TRAP: c_int = 1;
 pub const AMBIT_OUTCOME_ENDED: c_int = 2;
 pub const AMBIT_OUTCOME_FAULT: c_int = 3;
+pub const AMBIT_KV_NO_SUCH_STORE: c_int = 1;
+pub const AMBIT_KV_ACCESS_DENIED: c_int = 2;
+pub const AMBIT_KV_OTHER: c_int = 3;
 
 pub type AmbitCall = u32;
 
@@ -103,6 +106,40 @@ pub struct AmbitFsTimes {
 pub struct AmbitPair {
     pub key: AmbitBytes,
     pub value: AmbitBytes,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AmbitHttpError {
+    pub code: u32,
+    pub text: AmbitBytes,
+    pub number: u64,
+}
+
+impl AmbitHttpError {
+    pub const NONE: AmbitHttpError = AmbitHttpError { code: 0, text: AmbitBytes::EMPTY, number: u64::MAX };
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AmbitHttpRequest {
+    pub method: AmbitBytes,
+    pub scheme: u32,
+    pub authority: AmbitBytes,
+    pub target: AmbitBytes,
+    pub headers: *const AmbitPair,
+    pub header_count: usize,
+    pub connect_timeout_ns: u64,
+    pub first_byte_timeout_ns: u64,
+    pub between_bytes_timeout_ns: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AmbitHttpResponse {
+    pub status: u32,
+    pub headers: *const AmbitPair,
+    pub header_count: usize,
 }
 
 /// Everything a guest can cause. Function pointers are never null: C fills the whole table (checked where a task is made).
@@ -202,6 +239,71 @@ pub struct AmbitHostVtbl {
     ) -> c_int,
     pub fs_listing_drop: unsafe extern "C" fn(host: *mut c_void, listing: u32),
     pub fs_same_object: unsafe extern "C" fn(host: *mut c_void, a: u32, b: u32) -> bool,
+    pub http_body_new: unsafe extern "C" fn(host: *mut c_void, content_length: u64) -> u32,
+    pub http_body_finish: unsafe extern "C" fn(
+        host: *mut c_void,
+        body: u32,
+        trailers: *const AmbitPair,
+        count: usize,
+        ret_error: *mut AmbitHttpError,
+    ) -> c_int,
+    pub http_body_abandon: unsafe extern "C" fn(host: *mut c_void, body: u32),
+    pub http_send: unsafe extern "C" fn(
+        host: *mut c_void,
+        request: *const AmbitHttpRequest,
+        body: u32,
+        ret_exchange: *mut u32,
+        ret_error: *mut AmbitHttpError,
+    ) -> c_int,
+    pub http_response: unsafe extern "C" fn(
+        host: *mut c_void,
+        exchange: u32,
+        ret: *mut AmbitHttpResponse,
+        ret_error: *mut AmbitHttpError,
+    ) -> c_int,
+    pub http_trailers: unsafe extern "C" fn(
+        host: *mut c_void,
+        exchange: u32,
+        ret: *mut *const AmbitPair,
+        ret_count: *mut usize,
+        ret_error: *mut AmbitHttpError,
+    ) -> c_int,
+    pub http_discard: unsafe extern "C" fn(host: *mut c_void, exchange: u32),
+    pub http_drop: unsafe extern "C" fn(host: *mut c_void, exchange: u32),
+    pub http_stream_error: unsafe extern "C" fn(host: *mut c_void, stream: u32, ret_error: *mut AmbitHttpError) -> bool,
+    pub http_respond: unsafe extern "C" fn(
+        host: *mut c_void,
+        exchange: u32,
+        response: *const AmbitHttpResponse,
+        body: u32,
+        ret_error: *mut AmbitHttpError,
+    ) -> c_int,
+    pub http_fail: unsafe extern "C" fn(host: *mut c_void, exchange: u32, error: *const AmbitHttpError) -> c_int,
+    pub kv_open: unsafe extern "C" fn(host: *mut c_void, name: AmbitBytes, ret_bucket: *mut u32) -> c_int,
+    pub kv_drop: unsafe extern "C" fn(host: *mut c_void, bucket: u32),
+    pub kv_get: unsafe extern "C" fn(
+        host: *mut c_void,
+        bucket: u32,
+        key: AmbitBytes,
+        ret_found: *mut bool,
+        ret_value: *mut AmbitBytes,
+    ) -> c_int,
+    pub kv_set: unsafe extern "C" fn(host: *mut c_void, bucket: u32, key: AmbitBytes, value: AmbitBytes) -> c_int,
+    pub kv_delete: unsafe extern "C" fn(host: *mut c_void, bucket: u32, key: AmbitBytes) -> c_int,
+    pub kv_exists: unsafe extern "C" fn(host: *mut c_void, bucket: u32, key: AmbitBytes, ret: *mut bool) -> c_int,
+    pub kv_list: unsafe extern "C" fn(
+        host: *mut c_void,
+        bucket: u32,
+        cursor: u64,
+        ret_keys: *mut *const AmbitBytes,
+        ret_count: *mut usize,
+        ret_cursor: *mut u64,
+    ) -> c_int,
+    pub kv_increment:
+        unsafe extern "C" fn(host: *mut c_void, bucket: u32, key: AmbitBytes, delta: u64, ret: *mut u64) -> c_int,
+    pub kv_set_many:
+        unsafe extern "C" fn(host: *mut c_void, bucket: u32, pairs: *const AmbitPair, count: usize) -> c_int,
+    pub kv_error: unsafe extern "C" fn(host: *mut c_void) -> AmbitBytes,
     pub config_get: unsafe extern "C" fn(host: *mut c_void, key: AmbitBytes, ret: *mut AmbitBytes) -> bool,
     pub config_all: unsafe extern "C" fn(host: *mut c_void, ret: *mut *const AmbitPair, ret_count: *mut usize),
     pub log: unsafe extern "C" fn(host: *mut c_void, level: u32, context: AmbitBytes, message: AmbitBytes),

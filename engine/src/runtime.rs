@@ -88,6 +88,8 @@ pub struct AmbitComponent {
     pub pre: InstancePre<Host>,
     /// `run` of wasi:cli/run, any 0.2.x; none in a component that only exports functions.
     pub run: Option<ComponentExportIndex>,
+    /// `handle` of wasi:http/incoming-handler, any 0.2.x.
+    pub handle: Option<ComponentExportIndex>,
     pub memory_max_bytes: u64,
     pub table_elements_max: u64,
 }
@@ -113,13 +115,17 @@ impl AmbitComponent {
             return Err(Refusal(MISSING_IMPORTS, missing));
         }
         let pre = e.linker.instantiate_pre(&component).map_err(|error| Refusal(FAULT, format!("{error:#}")))?;
-        let run = component
-            .get_export_index(None, "wasi:cli/run@0.2.12")
-            .and_then(|interface| component.get_export_index(Some(&interface), "run"));
+        let find = |interface: &str, function: &str| {
+            let interface = component.get_export_index(None, interface)?;
+            component.get_export_index(Some(&interface), function)
+        };
+        let run = find("wasi:cli/run@0.2.12", "run");
+        let handle = find("wasi:http/incoming-handler@0.2.12", "handle");
         Ok(AmbitComponent {
             component,
             pre,
             run,
+            handle,
             memory_max_bytes: e.memory_max_bytes,
             table_elements_max: e.table_elements_max,
         })
@@ -219,6 +225,14 @@ pub unsafe extern "C" fn ambit_component_load(
             number
         }
     }
+}
+
+/// # Safety
+/// `c` is a component.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ambit_component_serves(c: *const AmbitComponent) -> bool {
+    // SAFETY: by the contract.
+    unsafe { &*c }.handle.is_some()
 }
 
 /// # Safety

@@ -176,6 +176,20 @@ pub unsafe extern "C" fn ambit_task_new(
 }
 
 /// # Safety
+/// By the contract in the header: `vtbl` is complete, and it and `host` outlive the task.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ambit_task_new_request(
+    _: *mut AmbitComponent,
+    _: *const AmbitTaskConfig,
+    _: *const AmbitHostVtbl,
+    _: *mut c_void,
+    _: *const AmbitHttpRequest,
+    _: u32,
+) -> *mut AmbitTask {
+    std::ptr::null_mut() // no component that exports the handler can be loaded before wasi:http is linked
+}
+
+/// # Safety
 /// `t` is a task, polled by one thread at a time and not from its own callbacks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ambit_task_poll(t: *mut AmbitTask) -> c_int {

@@ -242,7 +242,7 @@ fn differences(header: &str) -> Vec<String> {
     let constants = c_constants(header);
     let abi = squeeze(&read("src/abi.rs"));
     for (name, value) in &constants {
-        let runtime = ["AMBIT_PENDING", "AMBIT_READY", "AMBIT_STREAM_", "AMBIT_SLICE_", "AMBIT_LIMIT_", "AMBIT_POLL_", "AMBIT_OUTCOME_"];
+        let runtime = ["AMBIT_PENDING", "AMBIT_READY", "AMBIT_STREAM_", "AMBIT_SLICE_", "AMBIT_LIMIT_", "AMBIT_POLL_", "AMBIT_OUTCOME_", "AMBIT_KV_"];
         if runtime.iter().any(|p| name.starts_with(p)) && !abi.contains(&format!("pub const {name}: c_int = {value};")) {
             wrong.push(format!("{name} = {value} is not in abi.rs"));
         }
@@ -268,6 +268,12 @@ fn layouts() -> Vec<Layout> {
         }),
         layout!("ambit_fs_stat" AmbitFsStat { r#type, links, size, accessed_ns, modified_ns, changed_ns, identity }),
         layout!("ambit_fs_times" AmbitFsTimes { accessed, modified, accessed_ns, modified_ns }),
+        layout!("ambit_http_error" AmbitHttpError { code, text, number }),
+        layout!("ambit_http_request" AmbitHttpRequest {
+            method, scheme, authority, target, headers, header_count, connect_timeout_ns, first_byte_timeout_ns,
+            between_bytes_timeout_ns
+        }),
+        layout!("ambit_http_response" AmbitHttpResponse { status, headers, header_count }),
         layout!("ambit_task_config" AmbitTaskConfig { memory_bytes, handles, hostcall_bytes, waker, waker_context }),
         layout!("ambit_result" AmbitResult { outcome, status, message, values, memory_peak_bytes, slices }),
         layout!("ambit_host_vtbl" AmbitHostVtbl {
@@ -276,7 +282,9 @@ fn layouts() -> Vec<Layout> {
             monotonic_resolution, wall_now, wall_resolution, random, fs_root, fs_drop, fs_type, fs_flags, fs_open_at, fs_stat,
             fs_stat_at, fs_set_times, fs_set_times_at, fs_read, fs_write, fs_append, fs_set_size, fs_sync, fs_create_directory_at,
             fs_remove_directory_at, fs_unlink_file_at, fs_rename_at, fs_link_at, fs_symlink_at, fs_readlink_at, fs_list,
-            fs_listing_next, fs_listing_drop, fs_same_object, config_get, config_all, log
+            fs_listing_next, fs_listing_drop, fs_same_object, http_body_new, http_body_finish, http_body_abandon, http_send,
+            http_response, http_trailers, http_discard, http_drop, http_stream_error, http_respond, http_fail, kv_open, kv_drop,
+            kv_get, kv_set, kv_delete, kv_exists, kv_list, kv_increment, kv_set_many, kv_error, config_get, config_all, log
         }),
     ]
 }
@@ -314,7 +322,7 @@ fn main() {
 
     let wrong = differences(&header);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(c_functions(&header).len() >= 18 && c_vtbl(&header).len() == 50, "the parser saw the header");
+    assert!(c_functions(&header).len() >= 20 && c_vtbl(&header).len() == 71, "the parser saw the header");
     println!("ok signatures");
 
     assert!(compiler_agrees(&header, 0));

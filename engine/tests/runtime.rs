@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+#[path = "unused.rs"]
+mod unused;
+
 // ---- a host ------------------------------------------------------------------------------------------------------------------------
 
 #[derive(Default)]
@@ -278,6 +281,27 @@ static VTBL: AmbitHostVtbl = AmbitHostVtbl {
     fs_listing_next: fs_next,
     fs_listing_drop: handle_drop,
     fs_same_object: fs_same,
+    http_body_new: unused::http_body_new,
+    http_body_finish: unused::http_body_finish,
+    http_body_abandon: unused::handle,
+    http_send: unused::http_send,
+    http_response: unused::http_response,
+    http_trailers: unused::http_trailers,
+    http_discard: unused::handle,
+    http_drop: unused::handle,
+    http_stream_error: unused::http_stream_error,
+    http_respond: unused::http_respond,
+    http_fail: unused::http_fail,
+    kv_open: unused::kv_open,
+    kv_drop: unused::handle,
+    kv_get: unused::kv_get,
+    kv_set: unused::kv_set,
+    kv_delete: unused::kv_delete,
+    kv_exists: unused::kv_exists,
+    kv_list: unused::kv_list,
+    kv_increment: unused::kv_increment,
+    kv_set_many: unused::kv_set_many,
+    kv_error: unused::kv_error,
     config_get,
     config_all: pairs,
     log,

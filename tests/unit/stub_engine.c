@@ -20,6 +20,7 @@ struct ambit_component {
 enum ambit_poll (*stub_guest)(struct ambit_task *t);
 void *stub_guest_test;
 bool stub_no_task;
+bool stub_serves;
 
 enum ambit_kind ambit_kind_of(const uint8_t *bytes, size_t size)
 {
@@ -41,11 +42,12 @@ enum ambit_compile_status ambit_compile(const uint8_t *bytes, size_t size, bool 
                                         void *description_context, ambit_sink message,
                                         void *message_context)
 {
-    static const char about[] = "{\"kind\":\"component\",\"adapted\":false,\"wit\":\"\",\"size\":0,"
-                                "\"imports\":[],\"exports\":[],"
-                                "\"command\":true,\"producers\":{},\"limits\":{\"memories\":0,"
-                                "\"memory_min\":0,\"tables\":0,"
-                                "\"core_instances\":0}}";
+    static const char about[] =
+        "{\"kind\":\"component\",\"adapted\":false,\"wit\":\"\",\"size\":0,"
+        "\"imports\":[],\"exports\":[],"
+        "\"command\":true,\"serves\":false,\"producers\":{},\"limits\":{\"memories\":0,"
+        "\"memory_min\":0,\"tables\":0,"
+        "\"core_instances\":0}}";
     enum ambit_kind kind = ambit_kind_of(bytes, size);
     if (kind != AMBIT_KIND_COMPONENT && kind != AMBIT_KIND_MODULE && kind != AMBIT_KIND_WAT) {
         static const char why[] = "not WebAssembly";
@@ -126,6 +128,45 @@ struct ambit_task *ambit_task_new(struct ambit_component *c, const struct ambit_
     return t;
 }
 
+static void keep(char *to, size_t size, struct ambit_bytes text)
+{
+    size_t n = text.size < size - 1 ? text.size : size - 1;
+    if (n)
+        memcpy(to, text.data, n);
+    to[n] = 0;
+}
+
+struct ambit_task *ambit_task_new_request(struct ambit_component *c,
+                                          const struct ambit_task_config *config,
+                                          const struct ambit_host_vtbl *vtbl, void *host,
+                                          const struct ambit_http_request *request,
+                                          uint32_t exchange)
+{
+    struct ambit_task *t = NULL;
+    if (stub_serves)
+        t = ambit_task_new(c, config, vtbl, host, (struct ambit_bytes){ 0 }, NULL, 0);
+    if (!t)
+        return NULL;
+    t->is_request = true;
+    t->exchange = exchange;
+    keep(t->method, sizeof(t->method), request->method);
+    keep(t->target, sizeof(t->target), request->target);
+    return t;
+}
+
+bool ambit_component_serves(const struct ambit_component *c)
+{
+    return stub_serves;
+}
+
+/* As the engine drops what the guest left: a request's exchange is the task's to give back. */
+static void drop_exchange(struct ambit_task *t)
+{
+    if (t->is_request)
+        t->vtbl->http_drop(t->host, t->exchange);
+    t->is_request = false;
+}
+
 static enum ambit_poll hello(struct ambit_task *t)
 {
     if (t->vtbl->enter(t->host, 0) == 0) {
@@ -140,8 +181,12 @@ static enum ambit_poll hello(struct ambit_task *t)
 
 enum ambit_poll ambit_task_poll(struct ambit_task *t)
 {
+    enum ambit_poll p;
     t->polls++;
-    return stub_guest ? stub_guest(t) : hello(t);
+    p = stub_guest ? stub_guest(t) : hello(t);
+    if (p == AMBIT_POLL_DONE)
+        drop_exchange(t);
+    return p;
 }
 
 void ambit_task_wake(struct ambit_task *t)
@@ -169,5 +214,7 @@ uint64_t ambit_task_memory(const struct ambit_task *t)
 
 void ambit_task_free(struct ambit_task *t)
 {
+    if (t)
+        drop_exchange(t);
     free(t);
 }

@@ -12,9 +12,13 @@ struct ambit_task {
     unsigned polls, completed;  /* polls so far; operations completed so far */
     uint64_t completed_ids[16]; /* the first of them */
     void *test;                 /* the test's own */
+    bool is_request; /* made by ambit_task_new_request: its exchange, and a copy of its head */
+    uint32_t exchange;
+    char method[16], target[256];
 };
 
 /* The guest: called for each poll. NULL: it writes "stub\n" to stdout and exits with 0. */
 extern enum ambit_poll (*stub_guest)(struct ambit_task *t);
 extern void *stub_guest_test; /* the next task's `test` */
-extern bool stub_no_task;     /* ambit_task_new answers NULL */
+extern bool stub_no_task;     /* ambit_task_new and _new_request answer NULL */
+extern bool stub_serves;      /* components export wasi:http/incoming-handler */
