@@ -16,8 +16,8 @@
 
 #include "wire/frame.h"
 
-#define LINK_FDS 3 /* of one end: memory, our eventfd, the peer's */
-#define LINK_RING_SIZE (4u << 20) /* bytes each way */
+#define LINK_FDS 3                    /* of one end: memory, our eventfd, the peer's */
+#define LINK_RING_SIZE (4u << 20)     /* bytes each way */
 #define LINK_PAYLOAD_MAX (192u << 10) /* of one frame */
 
 struct link;
@@ -34,15 +34,17 @@ static inline void link_freep(struct link **l)
 }
 int link_fd(const struct link *l); /* readable: call link_awake(), then look */
 
-/* Puts one frame in, or 1: no room now, and link_fd() will tell when there is. The payload is `head`
- * then `body` (which may be empty). The peer sees it with link_flush(), or before. */
+/* Puts one frame in, or 1: no room now, and link_fd() will tell when there is (try again after every
+ * wake). The payload is `head` then `body` (which may be empty). The peer sees it with link_flush(),
+ * or before. -EBADMSG: the link is dead; -EMSGSIZE: more than LINK_PAYLOAD_MAX. */
 int link_put(struct link *l, uint16_t kind, struct bytes head, struct bytes body) MUST_CHECK;
 /* 1 and a frame whose payload is a private copy, valid until the next call; 0: none now; < 0: the
  * link is dead. */
 int link_get(struct link *l, struct frame *ret, struct error *e) MUST_CHECK;
 /* Wakes the peer if it sleeps and something was put in, or room was made that it waits for. */
 void link_flush(struct link *l);
-/* Before sleeping on link_fd(): true = do not, something came meanwhile (or room, when wanted). */
+/* Before sleeping on link_fd(), flushes too. true = do not, something came meanwhile (or room, when
+ * wanted; or the link turned out to be dead). */
 bool link_sleep(struct link *l);
-/* After waking: takes the eventfd's count. */
+/* After waking: takes the eventfd's count. Who watches link_fd() with EPOLLET needs none of it. */
 void link_awake(struct link *l);

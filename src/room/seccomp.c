@@ -142,7 +142,7 @@ static const struct rule rules[] = {
     CALL_IF(fcntl, BOTH, EQUAL, 1, F_GETFD),
     CALL_IF(fcntl, BOTH, EQUAL, 1, F_SETFD),
     CALL_IF(fcntl, BOTH, EQUAL, 1, F_GETFL),
-    CALL_IF(fcntl, BOTH, EQUAL, 1, F_SETFL),
+    CALL_IF(fcntl, COMPILER, EQUAL, 1, F_SETFL), /* not the worker: flags of links and of stdio */
     CALL_IF(fcntl, BOTH, EQUAL, 1, F_DUPFD_CLOEXEC),
     CALL_IF(fcntl, WORKER, EQUAL, 1, F_ADD_SEALS),
     CALL_IF(fcntl, WORKER, EQUAL, 1, F_GET_SEALS),
