@@ -125,7 +125,7 @@ struct ambit_pair { struct ambit_bytes key, value; };
 struct ambit_http_error { uint32_t code; struct ambit_bytes text; uint64_t number; };
 struct ambit_http_request {
     struct ambit_bytes method;      /* "GET" … as it goes on the wire */
-    uint32_t scheme;                /* 0 none, 1 http, 2 https, 3 another: refused by the host */
+    uint32_t scheme;                /* 0 none (incoming only), 1 http, 2 https */
     struct ambit_bytes authority;   /* size 0 = none */
     struct ambit_bytes target;      /* path with query; size 0 = none */
     const struct ambit_pair *headers; size_t header_count; /* names in lower case, in order, one pair per value */
@@ -209,26 +209,41 @@ struct ambit_host_vtbl {
      * wasi:http. An exchange is one request and its response: outgoing (the guest asks) or incoming (the guest is asked, see
      * ambit_task_new_request). Its handle is a stream too: stream_read(), wait(…, false) and stream_error() read the body that comes in (the
      * response of an outgoing exchange, the request of an incoming one); stream_drop() is never called with it.
-     * A body is what the guest writes: its handle takes stream_check_write(), stream_write(), stream_flush(), wait(…, true), stream_error().
-     * Headers, forbidden ones, and the order of calls are the engine's; what is allowed, limits and the wire are C's.
+     * A body is what the guest writes: its handle takes stream_check_write(), stream_write(), stream_flush(), wait(…, true), stream_error();
+     * no stream_drop() either. It has two ends, each over exactly once, in any order; the handle is valid until both are:
+     *   its writer's:  http_body_finish() or http_body_abandon(); no stream call comes after it;
+     *   its message's: http_send() or http_respond() with it, whatever they answer (an error: it will not be sent), or http_body_unsent().
+     * A body whose message is not sent answers AMBIT_STREAM_CLOSED. It may be written and finished before its message is sent.
+     * Syntax, forbidden headers, content-length and the order of calls are the engine's: no more bytes than declared are written, and
+     * finish comes with exactly that many. What is allowed, limits and the wire are C's.
      * int answers: 0 ok, 1 an error in `ret_error`, < 0 ends the guest. Texts of errors: valid until the next call.
      */
-    /* A body to be written; content_length as its message declares it, UINT64_MAX = not. 0 = no handle left (the limit was told). */
+    /* A body to be written; content_length as its message declares it (in its headers, too), UINT64_MAX = not. 0 = no handle left (the
+     * limit was told). */
     uint32_t (*http_body_new)(void *host, uint64_t content_length);
     int (*http_body_finish)(void *host, uint32_t body, const struct ambit_pair *trailers, size_t count, struct ambit_http_error *ret_error);
     void (*http_body_abandon)(void *host, uint32_t body); /* dropped unfinished: the peer must see a broken message */
-    /* Sends a request; body 0 = none. The body may be written before and after, and has its own life. */
+    void (*http_body_unsent)(void *host, uint32_t body);  /* its request or response was dropped: nobody will send it */
+    /* Sends a request; body 0 = none (headers then declare no content-length but 0). `scheme` is 1 or 2, `target` begins with "/". */
     int (*http_send)(void *host, const struct ambit_http_request *request, uint32_t body, uint32_t *ret_exchange, struct ambit_http_error *ret_error);
-    /* The response's head of an outgoing exchange. PENDING: wait(exchange, false). READY: ret_error->code is not 0 when it failed. */
+    /* The response's head of an outgoing exchange. PENDING: wait(exchange, false). READY: ret_error->code is not 0 when it failed. Taken
+     * once, asked as often as the guest likes before. */
     enum ambit_wait (*http_response)(void *host, uint32_t exchange, struct ambit_http_response *ret, struct ambit_http_error *ret_error);
-    /* After the incoming body's end. PENDING: wait(exchange, false), whose readiness then means the trailers (what was not read of the
-     * body is thrown away). */
+    /* After the incoming body's end, or instead of it: from the first call on nobody reads the body, what was not read of it is thrown
+     * away, and wait(exchange, false) means the trailers. PENDING, or READY, again and again with the same answer: fields (count 0:
+     * none came), or ret_error->code is not 0. */
     enum ambit_wait (*http_trailers)(void *host, uint32_t exchange, const struct ambit_pair **ret, size_t *ret_count, struct ambit_http_error *ret_error);
-    void (*http_discard)(void *host, uint32_t exchange); /* the rest of the incoming body is not wanted */
-    void (*http_drop)(void *host, uint32_t exchange);    /* cancels what is not over */
+    /* The rest of the incoming body is not wanted. Only of an incoming exchange, at most once, perhaps when the body is over; an outgoing
+     * one is dropped instead. */
+    void (*http_discard)(void *host, uint32_t exchange);
+    /* Outgoing: the guest keeps nothing of the response; cancels what is not over (a request body that is still written sees
+     * AMBIT_STREAM_CLOSED). Incoming: at the end of the task, after its bodies' writers are over; a response that was given and whose body
+     * is finished goes on. */
+    void (*http_drop)(void *host, uint32_t exchange);
     /* After AMBIT_STREAM_FAILED of an exchange or a body: which error it was; false = none of HTTP's. */
     bool (*http_stream_error)(void *host, uint32_t stream, struct ambit_http_error *ret_error);
-    /* Answers an incoming exchange, once: with a response (body 0 = an empty one), or with an error. */
+    /* Answers an incoming exchange, at most one of the two, at most once: with a response (body 0 = an empty one, whatever content-length
+     * the headers declare: as a HEAD request wants it), or with an error. When http_respond() answers 1, http_fail() follows with that error. */
     int (*http_respond)(void *host, uint32_t exchange, const struct ambit_http_response *response, uint32_t body, struct ambit_http_error *ret_error);
     int (*http_fail)(void *host, uint32_t exchange, const struct ambit_http_error *error);
 
@@ -256,7 +271,7 @@ struct ambit_host_vtbl {
 };
 
 struct ambit_task_config {
-    uint64_t memory_bytes;  /* summed over linear memories and tables (8 bytes an element) of all instances */
+    uint64_t memory_bytes;  /* summed over linear memories and tables (8 bytes an element) of all instances, and HTTP heads kept for the guest */
     uint32_t handles;       /* component handles of all tables, and resources behind them */
     uint64_t hostcall_bytes;/* copied into or out of the guest by one host call */
     void (*waker)(void *waker_context);

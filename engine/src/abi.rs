@@ -248,6 +248,7 @@ pub struct AmbitHostVtbl {
         ret_error: *mut AmbitHttpError,
     ) -> c_int,
     pub http_body_abandon: unsafe extern "C" fn(host: *mut c_void, body: u32),
+    pub http_body_unsent: unsafe extern "C" fn(host: *mut c_void, body: u32),
     pub http_send: unsafe extern "C" fn(
         host: *mut c_void,
         request: *const AmbitHttpRequest,

@@ -284,6 +284,7 @@ static VTBL: AmbitHostVtbl = AmbitHostVtbl {
     http_body_new: unused::http_body_new,
     http_body_finish: unused::http_body_finish,
     http_body_abandon: unused::handle,
+    http_body_unsent: unused::handle,
     http_send: unused::http_send,
     http_response: unused::http_response,
     http_trailers: unused::http_trailers,
