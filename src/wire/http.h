@@ -134,7 +134,9 @@ struct http_failure {
 /* The put functions append to `out` (check buf_status). The get functions read to the end of the
  * payload; slices point into it. `fields` is an array of HTTP_FIELDS_MAX that the caller gives.
  * -EBADMSG: malformed, too many, too large, a method or field that HTTP does not allow
- * (http1_field_valid()). */
+ * (http1_field_valid()), a field name with capitals, an authority over 1024 or target with a space
+ * or control character, a target that is neither "/…" nor "*", a status outside 100 to 599. Senders
+ * check what a guest gave them first: a payload that is refused ends the link. */
 void http_request_put(struct buf *out, const struct http_request *r);
 int http_request_get(struct cursor *c, struct http_field *fields, struct http_request *ret,
                      struct error *e) MUST_CHECK;

@@ -5,6 +5,7 @@
  *
  * Host: lower case; no user name; a trailing dot goes; IDNA 2008 (UTS 46, non-transitional) to
  * A-labels by libidn2; letters, digits, `-`, `_` and dots with labels of 1 to 63 and 253 in all;
+ * a plain name in other characters (full-width, zero-width) is an error;
  * a literal address only in its one usual spelling (dotted quad; [IPv6], which is printed again as
  * RFC 5952 says); every other thing a resolver might take for a number (0x7f.1, 017700000001,
  * 2130706433, 127.1) is an error, zones ([::1%lo]) too.
@@ -12,7 +13,8 @@
  * Path: begins with "/"; `%XX` of unreserved characters is decoded, other escapes in upper case;
  * dot segments, plain or escaped, are removed as RFC 3986 5.2.4 says, and one that would leave the
  * root is an error; a segment that a server could decode to "..", to "/" beside dots (..%2f), to
- * `\` or to NUL is an error; what is not allowed in a path or query is an error, never repaired.
+ * `\` or to a control character (NUL, CR, LF …) is an error, however often it is escaped; what is
+ * not allowed in a path or query is an error, never repaired. A query may hold []{}|^` as they are.
  */
 #pragma once
 
@@ -33,7 +35,7 @@ struct url {
 };
 void url_init(struct url *u);
 void url_done(struct url *u);
-/* `authority`: host[:port]. `target`: path and query. -EINVAL with a reason. */
+/* `authority`: host[:port]. `target`: path and query, "" = "/". -EINVAL with a reason. */
 int url_set(struct url *u, bool https, struct bytes authority, struct bytes target,
             struct error *e) MUST_CHECK;
 /* An absolute URL, http or https, without user name and fragment. */
