@@ -22,39 +22,39 @@ enum http1_side { HTTP1_REQUEST, HTTP1_RESPONSE }; /* what is read */
 struct http1_limits {
     uint32_t head_max;   /* bytes of start line and fields together; also of a trailer section */
     uint32_t target_max; /* bytes of the request target */
-    uint32_t fields_max; /* at most HTTP_FIELDS_MAX */
+    uint32_t fields_max; /* of head and trailers together; at most HTTP_FIELDS_MAX */
 };
 extern const struct http1_limits http1_limits_default;
 
 /* Why a message is rejected; X(name, status to answer a request with, text for a person). */
-#define HTTP1_FAULTS(X)                                                                       \
-    X(START_LINE, 400, "the first line is not one of HTTP/1.1")                               \
-    X(METHOD, 400, "the method is not a token")                                               \
-    X(TARGET, 400, "the request target has a form or a character that is not allowed")        \
-    X(TARGET_TOO_LONG, 414, "the request target is too long")                                 \
-    X(VERSION, 505, "the version is not HTTP/1.0 or HTTP/1.1")                                \
-    X(STATUS, 502, "the status is not three digits from 100 to 599")                          \
-    X(BARE_LF, 400, "a line ends with a bare LF")                                             \
-    X(BARE_CR, 400, "a CR that no LF follows")                                                \
-    X(FIELD_NAME, 400, "a field name is empty or no token")                                   \
-    X(SPACE_BEFORE_COLON, 400, "a space before the colon of a field")                         \
-    X(FOLDED, 400, "a field value is folded over lines")                                      \
-    X(FIELD_VALUE, 400, "a field value holds a control character")                            \
-    X(HEAD_TOO_LONG, 431, "the header section is too long")                                   \
-    X(TOO_MANY_FIELDS, 431, "too many header fields")                                         \
-    X(HOST_MISSING, 400, "HTTP/1.1 without a Host field")                                     \
-    X(HOST_TWICE, 400, "more than one Host field")                                            \
-    X(HOST_DIFFERS, 400, "Host and the request target name different hosts")                  \
-    X(HOST_MALFORMED, 400, "the Host field is not a host and port")                           \
-    X(LENGTH_MALFORMED, 400, "Content-Length is not a number")                                \
-    X(LENGTH_TWICE, 400, "more than one Content-Length")                                      \
-    X(LENGTH_AND_CODING, 400, "Content-Length beside Transfer-Encoding")                      \
-    X(CODING, 501, "a transfer coding other than a single chunked")                           \
-    X(CODING_IN_1_0, 400, "Transfer-Encoding in HTTP/1.0")                                    \
-    X(CHUNK_SIZE, 400, "a chunk size is not a hexadecimal number")                            \
-    X(CHUNK_EXTENSION, 400, "chunk extensions that are malformed or longer than allowed")     \
-    X(CHUNK_END, 400, "a chunk does not end where its size says")                             \
-    X(TRAILER_NAME, 400, "a trailer field that is not allowed in a trailer")                  \
+#define HTTP1_FAULTS(X)                                                                   \
+    X(START_LINE, 400, "the first line is not one of HTTP/1.1")                           \
+    X(METHOD, 400, "the method is not a token")                                           \
+    X(TARGET, 400, "the request target has a form or a character that is not allowed")    \
+    X(TARGET_TOO_LONG, 414, "the request target is too long")                             \
+    X(VERSION, 505, "the version is not HTTP/1.0 or HTTP/1.1")                            \
+    X(STATUS, 502, "the status is not three digits from 100 to 599")                      \
+    X(BARE_LF, 400, "a line ends with a bare LF")                                         \
+    X(BARE_CR, 400, "a CR that no LF follows")                                            \
+    X(FIELD_NAME, 400, "a field name is empty or no token")                               \
+    X(SPACE_BEFORE_COLON, 400, "a space before the colon of a field")                     \
+    X(FOLDED, 400, "a field value is folded over lines")                                  \
+    X(FIELD_VALUE, 400, "a field value holds a control character")                        \
+    X(HEAD_TOO_LONG, 431, "the header section is too long")                               \
+    X(TOO_MANY_FIELDS, 431, "too many header fields")                                     \
+    X(HOST_MISSING, 400, "HTTP/1.1 without a Host field")                                 \
+    X(HOST_TWICE, 400, "more than one Host field")                                        \
+    X(HOST_DIFFERS, 400, "Host and the request target name different hosts")              \
+    X(HOST_MALFORMED, 400, "the Host field is not a host and port")                       \
+    X(LENGTH_MALFORMED, 400, "Content-Length is not a number")                            \
+    X(LENGTH_TWICE, 400, "more than one Content-Length")                                  \
+    X(LENGTH_AND_CODING, 400, "Content-Length beside Transfer-Encoding")                  \
+    X(CODING, 501, "a transfer coding other than a single chunked")                       \
+    X(CODING_IN_1_0, 400, "Transfer-Encoding in HTTP/1.0")                                \
+    X(CHUNK_SIZE, 400, "a chunk size is not a hexadecimal number")                        \
+    X(CHUNK_EXTENSION, 400, "chunk extensions that are malformed or longer than allowed") \
+    X(CHUNK_END, 400, "a chunk does not end where its size says")                         \
+    X(TRAILER_NAME, 400, "a trailer field that is not allowed in a trailer")              \
     X(BODY_CUT, 400, "the connection ended within a message")
 #define HTTP1_FAULT_ENUM(name, status, text) HTTP1_FAULT_##name,
 enum http1_fault { HTTP1_NO_FAULT, HTTP1_FAULTS(HTTP1_FAULT_ENUM) HTTP1_FAULT_COUNT };
@@ -63,8 +63,8 @@ const char *http1_fault_text(enum http1_fault f);
 uint16_t http1_fault_status(enum http1_fault f);
 
 enum http1_framing {
-    HTTP1_NONE,       /* no body */
-    HTTP1_LENGTH,     /* content_length bytes */
+    HTTP1_NONE,   /* no body */
+    HTTP1_LENGTH, /* content_length bytes */
     HTTP1_CHUNKED,
     HTTP1_UNTIL_CLOSE /* a response without either */
 };
@@ -76,12 +76,12 @@ struct http1_head {
     struct bytes path;           /* path and query of the target */
     uint16_t status;             /* responses */
     struct bytes reason;
-    uint8_t minor;               /* 0 or 1 */
+    uint8_t minor; /* 0 or 1 */
     enum http1_framing framing;
-    uint64_t content_length;     /* with HTTP1_LENGTH */
-    bool keep_alive;             /* what version and Connection say together */
-    bool expect_continue;        /* 100-continue */
-    bool upgrade;                /* Connection: upgrade with Upgrade; never done, only told */
+    uint64_t content_length; /* with HTTP1_LENGTH */
+    bool keep_alive;         /* what version and Connection say together */
+    bool expect_continue;    /* 100-continue */
+    bool upgrade;            /* Connection: upgrade with Upgrade; never done, only told */
     /* All fields, in order, names as they came. Those about the connection (Connection,
      * Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade, and what Connection names) are
      * marked, so that they are not passed on. */
@@ -91,18 +91,18 @@ struct http1_head {
 };
 
 enum http1_event_kind {
-    HTTP1_MORE,  /* more bytes are needed */
-    HTTP1_HEAD,  /* the head is whole */
-    HTTP1_DATA,  /* body bytes */
-    HTTP1_DONE,  /* the message is whole; trailers in `fields`; the next head may follow */
-    HTTP1_FAULT  /* rejected; sticky */
+    HTTP1_MORE, /* more bytes are needed */
+    HTTP1_HEAD, /* the head is whole */
+    HTTP1_DATA, /* body bytes */
+    HTTP1_DONE, /* the message is whole; trailers in `fields`; the next head may follow */
+    HTTP1_FAULT /* rejected; sticky */
 };
 struct http1_event {
-    struct bytes data;          /* HTTP1_DATA */
-    struct http1_head *head;    /* HTTP1_HEAD: the parser's own, until the next head */
-    struct http_field *fields;  /* HTTP1_DONE: trailers */
+    struct bytes data;         /* HTTP1_DATA */
+    struct http1_head *head;   /* HTTP1_HEAD: the parser's own, until the next head */
+    struct http_field *fields; /* HTTP1_DONE: trailers */
     size_t field_count;
-    enum http1_fault fault;     /* HTTP1_FAULT */
+    enum http1_fault fault; /* HTTP1_FAULT */
 };
 
 struct http1_parser {
@@ -110,10 +110,16 @@ struct http1_parser {
     struct http1_limits limits;
     unsigned state;
     enum http1_fault fault;
-    size_t scanned;        /* bytes of a head or line that were looked at already */
-    uint64_t left;         /* of the body, or of the chunk */
-    uint32_t overhead;     /* bytes of chunk heads and extensions since the last data */
-    bool answer_to_head;   /* responses: the request was HEAD, or CONNECT */
+    const uint8_t *base; /* where the section that `line` and `scanned` count in began last time */
+    size_t line,
+        scanned;         /* lines before `line` are read; bytes before `scanned` hold no other LF */
+    uint64_t left;       /* of the body, or of the chunk */
+    uint32_t overhead;   /* bytes of chunk extensions that data have not paid for */
+    bool answer_to_head; /* responses: the request was HEAD */
+    bool answer_to_connect;
+    bool skipped;                 /* one empty line before the head */
+    uint16_t seen;                /* which fields that matter to framing were there */
+    uint16_t host, trailer_count; /* index of Host; trailers stand behind the head's fields */
     struct http1_head head;
     struct http_field fields[HTTP_FIELDS_MAX];
 };
@@ -131,12 +137,13 @@ enum http1_event_kind http1_end(struct http1_parser *p, struct http1_event *ret)
 
 /* Printing. What was read prints to what reads the same. Names and values must be valid. */
 void http1_print_request(struct buf *out, struct bytes method, struct bytes target,
-                         const struct http_field *fields, size_t count); /* head with its empty line */
+                         const struct http_field *fields,
+                         size_t count); /* head with its empty line */
 void http1_print_response(struct buf *out, uint16_t status, const struct http_field *fields,
                           size_t count);
-void http1_print_chunk(struct buf *out, struct bytes data);    /* nothing for no bytes */
-void http1_print_chunk_head(struct buf *out, uint64_t size);   /* for bytes sent by themselves … */
-void http1_print_chunk_tail(struct buf *out);                  /* … and then this */
+void http1_print_chunk(struct buf *out, struct bytes data);  /* nothing for no bytes */
+void http1_print_chunk_head(struct buf *out, uint64_t size); /* for bytes sent by themselves … */
+void http1_print_chunk_tail(struct buf *out);                /* … and then this */
 void http1_print_last_chunk(struct buf *out, const struct http_field *trailers, size_t count);
 const char *http1_reason(uint16_t status); /* "Not Found"; "" when unknown */
 

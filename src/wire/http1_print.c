@@ -10,19 +10,54 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "wire/http1_internal.h"
 
 /* ---- characters ---- */
 
-/* RFC 9110 5.6.2: tchar. */
-static const uint8_t token_table[256] = {
-    ['!'] = 1, ['#' ... '\''] = 1, ['*'] = 1,         ['+'] = 1,         ['-'] = 1, ['.'] = 1,
-    ['|'] = 1, ['0' ... '9'] = 1,  ['A' ... 'Z'] = 1, ['^' ... 'z'] = 1, ['~'] = 1,
+#define PUNCTUATION CHAR_TOKEN | CHAR_VALUE
+#define LETTER CHAR_TOKEN | CHAR_VALUE | CHAR_TARGET | CHAR_HOST
+#define TARGET CHAR_VALUE | CHAR_TARGET
+
+/* Left out of targets: " # < > \ and everything that is not visible ASCII. */
+const uint8_t http1_chars[256] = {
+    ['\t'] = CHAR_VALUE,
+    [' '] = CHAR_VALUE,
+    ['!'] = PUNCTUATION | CHAR_TARGET,
+    ['"'] = CHAR_VALUE,
+    ['#'] = PUNCTUATION,
+    ['$' ... '\''] = PUNCTUATION | CHAR_TARGET,
+    ['(' ... ')'] = TARGET,
+    ['*' ... '+'] = PUNCTUATION | CHAR_TARGET,
+    [','] = TARGET,
+    ['-' ... '.'] = LETTER,
+    ['/'] = TARGET,
+    ['0' ... '9'] = LETTER | CHAR_DIGIT | CHAR_HEX,
+    [':' ... ';'] = TARGET,
+    ['<'] = CHAR_VALUE,
+    ['='] = TARGET,
+    ['>'] = CHAR_VALUE,
+    ['?' ... '@'] = TARGET,
+    ['A' ... 'F'] = LETTER | CHAR_HEX,
+    ['G' ... 'Z'] = LETTER,
+    ['['] = TARGET,
+    ['\\'] = CHAR_VALUE,
+    [']'] = TARGET,
+    ['^'] = PUNCTUATION | CHAR_TARGET,
+    ['_'] = LETTER,
+    ['`'] = PUNCTUATION | CHAR_TARGET,
+    ['a' ... 'f'] = LETTER | CHAR_HEX,
+    ['g' ... 'z'] = LETTER,
+    ['{'] = TARGET,
+    ['|'] = PUNCTUATION | CHAR_TARGET,
+    ['}'] = TARGET,
+    ['~'] = PUNCTUATION | CHAR_TARGET,
+    [0x80 ... 0xff] = CHAR_VALUE,
 };
 
 bool http1_token_valid(struct bytes name)
 {
     for (size_t i = 0; i < name.size; i++)
-        if (!token_table[name.data[i]])
+        if (!(http1_chars[name.data[i]] & CHAR_TOKEN))
             return false;
     return name.size > 0;
 }
@@ -33,7 +68,7 @@ bool http1_value_valid(struct bytes value)
     if (value.size == 0)
         return true;
     for (size_t i = 0; i < value.size; i++)
-        if ((v[i] < ' ' && v[i] != '\t') || v[i] == 0x7f)
+        if (!(http1_chars[v[i]] & CHAR_VALUE))
             return false;
     uint8_t first = v[0], last = v[value.size - 1];
     return first != ' ' && first != '\t' && last != ' ' && last != '\t';
@@ -123,71 +158,72 @@ void http1_print_last_chunk(struct buf *out, const struct http_field *trailers, 
 
 /* ---- words ---- */
 
+/* IANA's registry of status codes. */
+static const char *const reasons[600] = {
+    [100] = "Continue",
+    [101] = "Switching Protocols",
+    [102] = "Processing",
+    [103] = "Early Hints",
+    [200] = "OK",
+    [201] = "Created",
+    [202] = "Accepted",
+    [203] = "Non-Authoritative Information",
+    [204] = "No Content",
+    [205] = "Reset Content",
+    [206] = "Partial Content",
+    [207] = "Multi-Status",
+    [208] = "Already Reported",
+    [226] = "IM Used",
+    [300] = "Multiple Choices",
+    [301] = "Moved Permanently",
+    [302] = "Found",
+    [303] = "See Other",
+    [304] = "Not Modified",
+    [305] = "Use Proxy",
+    [307] = "Temporary Redirect",
+    [308] = "Permanent Redirect",
+    [400] = "Bad Request",
+    [401] = "Unauthorized",
+    [402] = "Payment Required",
+    [403] = "Forbidden",
+    [404] = "Not Found",
+    [405] = "Method Not Allowed",
+    [406] = "Not Acceptable",
+    [407] = "Proxy Authentication Required",
+    [408] = "Request Timeout",
+    [409] = "Conflict",
+    [410] = "Gone",
+    [411] = "Length Required",
+    [412] = "Precondition Failed",
+    [413] = "Content Too Large",
+    [414] = "URI Too Long",
+    [415] = "Unsupported Media Type",
+    [416] = "Range Not Satisfiable",
+    [417] = "Expectation Failed",
+    [421] = "Misdirected Request",
+    [422] = "Unprocessable Content",
+    [423] = "Locked",
+    [424] = "Failed Dependency",
+    [425] = "Too Early",
+    [426] = "Upgrade Required",
+    [428] = "Precondition Required",
+    [429] = "Too Many Requests",
+    [431] = "Request Header Fields Too Large",
+    [451] = "Unavailable For Legal Reasons",
+    [500] = "Internal Server Error",
+    [501] = "Not Implemented",
+    [502] = "Bad Gateway",
+    [503] = "Service Unavailable",
+    [504] = "Gateway Timeout",
+    [505] = "HTTP Version Not Supported",
+    [506] = "Variant Also Negotiates",
+    [507] = "Insufficient Storage",
+    [508] = "Loop Detected",
+    [511] = "Network Authentication Required",
+};
+
 const char *http1_reason(uint16_t status)
 {
-    /* IANA's registry of status codes. */
-    static const char *const reasons[600] = {
-        [100] = "Continue",
-        [101] = "Switching Protocols",
-        [102] = "Processing",
-        [103] = "Early Hints",
-        [200] = "OK",
-        [201] = "Created",
-        [202] = "Accepted",
-        [203] = "Non-Authoritative Information",
-        [204] = "No Content",
-        [205] = "Reset Content",
-        [206] = "Partial Content",
-        [207] = "Multi-Status",
-        [208] = "Already Reported",
-        [226] = "IM Used",
-        [300] = "Multiple Choices",
-        [301] = "Moved Permanently",
-        [302] = "Found",
-        [303] = "See Other",
-        [304] = "Not Modified",
-        [305] = "Use Proxy",
-        [307] = "Temporary Redirect",
-        [308] = "Permanent Redirect",
-        [400] = "Bad Request",
-        [401] = "Unauthorized",
-        [402] = "Payment Required",
-        [403] = "Forbidden",
-        [404] = "Not Found",
-        [405] = "Method Not Allowed",
-        [406] = "Not Acceptable",
-        [407] = "Proxy Authentication Required",
-        [408] = "Request Timeout",
-        [409] = "Conflict",
-        [410] = "Gone",
-        [411] = "Length Required",
-        [412] = "Precondition Failed",
-        [413] = "Content Too Large",
-        [414] = "URI Too Long",
-        [415] = "Unsupported Media Type",
-        [416] = "Range Not Satisfiable",
-        [417] = "Expectation Failed",
-        [421] = "Misdirected Request",
-        [422] = "Unprocessable Content",
-        [423] = "Locked",
-        [424] = "Failed Dependency",
-        [425] = "Too Early",
-        [426] = "Upgrade Required",
-        [428] = "Precondition Required",
-        [429] = "Too Many Requests",
-        [431] = "Request Header Fields Too Large",
-        [451] = "Unavailable For Legal Reasons",
-        [500] = "Internal Server Error",
-        [501] = "Not Implemented",
-        [502] = "Bad Gateway",
-        [503] = "Service Unavailable",
-        [504] = "Gateway Timeout",
-        [505] = "HTTP Version Not Supported",
-        [506] = "Variant Also Negotiates",
-        [507] = "Insufficient Storage",
-        [508] = "Loop Detected",
-        [511] = "Network Authentication Required",
-    };
     return status < ARRAY_SIZE(reasons) && reasons[status] ? reasons[status] : "";
 }
 
