@@ -8,41 +8,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void fs_rule_done(struct fs_rule *rule)
+void pattern_rules_free(struct pattern_rule *rules, size_t count)
 {
-    for (size_t i = 0; i < rule->glob_count; i++)
-        glob_done(&rule->globs[i]);
-    mem_free(rule->globs);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < rules[i].glob_count; j++)
+            glob_done(&rules[i].globs[j]);
+        mem_free(rules[i].globs);
+    }
+    mem_free(rules);
 }
 
 void grant_rules_free(struct grant_rules *r)
 {
     if (r == NULL)
         return;
-    for (size_t i = 0; i < r->mount_count; i++) {
-        for (size_t j = 0; j < r->mounts[i].rule_count; j++)
-            fs_rule_done(&r->mounts[i].rules[j]);
-        mem_free(r->mounts[i].rules);
-    }
+    for (size_t i = 0; i < r->mount_count; i++)
+        pattern_rules_free(r->mounts[i].rules, r->mounts[i].rule_count);
     mem_free(r->mounts);
+    service_rules_done(r);
     mem_free(r->config);
     mem_free(r->work_host);
     grant_set_free(r->set);
     mem_free(r);
 }
 
-static int fs_rule_init(struct fs_rule *ret, const struct grant *g, uint32_t rule, struct error *e)
+int pattern_rule_init(struct pattern_rule *ret, char *const *patterns, size_t count, bool of_urls,
+                      uint32_t rule, struct error *e)
 {
-    *ret = (struct fs_rule){ .rule = rule, .verbs = g->fs.verbs | FS_STAT };
-    ret->globs = mem_array(g->fs.path_count, sizeof(*ret->globs));
+    *ret = (struct pattern_rule){ .rule = rule };
+    ret->globs = mem_array(count, sizeof(*ret->globs));
     if (ret->globs == NULL)
         return grant_no_memory(e);
-    for (size_t i = 0; i < g->fs.path_count; i++) {
-        if (glob_init(&ret->globs[i], g->fs.paths[i]) < 0)
+    for (size_t i = 0; i < count; i++) {
+        const char *pattern = patterns[i];
+        if (glob_init(&ret->globs[i], of_urls ? http_path_glob(pattern) : pattern) < 0)
             return grant_no_memory(e);
         ret->glob_count++;
     }
     return 0;
+}
+
+bool pattern_rule_matches(const struct pattern_rule *rule, const char *text, size_t size)
+{
+    for (size_t i = 0; i < rule->glob_count; i++) {
+        if (glob_matches(&rule->globs[i], text, size))
+            return true;
+    }
+    return false;
 }
 
 /* Longest guest path first, so that the first mount that holds a path is the right one; then by
@@ -71,10 +83,11 @@ static int mount_add(struct grant_rules *r, const struct grant *const *grants, s
         return grant_no_memory(e);
     for (size_t i = 0; i < count; i++) {
         m->rule_count++;
-        int result =
-            fs_rule_init(&m->rules[i], grants[i], (uint32_t)(grants[i] - r->set->grants), e);
+        int result = pattern_rule_init(&m->rules[i], grants[i]->fs.paths, grants[i]->fs.path_count,
+                                       false, (uint32_t)(grants[i] - r->set->grants), e);
         if (result < 0)
             return result;
+        m->rules[i].verbs = grants[i]->fs.verbs | FS_STAT;
         m->mount.verbs |= m->rules[i].verbs;
     }
     return 0;
@@ -179,6 +192,10 @@ int grant_rules_new(const struct grant_set *s, const char *work_host, struct gra
         result = compile_fs(r, e);
     if (result == 0)
         result = compile_config(r, e);
+    if (result == 0)
+        result = compile_http(r, e);
+    if (result == 0)
+        result = compile_keyvalue(r, e);
     if (result < 0)
         return result;
     compile_classes(r);

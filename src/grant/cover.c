@@ -15,26 +15,13 @@
  * patterns meet. Where both have the very same rules in a mount, decisions are the same and each
  * rule stands for itself.
  *
- * The other classes compare by value. Limits compare with the defaults filled in.
+ * Services (http, keyvalue) are compared in cover_service.c. The other classes compare by value. Limits compare with the defaults filled in.
  */
-#include "grant/rules.h"
+#include "grant/covering.h"
 
 #include <string.h>
 
 #define FS_CHANGES (FS_WRITE | FS_CREATE | FS_DELETE | FS_RENAME | FS_LINK)
-
-struct charge {
-    uint64_t bytes, files;
-};
-
-struct cover {
-    const struct grant_rules *a, *b;
-    struct charge *charges; /* per grant of a */
-    bool *charged;          /* per grant of a: by the rule of b at hand */
-    struct glob_budget budget;
-    struct buf *why; /* may be NULL */
-    struct error *error;
-};
 
 /* One pattern of b that is being covered, as seen in one zone. */
 struct zone {
@@ -50,9 +37,7 @@ static void zone_done(struct zone *z)
     mem_free(z->a_host);
 }
 
-static int not_covered(struct cover *c, const struct grant *g, const char *format, ...)
-    PRINTF_LIKE(3, 4);
-static int not_covered(struct cover *c, const struct grant *g, const char *format, ...)
+int not_covered(struct cover *c, const struct grant *g, const char *format, ...)
 {
     char text[ERROR_TEXT_MAX];
     va_list list;
@@ -210,7 +195,7 @@ static int cover_verbs(struct cover *c, const struct zone *z, const char *patter
 }
 
 /* May a write of b by `pattern` count against this rule of a? 0, 1, < 0. */
-static int rule_is_charged(struct cover *c, const struct zone *z, const struct fs_rule *rule,
+static int rule_is_charged(struct cover *c, const struct zone *z, const struct pattern_rule *rule,
                            const char *pattern)
 {
     const struct grant *g = grant_rules_grant(c->a, rule->rule);
@@ -230,7 +215,7 @@ static int rule_is_charged(struct cover *c, const struct zone *z, const struct f
 static int charge_pattern(struct cover *c, const struct zone *z, const char *pattern)
 {
     for (size_t i = 0; z->same_source && !z->same_rules && i < z->a_mount->rule_count; i++) {
-        const struct fs_rule *rule = &z->a_mount->rules[i];
+        const struct pattern_rule *rule = &z->a_mount->rules[i];
         int r = c->charged[rule->rule] ? 0 : rule_is_charged(c, z, rule, pattern);
         if (r < 0)
             return r;
@@ -281,7 +266,8 @@ static int cover_in_zone(struct cover *c, const struct zone *z, const struct gra
     return r;
 }
 
-static int cover_rule_in_zone(struct cover *c, const struct zone *z, const struct fs_rule *rule)
+static int cover_rule_in_zone(struct cover *c, const struct zone *z,
+                              const struct pattern_rule *rule)
 {
     const struct grant *g = grant_rules_grant(c->b, rule->rule);
     int r = 0;
@@ -403,7 +389,8 @@ static int cover_value(struct cover *c, const struct grant *g)
         if (!pair_is_in(c->a, g->class, &g->pairs[i]))
             return not_covered(c, g, "%s %s=%s", class, g->pairs[i].key, g->pairs[i].value);
     }
-    if (g->class == GRANT_FS || g->pair_count > 0)
+    if (g->class == GRANT_FS || g->class == GRANT_HTTP || g->class == GRANT_KEYVALUE ||
+        g->pair_count > 0)
         return 0;
     if (g->class == GRANT_STDIO || g->class == GRANT_LOG)
         return cover_words(c, g);
@@ -451,8 +438,10 @@ int grant_covers(const struct grant_set *a, const struct grant_set *b, struct bu
         r = grant_rules_new(b, "/", &b_rules, e);
     if (r < 0)
         return r;
-    struct cover c = { a_rules, b_rules, charges, charged, { GLOB_BUDGET }, ret_why, e };
+    struct cover c = { a_rules, b_rules, charges, charged, { GLOB_BUDGET, false }, ret_why, e };
     r = cover_fs(&c);
+    if (r == 0)
+        r = cover_services(&c);
     for (size_t i = 0; i < grant_rules_count(b_rules) && r == 0; i++)
         r = cover_value(&c, grant_rules_grant(b_rules, i));
     if (r == 0)

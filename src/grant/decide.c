@@ -29,15 +29,6 @@ int grant_mount_of(const struct grant_rules *r, const char *guest, size_t size, 
     return 0;
 }
 
-static bool rule_matches(const struct fs_rule *rule, const char *rest, size_t size)
-{
-    for (size_t i = 0; i < rule->glob_count; i++) {
-        if (glob_matches(&rule->globs[i], rest, size))
-            return true;
-    }
-    return false;
-}
-
 /* Why not: the matching rule that lacks least, else the first rule that has the verbs, else the
  * first. */
 static struct grant_decision fs_denial(const struct rule_mount *m, const char *rest, size_t size,
@@ -48,9 +39,9 @@ static struct grant_decision fs_denial(const struct rule_mount *m, const char *r
     int least = 33;
     bool has_verbs = (m->rules[0].verbs & need) == need;
     for (size_t i = 0; i < m->rule_count; i++) {
-        const struct fs_rule *rule = &m->rules[i];
+        const struct pattern_rule *rule = &m->rules[i];
         int lacks = __builtin_popcount(need & ~rule->verbs);
-        if (rule_matches(rule, rest, size)) {
+        if (pattern_rule_matches(rule, rest, size)) {
             got |= rule->verbs;
             if (lacks < least) {
                 least = lacks;
@@ -76,10 +67,10 @@ struct grant_decision grant_decide_fs(const struct grant_rules *r, size_t mount,
     uint32_t need = (verbs & ~(uint32_t)FS_STAT) != 0 ? verbs & ~(uint32_t)FS_STAT : verbs;
     uint32_t left = need;
     for (size_t i = 0; i < m->rule_count; i++) {
-        const struct fs_rule *rule = &m->rules[i];
+        const struct pattern_rule *rule = &m->rules[i];
         if ((rule->verbs & left) == 0 && left != 0)
             continue;
-        if (!rule_matches(rule, rest, rest_size))
+        if (!pattern_rule_matches(rule, rest, rest_size))
             continue;
         left &= ~rule->verbs;
         if (left == 0 || (rule->verbs & need) == need)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * --read and --write as grants. A relative PATH appears at the same place below /work, an absolute
+ * Flags as grants. --read and --write: a relative PATH appears at the same place below /work, an absolute
  * one at the same absolute place, PATH:GUEST elsewhere. The colon that separates is the last one
  * before a `/`, so a PATH with colons of its own is written with an explicit GUEST.
+ *
+ * --net: methods before a space, then a URL whose path is a pattern. Whoever types a literal address
+ * means it, so it need not be listed as in a file; what a name resolves to must be.
  */
 #include "grant/internal.h"
 
@@ -172,5 +175,156 @@ int grant_from_path_flag(const char *flag, const char *value, bool write, bool i
     int r = flag_to_grant(flag, value, write, is_folder, work_host, ret, e);
     if (r < 0 && e != NULL && strncmp(e->what, flag, strlen(flag)) != 0)
         error_prefix(e, "%s", flag);
+    return r;
+}
+
+/* ---- --net ---- */
+
+static int net_methods(const char *text, size_t size, struct grant *g, struct error *e)
+{
+    const char *end = text + size;
+    g->http.methods = mem_array(GRANT_METHODS_MAX, sizeof(*g->http.methods));
+    if (g->http.methods == NULL)
+        return grant_no_memory(e);
+    for (const char *at = text, *comma; at <= end; at = comma + 1) {
+        comma = memchr(at, ',', (size_t)(end - at));
+        if (comma == NULL)
+            comma = end;
+        if (g->http.method_count == GRANT_METHODS_MAX)
+            return error_set(e, -EINVAL, "more than %d methods", GRANT_METHODS_MAX);
+        char *method = mem_strndup(at, (size_t)(comma - at));
+        if (method == NULL)
+            return grant_no_memory(e);
+        g->http.methods[g->http.method_count++] = method;
+        int r = http_method_check(method, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Splits after the authority; the path with its "/", or NULL. */
+static int net_url(const char *text, struct grant *g, struct error *e)
+{
+    const char *authority = strstr(text, "://");
+    const char *end = authority ? strpbrk(authority + 3, "/?#") : NULL;
+    const char *path = end ? end : "/**";
+    CLEANUP(mem_freep)
+    char *origin = mem_strndup(text, end ? (size_t)(end - text) : strlen(text));
+    struct address address;
+    if (origin == NULL)
+        return grant_no_memory(e);
+    int r = http_origin_read(origin, g, e);
+    if (r == 0)
+        r = http_path_check(path, e);
+    if (r == 0)
+        r = strings_of_one(path, &g->http.paths, &g->http.path_count, e);
+    if (r < 0 || !http_host_is_address(g, &address) || address_kind(&address) == ADDRESS_GLOBAL)
+        return r;
+    g->http.addresses = mem_array(1, sizeof(*g->http.addresses));
+    if (g->http.addresses == NULL)
+        return grant_no_memory(e);
+    g->http.addresses[g->http.address_count++] =
+        (struct network){ address, address.is_v6 ? 128 : 32 };
+    return 0;
+}
+
+static int net_to_grant(const char *flag, const char *value, struct grant *ret, struct error *e)
+{
+    CLEANUP(grant_done) struct grant g = { .class = GRANT_HTTP };
+    const char *url = value, *space = strchr(value, ' ');
+    int r = 0;
+    grant_service_init(&g);
+    if (space != NULL) {
+        url = space + strspn(space, " ");
+        r = net_methods(value, (size_t)(space - value), &g, e);
+    }
+    if (r == 0)
+        r = net_url(url, &g, e);
+    if (r < 0)
+        return r;
+    g.origin = mem_strdup(flag);
+    if (g.origin == NULL)
+        return grant_no_memory(e);
+    r = grant_check(&g, e);
+    if (r < 0)
+        return r;
+    *ret = g;
+    g = (struct grant){ 0 };
+    return 0;
+}
+
+int grant_from_net_flag(const char *flag, const char *value, struct grant *ret, struct error *e)
+{
+    struct error local = ERROR_INIT;
+    if (e == NULL)
+        e = &local;
+    int r = net_to_grant(flag, value, ret, e);
+    if (r < 0) {
+        error_prefix(e, "%s '%s'", flag, value);
+        if (e->hint[0] == '\0' && r != -ENOMEM)
+            error_hint(e, "write %s 'GET,POST https://api.example.com/items/**'", flag);
+    }
+    return r;
+}
+
+/* ---- --keyvalue ---- */
+
+static int keyvalue_verbs(const char *text, uint32_t *ret, struct error *e)
+{
+    while (*text) {
+        size_t size = strcspn(text, ","), found = 0;
+        while (found < KV_VERB_COUNT && (strlen(kv_verb_names[found]) != size ||
+                                         memcmp(kv_verb_names[found], text, size) != 0))
+            found++;
+        if (found == KV_VERB_COUNT) {
+            int r =
+                error_set(e, -EINVAL, "`%.*s` is no verb of keyvalue", (int)MIN(size, 64u), text);
+            error_hint(e, "there are: get, set, delete, list, increment");
+            return r;
+        }
+        *ret |= 1u << found;
+        text += size;
+        text += *text == ',' && text[1] != '\0';
+    }
+    return 0;
+}
+
+static int keyvalue_to_grant(const char *flag, const char *value, struct grant *ret,
+                             struct error *e)
+{
+    CLEANUP(grant_done) struct grant g = { .class = GRANT_KEYVALUE };
+    const char *colon = strrchr(value, ':');
+    size_t size = colon ? (size_t)(colon - value) : strlen(value);
+    grant_service_init(&g);
+    g.keyvalue.bucket = mem_strndup(value, size);
+    g.origin = mem_strdup(flag);
+    if (g.keyvalue.bucket == NULL || g.origin == NULL)
+        return grant_no_memory(e);
+    g.keyvalue.verbs = colon ? 0 : KV_ALL;
+    int r = colon ? keyvalue_verbs(colon + 1, &g.keyvalue.verbs, e) : 0;
+    if (r == 0)
+        r = strings_of_one("**", &g.keyvalue.keys, &g.keyvalue.key_count, e);
+    if (r == 0)
+        r = grant_check(&g, e);
+    if (r < 0)
+        return r;
+    *ret = g;
+    g = (struct grant){ 0 };
+    return 0;
+}
+
+int grant_from_keyvalue_flag(const char *flag, const char *value, struct grant *ret,
+                             struct error *e)
+{
+    struct error local = ERROR_INIT;
+    if (e == NULL)
+        e = &local;
+    int r = keyvalue_to_grant(flag, value, ret, e);
+    if (r < 0) {
+        error_prefix(e, "%s %s", flag, value);
+        if (e->hint[0] == '\0' && r != -ENOMEM)
+            error_hint(e, "write %s NAME or %s NAME:get,set", flag, flag);
+    }
     return r;
 }

@@ -72,6 +72,8 @@ static bool segment_is(struct segment s, const char *text)
 static bool segment_matches(struct segment pattern, struct segment name)
 {
     const char *p = pattern.at, *s = name.at, *star = NULL, *retry = NULL;
+    if (s == name.end) /* keys and URL paths have empty names: `*` is at least one character */
+        return p == pattern.end;
     while (s < name.end) {
         if (p < pattern.end && *p == '*') {
             star = ++p;
@@ -131,17 +133,15 @@ bool grant_pattern_matches(const char *pattern, const char *path, size_t size)
     return p.at == NULL;
 }
 
-static int segment_check(struct segment s, bool only, const char *whole, struct error *e)
+/* A `..`, a `.` or nothing for a name: none is that of a file. */
+static int segment_check_name(struct segment s, bool only, const char *whole, struct error *e)
 {
     int r = 0;
-    size_t size = (size_t)(s.end - s.at);
-    if (size == 0) {
+    if (s.end == s.at) {
         r = error_set(e, -EINVAL, "pattern `%s` has an empty segment", whole);
         error_hint(e, "one `/` between two names, and none at the end; everything below is `**`");
         return r;
     }
-    if (segment_is(s, "**"))
-        return 0;
     if (segment_is(s, "..") || segment_is(s, "\\.\\.") || segment_is(s, "\\..") ||
         segment_is(s, ".\\."))
         return error_set(e, -EINVAL, "pattern `%s` has a `..`", whole);
@@ -150,6 +150,14 @@ static int segment_check(struct segment s, bool only, const char *whole, struct 
         error_hint(e, "leave it out; `.` alone is the mount's own root");
         return r;
     }
+    return 0;
+}
+
+static int segment_check(struct segment s, const char *whole, struct error *e)
+{
+    int r = 0;
+    if (segment_is(s, "**"))
+        return 0;
     for (const char *at = s.at; at < s.end; at++) {
         if (*at == '\\') {
             if (++at == s.end) {
@@ -174,6 +182,29 @@ static int segment_check(struct segment s, bool only, const char *whole, struct 
     return 0;
 }
 
+int glob_check_any(const char *pattern, struct error *e)
+{
+    size_t size = strlen(pattern);
+    int r = 0;
+    if (size == 0) {
+        r = error_set(e, -EINVAL, "pattern is empty");
+        error_hint(e, "write `.` for what has an empty name itself, `**` for everything");
+        return r;
+    }
+    if (size > GRANT_PATTERN_MAX)
+        return error_set(e, -EINVAL, "pattern is longer than %d bytes", GRANT_PATTERN_MAX);
+    if (!text_is_utf8(pattern, size))
+        return error_set(e, -EINVAL, "pattern is not UTF-8");
+    if (pattern[0] == '!') {
+        r = error_set(e, -EINVAL, "pattern `%s` starts with `!`", pattern);
+        error_hint(e, "patterns only add, none takes away; write `\\!` for the character itself");
+        return r;
+    }
+    for (struct segment s = segment_first(pattern, size); s.at && r == 0; s = segment_next(s))
+        r = segment_check(s, pattern, e);
+    return r;
+}
+
 int glob_check(const char *pattern, struct error *e)
 {
     size_t size = strlen(pattern);
@@ -183,24 +214,15 @@ int glob_check(const char *pattern, struct error *e)
         error_hint(e, "write `.` for the mount's own root, `**` for everything in it");
         return r;
     }
-    if (size > GRANT_PATTERN_MAX)
-        return error_set(e, -EINVAL, "pattern is longer than %d bytes", GRANT_PATTERN_MAX);
-    if (!text_is_utf8(pattern, size))
-        return error_set(e, -EINVAL, "pattern is not UTF-8");
     if (pattern[0] == '/') {
         r = error_set(e, -EINVAL, "pattern `%s` starts with `/`", pattern);
         error_hint(e, "patterns are relative to the mount");
         return r;
     }
-    if (pattern[0] == '!') {
-        r = error_set(e, -EINVAL, "pattern `%s` starts with `!`", pattern);
-        error_hint(e, "patterns only add, none takes away; write `\\!` for the character itself");
-        return r;
-    }
     bool only = memchr(pattern, '/', size) == NULL;
     for (struct segment s = segment_first(pattern, size); s.at && r == 0; s = segment_next(s))
-        r = segment_check(s, only, pattern, e);
-    return r;
+        r = segment_check_name(s, only, pattern, e);
+    return r == 0 ? glob_check_any(pattern, e) : r;
 }
 
 void glob_quote(struct buf *out, const char *path, size_t size)
@@ -290,9 +312,9 @@ bool glob_matches(const struct glob *g, const char *path, size_t size)
 
 size_t glob_token_bound(const char *pattern)
 {
-    /* Each character gives at most one token and each segment its slash; `**` gives two for its two
-     * characters. */
-    size_t size = strlen(pattern), bound = size + 2;
+    /* Each character gives at most one token, `*` alone two, and each segment its slash; `**` gives
+     * two for its two characters. */
+    size_t size = strlen(pattern), bound = size + 3;
     for (size_t i = 0; i < size; i++)
         bound += pattern[i] == '/';
     return bound;
@@ -309,6 +331,8 @@ size_t glob_tokens(const char *pattern, struct glob_token *into)
             continue;
         }
         into[count++] = (struct glob_token){ GLOB_SLASH, 0 };
+        if (segment_is(s, "*")) /* never an empty name */
+            into[count++] = (struct glob_token){ GLOB_ANY_CHAR, 0 };
         for (const char *at = s.at; at < s.end;) {
             if (*at == '*' || *at == '?') {
                 into[count++] = (struct glob_token){ *at == '*' ? GLOB_STAR : GLOB_ANY_CHAR, 0 };

@@ -8,8 +8,8 @@
  * base folder given by the caller, lexically. Deciding allocates nothing and cannot fail.
  *
  * Classes here: fs (dir, memory), env, args, stdio, config, clock, random, log, http, keyvalue (a
- * bucket in memory, of the run), and limits, expires. Every other class, backing or key of the design's grammar is an error that says it is
- * not there yet (P8).
+ * bucket in memory, of the run), and limits, expires. Every other class, backing or key of the
+ * design's grammar is an error that says it is not there yet (P8).
  *
  * Grammar of the classes that the design leaves open:
  *   - env: { NAME: value, … }                 variables the guest sees
@@ -23,17 +23,19 @@
  *   - log: [trace, debug, info, warn, error, critical]   a subset
  *   - http: https://api.github.com             scheme://host[:port]; *.suffix; see wire/url.h
  *     methods: [GET, POST]                     default GET and HEAD; "*" = any
- *     paths: [/repos/acme/issues]              patterns of the canonical path, default any; the query is free
- *     require_headers: { accept: value }       the request must carry exactly these
+ *     paths: [/repos/acme/issues]              patterns of the canonical path, default any; the
+ *                                              query is free
+ *     require_headers: { accept: value }       the request must carry each, and no other value of it
  *     set_headers: { authorization: value }    put on by egress, over whatever the guest set
  *     strip_headers: [cookie]                  taken off the request
  *     max_requests: 20    rate: 30/min         (N/s, N/min, N/h)
  *     max_request_bytes, max_response_bytes    of bodies, each request
  *     timeout: 30s                             of the whole exchange
- *     addresses: [127.0.0.0/8]                 what names may resolve to besides global addresses
+ *     addresses: [127.0.0.0/8]                 what it may dial besides global addresses
  *   - keyvalue: cache                          a bucket
  *     allow: [get, set, delete, list, increment]
- *     keys: [run-1]    rate: 100/s    max_bytes: 1MiB    (keys: patterns, too)
+ *     keys: [run-1]    rate: 100/s             keys: patterns, default any
+ *     max_bytes: 1MiB                          of the bucket; of several grants the smallest counts
  * Without a clock grant time is frozen at 1970-01-01, without a random grant the stream is that of
  * the empty seed; both readings are denials that are recorded.
  *
@@ -43,6 +45,10 @@
  * or a NUL is an error; so is what other tools give a meaning and this one does not: `[`, `{` and a
  * leading `!` must be quoted, `**` within a name. `?` is one code point. Names that start with a dot
  * are names like any other.
+ * Patterns of URL paths begin with `/`, and what follows it is such a pattern of the canonical path
+ * (wire/url.h) without its `/`; "/" alone is the root. They have no `?`, which in a URL begins the
+ * query. Those of keys match the key, "." the empty one. In both, names may be empty (`/a/`,
+ * `/a//b`): a pattern means an empty name by writing one, `**` covers it, `*` alone does not.
  *
  * Verbs: each operation needs a fixed set, decided from its arguments alone, without looking:
  *   open for reading: read · for writing: write · O_CREAT: create (besides) · O_TRUNC: write ·
@@ -201,9 +207,12 @@ int grant_set_merge(struct grant_set *into, const struct grant_set *from,
 int grant_from_path_flag(const char *flag, const char *value, bool write, bool is_folder,
                          const char *work_host, struct grant *ret, struct error *e) MUST_CHECK;
 /* --net '[METHOD[,METHOD…] ]URL-PATTERN': without methods GET and HEAD; without a path any. A `*` or
- * `**` in the path is the grammar's. */
+ * `**` in the path is the grammar's. A host that is a literal address is in `addresses`, too. */
 int grant_from_net_flag(const char *flag, const char *value, struct grant *ret,
                         struct error *e) MUST_CHECK;
+/* --keyvalue NAME[:VERB,VERB…]: without verbs all of them, of every key. */
+int grant_from_keyvalue_flag(const char *flag, const char *value, struct grant *ret,
+                             struct error *e) MUST_CHECK;
 /* The host path that such a flag names, absolute; the caller frees it. */
 int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret,
                          struct error *e) MUST_CHECK;
@@ -302,8 +311,14 @@ struct grant_decision grant_decide_http(const struct grant_rules *r,
 enum grant_reason grant_decide_address(const struct grant_rules *r, uint32_t rule,
                                        const struct address *a);
 bool grant_rules_have(const struct grant_rules *r, enum grant_class c);
+/* `verb`: bits of enum kv_verb, which add up over the grants of a bucket. Without a key (NULL) it is
+ * about the bucket itself: whether some key of it could be used with the verbs; verb 0: whether
+ * there is a grant of the bucket at all. */
 struct grant_decision grant_decide_keyvalue(const struct grant_rules *r, const char *bucket,
                                             const char *key, size_t size, uint32_t verb);
+/* How many bytes of keys and values the bucket may hold: the smallest max_bytes of its grants. */
+#define GRANT_KEYVALUE_BYTES_DEFAULT (UINT64_C(16) << 20)
+uint64_t grant_keyvalue_max_bytes(const struct grant_rules *r, const char *bucket);
 /* env, args, clock, random: is there one? */
 struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant_class c);
 
@@ -321,12 +336,13 @@ int grant_propose_stdio(uint32_t stream, struct grant *ret, struct error *e) MUS
 /* With value "". */
 int grant_propose_config(const char *key, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_propose_log(enum log_level level, struct grant *ret, struct error *e) MUST_CHECK;
-/* For exactly this method, host and path (and required headers of the nearest rule); with `address`
- * (may be NULL) also that address. -EINVAL for reasons where no grant helps: NEVER_ADDRESS,
- * MALFORMED, TOO_MANY, RATE, TOO_LARGE, EXPIRED, REVOKED. */
+/* For exactly this method, host and path; with `address` (may be NULL) also that address, and for a
+ * literal host its own, where they are not global. -EINVAL for reasons where no grant helps:
+ * NEVER_ADDRESS, MALFORMED, TOO_MANY, RATE, TOO_LARGE, EXPIRED, REVOKED. */
 int grant_propose_http(const struct grant_rules *r, const struct grant_http_request *request,
                        enum grant_reason reason, const struct address *address, struct grant *ret,
                        struct error *e) MUST_CHECK;
+/* Without a key (NULL): for every key of the bucket. */
 int grant_propose_keyvalue(const char *bucket, const char *key, uint32_t verb, struct grant *ret,
                            struct error *e) MUST_CHECK;
 /* clock: real, random: real, args: given. */

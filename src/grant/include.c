@@ -12,7 +12,8 @@
  * exponentially in practice. In theory they can: a budget bounds the work, and when it is spent the
  * answer is "not proved".
  *
- * Only words that are paths count: after "/" there comes a character. Symbols that no live state of
+ * Only words that are paths count: after "/" there comes a character, but for keys and URL paths
+ * (`empty_names`), which may have empty names. Symbols that no live state of
  * the a's asks for behave alike, so one of them stands for all (OTHER).
  */
 #include "grant/internal.h"
@@ -195,7 +196,7 @@ static int search_symbol(struct search *s, size_t n, uint32_t symbol)
     set_step(s->a, s->words, s->sets + n * s->words, symbol, s->scratch);
     if (set_close(s->a, s->words, s->scratch) == SET_ACCEPTS_ALL)
         return 0;
-    return search_add(s, (uint32_t)next, symbol == SYMBOL_SLASH);
+    return search_add(s, (uint32_t)next, symbol == SYMBOL_SLASH && !s->budget->empty_names);
 }
 
 /* b takes any character here: every one that a live state of the a's asks for, and one that none
@@ -337,7 +338,7 @@ static int search_start(struct search *s, const char *prefix)
             continue;
         set_step(s->a, s->words, a_set, SYMBOL_SLASH, s->scratch);
         if (set_close(s->a, s->words, s->scratch) != SET_ACCEPTS_ALL)
-            r = search_add(s, (uint32_t)next, true);
+            r = search_add(s, (uint32_t)next, !s->budget->empty_names);
     }
     return r;
 }
@@ -366,6 +367,7 @@ struct product {
     uint64_t *seen;
     uint32_t *stack;
     size_t depth;
+    bool empty_names;
 };
 #define PRODUCT_MAX (1u << 20)
 
@@ -413,7 +415,8 @@ static bool product_step(struct product *p)
     product_push(p, token_skip(p->a, a), (long)b, after_slash);
     product_push(p, (long)a, token_skip(p->b, b), after_slash);
     if (!after_slash)
-        product_push(p, token_step(p->a, a, SYMBOL_SLASH), token_step(p->b, b, SYMBOL_SLASH), true);
+        product_push(p, token_step(p->a, a, SYMBOL_SLASH), token_step(p->b, b, SYMBOL_SLASH),
+                     !p->empty_names);
     uint32_t symbol = p->a[a].kind == GLOB_CHAR   ? p->a[a].symbol
                       : p->b[b].kind == GLOB_CHAR ? p->b[b].symbol
                                                   : SYMBOL_OTHER;
@@ -423,7 +426,7 @@ static bool product_step(struct product *p)
 
 int glob_intersects(const char *a, const char *b, struct glob_budget *budget)
 {
-    CLEANUP(product_done) struct product p = { 0 };
+    CLEANUP(product_done) struct product p = { .empty_names = budget->empty_names };
     size_t bound = 2 * glob_token_bound(a) * glob_token_bound(b);
     if (strcmp(a, "**") == 0 || strcmp(b, "**") == 0)
         return 1;
@@ -447,12 +450,12 @@ int glob_intersects(const char *a, const char *b, struct glob_budget *budget)
 
 bool grant_pattern_intersects(const char *a, const char *b)
 {
-    struct glob_budget budget = { GLOB_BUDGET };
+    struct glob_budget budget = { GLOB_BUDGET, false };
     return glob_intersects(a, b, &budget) != 0;
 }
 
 bool grant_pattern_covers(const char *a, const char *b)
 {
-    struct glob_budget budget = { GLOB_BUDGET };
+    struct glob_budget budget = { GLOB_BUDGET, false };
     return glob_included(b, ".", &a, 1, &budget) == 0;
 }

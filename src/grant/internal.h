@@ -37,6 +37,8 @@ char *path_join(const char *folder, const char *rest) MUST_CHECK;
 
 /* ---- glob.c ---- */
 int glob_check(const char *pattern, struct error *e) MUST_CHECK;
+/* The same where names are no files': empty ones, `.` and `..` are names, too. */
+int glob_check_any(const char *pattern, struct error *e) MUST_CHECK;
 /* Appends the pattern that matches exactly this relative path: "" gives ".". */
 void glob_quote(struct buf *out, const char *path, size_t size);
 
@@ -81,6 +83,7 @@ size_t glob_token_bound(const char *pattern);
 /* Work that an inclusion may spend before it gives up; shared by the steps of one question. */
 struct glob_budget {
     uint64_t left;
+    bool empty_names; /* paths with empty names count: keys and URLs */
 };
 #define GLOB_BUDGET UINT64_C(64000000)
 /* 0: every path at or below `prefix` (a pattern without wildcards; "." for all) that `pattern`
@@ -95,6 +98,31 @@ int glob_intersects(const char *a, const char *b, struct glob_budget *budget) MU
 int grant_check(const struct grant *g, struct error *e) MUST_CHECK;
 int grant_copy(const struct grant *from, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_no_memory(struct error *e);
+int strings_of_one(const char *text, char ***ret, size_t *ret_count, struct error *e) MUST_CHECK;
+bool strings_have(char *const *strings, size_t count, const char *text);
+
+/* ---- check_service.c ---- */
+#define GRANT_HEADERS_MAX 64        /* in each of require, set and strip of a grant */
+#define GRANT_HEADER_VALUE_MAX 8192 /* bytes */
+#define GRANT_METHODS_MAX 32
+#define GRANT_ADDRESSES_MAX 256
+/* Puts GRANT_UNSET where 0 would mean something. */
+void grant_service_init(struct grant *g);
+int http_check(const struct grant *g, struct error *e) MUST_CHECK;
+int keyvalue_check(const struct grant *g, struct error *e) MUST_CHECK;
+/* scheme://host[:port] into the fields of `g`. */
+int http_origin_read(const char *text, struct grant *g, struct error *e) MUST_CHECK;
+bool http_host_is_address(const struct grant *g, struct address *ret);
+int http_method_check(const char *method, struct error *e) MUST_CHECK;
+int http_path_check(const char *pattern, struct error *e) MUST_CHECK;
+/* The pattern of glob.c for one of an http grant: without its "/". */
+const char *http_path_glob(const char *pattern);
+int http_header_name_check(const char *name, struct error *e) MUST_CHECK;
+int http_header_value_check(const char *value, struct error *e) MUST_CHECK;
+/* "30/min" */
+int rate_parse(const char *text, uint64_t *ret_count, uint64_t *ret_ns, struct error *e) MUST_CHECK;
+void rate_put(struct buf *out, uint64_t count, uint64_t ns);
+void lower_case(char *text); /* ASCII */
 
 /* ---- compile.c ---- */
 /* Puts the defaults where nothing is named. */

@@ -15,21 +15,23 @@ const struct grant_limits grant_limits_default = {
 };
 
 static const char *const class_names[GRANT_CLASS_COUNT] = {
-    [GRANT_FS] = "fs",         [GRANT_ENV] = "env",       [GRANT_ARGS] = "args",
-    [GRANT_STDIO] = "stdio",   [GRANT_CONFIG] = "config", [GRANT_CLOCK] = "clock",
-    [GRANT_RANDOM] = "random", [GRANT_LOG] = "log",       [GRANT_HTTP] = "http",
-    [GRANT_KEYVALUE] = "keyvalue",
+    [GRANT_FS] = "fs",         [GRANT_ENV] = "env",
+    [GRANT_ARGS] = "args",     [GRANT_STDIO] = "stdio",
+    [GRANT_CONFIG] = "config", [GRANT_CLOCK] = "clock",
+    [GRANT_RANDOM] = "random", [GRANT_LOG] = "log",
+    [GRANT_HTTP] = "http",     [GRANT_KEYVALUE] = "keyvalue",
 };
 
 static const char *const planned_classes[] = {
-    "http", "keyvalue", "serve",    "blob",   "model", "trigger", "artifact", "sign",
-    "registry", "rpc",   "secret",   "report", "sql",   "git",     "browser",  "flag",
+    "serve", "blob",   "model",  "trigger", "artifact", "sign",    "registry",
+    "rpc",   "secret", "report", "sql",     "git",      "browser", "flag",
 };
 
 static const char *const planned_backings[] = { "session", "view", "blob" };
 
 const char *const fs_verb_names[FS_VERB_COUNT] = { "read",   "list",   "stat",   "write",
                                                    "create", "delete", "rename", "link" };
+const char *const kv_verb_names[KV_VERB_COUNT] = { "get", "set", "delete", "list", "increment" };
 const char *const stdio_stream_names[STDIO_STREAM_COUNT] = { "stdin", "stdout", "stderr" };
 const char *const log_level_names[LOG_LEVEL_COUNT] = { "trace", "debug", "info",
                                                        "warn",  "error", "critical" };

@@ -4,7 +4,7 @@
  * as the same set, so whatever decides here what a grant looks like has its counterpart there.
  * Strings in words are escaped: they may come from a file that nobody trusts.
  */
-#include "grant/internal.h"
+#include "grant/printing.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ static int printed(const struct buf *out, struct error *e)
 
 /* ---- YAML ---- */
 
-static void put_words(struct buf *out, uint32_t bits, const char *const *names, size_t count)
+void put_words(struct buf *out, uint32_t bits, const char *const *names, size_t count)
 {
     const char *separator = "[";
     for (size_t i = 0; i < count; i++) {
@@ -31,7 +31,7 @@ static void put_words(struct buf *out, uint32_t bits, const char *const *names, 
     buf_putc(out, ']');
 }
 
-static void put_strings(struct buf *out, char *const *strings, size_t count)
+void put_strings(struct buf *out, char *const *strings, size_t count)
 {
     buf_putc(out, '[');
     for (size_t i = 0; i < count; i++) {
@@ -41,13 +41,13 @@ static void put_strings(struct buf *out, char *const *strings, size_t count)
     buf_putc(out, ']');
 }
 
-static void put_pairs(struct buf *out, const struct grant *g)
+void put_pairs(struct buf *out, const struct grant_pair *pairs, size_t count)
 {
-    for (size_t i = 0; i < g->pair_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         buf_puts(out, i ? ", " : "{ ");
-        yaml_put_string(out, g->pairs[i].key);
+        yaml_put_string(out, pairs[i].key);
         buf_puts(out, ": ");
-        yaml_put_string(out, g->pairs[i].value);
+        yaml_put_string(out, pairs[i].value);
     }
     buf_puts(out, " }");
 }
@@ -88,7 +88,7 @@ static void put_grant(struct buf *out, const struct grant *g, const char *indent
         break;
     case GRANT_ENV:
     case GRANT_CONFIG:
-        put_pairs(out, g);
+        put_pairs(out, g->pairs, g->pair_count);
         break;
     case GRANT_ARGS:
         if (g->args_given)
@@ -112,7 +112,11 @@ static void put_grant(struct buf *out, const struct grant *g, const char *indent
         yaml_put_string(out, g->real ? "real" : g->seed);
         break;
     case GRANT_HTTP:
+        put_http(out, g, indent);
+        break;
     case GRANT_KEYVALUE:
+        put_keyvalue(out, g, indent);
+        break;
     case GRANT_CLASS_COUNT:
         break;
     }
@@ -187,13 +191,12 @@ int grant_set_print(const struct grant_set *s, struct buf *yaml, struct error *e
 
 /* ---- JSON ---- */
 
-/* Takes `value`. False when there is no memory. */
-static bool member_put(json_t *object, const char *key, json_t *value)
+bool member_put(json_t *object, const char *key, json_t *value)
 {
     return value != NULL && json_object_set_new_nocheck(object, key, value) == 0;
 }
 
-static json_t *words_to_json(uint32_t bits, const char *const *names, size_t count)
+json_t *words_to_json(uint32_t bits, const char *const *names, size_t count)
 {
     CLEANUP(json_freep) json_t *list = json_array();
     for (size_t i = 0; list && i < count; i++) {
@@ -203,7 +206,7 @@ static json_t *words_to_json(uint32_t bits, const char *const *names, size_t cou
     return TAKE(list);
 }
 
-static json_t *strings_to_json(char *const *strings, size_t count)
+json_t *strings_to_json(char *const *strings, size_t count)
 {
     CLEANUP(json_freep) json_t *list = json_array();
     for (size_t i = 0; list && i < count; i++) {
@@ -213,18 +216,17 @@ static json_t *strings_to_json(char *const *strings, size_t count)
     return TAKE(list);
 }
 
-static json_t *pairs_to_json(const struct grant *g)
+json_t *pairs_to_json(const struct grant_pair *pairs, size_t count)
 {
     CLEANUP(json_freep) json_t *object = json_object();
-    for (size_t i = 0; object && i < g->pair_count; i++) {
-        if (!member_put(object, g->pairs[i].key, json_string(g->pairs[i].value)))
+    for (size_t i = 0; object && i < count; i++) {
+        if (!member_put(object, pairs[i].key, json_string(pairs[i].value)))
             return NULL;
     }
     return TAKE(object);
 }
 
-/* What `put` writes, as a string. */
-static json_t *amount_to_json(void (*put)(struct buf *, uint64_t), uint64_t value)
+json_t *amount_to_json(void (*put)(struct buf *, uint64_t), uint64_t value)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(64);
     put(&text, value);
@@ -264,7 +266,7 @@ static json_t *class_value_to_json(const struct grant *g)
         return json_string(g->fs.guest);
     case GRANT_ENV:
     case GRANT_CONFIG:
-        return pairs_to_json(g);
+        return pairs_to_json(g->pairs, g->pair_count);
     case GRANT_ARGS:
         return g->args_given ? json_string("given") : strings_to_json(g->args, g->arg_count);
     case GRANT_STDIO:
@@ -276,7 +278,9 @@ static json_t *class_value_to_json(const struct grant *g)
     case GRANT_RANDOM:
         return json_string(g->real ? "real" : g->seed);
     case GRANT_HTTP:
+        return http_origin_to_json(g);
     case GRANT_KEYVALUE:
+        return json_string(g->keyvalue.bucket);
     case GRANT_CLASS_COUNT:
         break;
     }
@@ -288,7 +292,9 @@ static json_t *grant_to_json(const struct grant *g)
     CLEANUP(json_freep) json_t *object = json_object();
     if (object == NULL || !member_put(object, grant_class_name(g->class), class_value_to_json(g)))
         return NULL;
-    if (g->class == GRANT_FS && !fs_to_json(g, object))
+    if ((g->class == GRANT_FS && !fs_to_json(g, object)) ||
+        (g->class == GRANT_HTTP && !http_to_json(g, object)) ||
+        (g->class == GRANT_KEYVALUE && !keyvalue_to_json(g, object)))
         return NULL;
     return TAKE(object);
 }
@@ -336,12 +342,12 @@ json_t *grant_set_to_json(const struct grant_set *s)
 
 /* ---- words ---- */
 
-static void say(struct buf *out, const char *text)
+void say(struct buf *out, const char *text)
 {
     text_escape(out, text, strlen(text));
 }
 
-static void say_list(struct buf *out, uint32_t bits, const char *const *names, size_t count)
+void say_words(struct buf *out, uint32_t bits, const char *const *names, size_t count)
 {
     bool first = true;
     for (size_t i = 0; i < count; i++) {
@@ -357,7 +363,7 @@ static void explain_fs(const struct grant *g, struct buf *out)
 {
     bool all = g->fs.path_count == 1 && strcmp(g->fs.paths[0], "**") == 0;
     buf_puts(out, "May ");
-    say_list(out, g->fs.verbs, fs_verb_names, FS_VERB_COUNT);
+    say_words(out, g->fs.verbs, fs_verb_names, FS_VERB_COUNT);
     buf_puts(out, all ? " everything in " : " in ");
     say(out, g->fs.guest);
     if (g->fs.backing == GRANT_BACKING_DIR) {
@@ -423,11 +429,11 @@ static void explain_grant(const struct grant *g, struct buf *out)
         break;
     case GRANT_STDIO:
         buf_puts(out, "May use ");
-        say_list(out, g->streams, stdio_stream_names, STDIO_STREAM_COUNT);
+        say_words(out, g->streams, stdio_stream_names, STDIO_STREAM_COUNT);
         break;
     case GRANT_LOG:
         buf_puts(out, "May log at the levels ");
-        say_list(out, g->levels, log_level_names, LOG_LEVEL_COUNT);
+        say_words(out, g->levels, log_level_names, LOG_LEVEL_COUNT);
         break;
     case GRANT_CLOCK:
         buf_puts(out, g->real ? "Sees the host's clocks" : "Sees a clock that stands at ");
@@ -441,7 +447,11 @@ static void explain_grant(const struct grant *g, struct buf *out)
             say(out, g->seed[0] ? g->seed : "\"\"");
         break;
     case GRANT_HTTP:
+        explain_http(g, out);
+        break;
     case GRANT_KEYVALUE:
+        explain_keyvalue(g, out);
+        break;
     case GRANT_CLASS_COUNT:
         break;
     }
@@ -487,6 +497,8 @@ static void explain_absent(const struct grant_set *s, struct buf *out)
         [GRANT_CLOCK] = "Sees a clock that stands at 1970-01-01T00:00:00Z\n",
         [GRANT_RANDOM] = "Draws the same random numbers in every run\n",
         [GRANT_LOG] = "Cannot log\n",
+        [GRANT_HTTP] = "Reaches nothing over the network\n",
+        [GRANT_KEYVALUE] = "Has no key-value buckets\n",
     };
     for (int c = 0; c < GRANT_CLASS_COUNT; c++) {
         bool found = false;

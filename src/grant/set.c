@@ -14,9 +14,10 @@ int grant_no_memory(struct error *e)
     return error_set(e, -ENOMEM, "no memory for the grants");
 }
 
+/* NULL is fine for both, whatever the count says. */
 static void pairs_free(struct grant_pair *pairs, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; pairs && i < count; i++) {
         mem_free(pairs[i].key);
         mem_free(pairs[i].value);
     }
@@ -25,9 +26,31 @@ static void pairs_free(struct grant_pair *pairs, size_t count)
 
 static void strings_free(char **strings, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; strings && i < count; i++)
         mem_free(strings[i]);
     mem_free(strings);
+}
+
+int strings_of_one(const char *text, char ***ret, size_t *ret_count, struct error *e)
+{
+    char **strings = mem_array(1, sizeof(*strings));
+    if (strings == NULL)
+        return grant_no_memory(e);
+    *ret = strings;
+    strings[0] = mem_strdup(text);
+    if (strings[0] == NULL)
+        return grant_no_memory(e);
+    *ret_count = 1;
+    return 0;
+}
+
+bool strings_have(char *const *strings, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(strings[i], text) == 0)
+            return true;
+    }
+    return false;
 }
 
 void grant_done(struct grant *g)
@@ -35,12 +58,18 @@ void grant_done(struct grant *g)
     mem_free(g->origin);
     mem_free(g->fs.guest);
     mem_free(g->fs.host);
-    if (g->fs.paths)
-        strings_free(g->fs.paths, g->fs.path_count);
-    if (g->pairs)
-        pairs_free(g->pairs, g->pair_count);
-    if (g->args)
-        strings_free(g->args, g->arg_count);
+    strings_free(g->fs.paths, g->fs.path_count);
+    mem_free(g->http.host);
+    strings_free(g->http.methods, g->http.method_count);
+    strings_free(g->http.paths, g->http.path_count);
+    pairs_free(g->http.require, g->http.require_count);
+    pairs_free(g->http.set, g->http.set_count);
+    strings_free(g->http.strip, g->http.strip_count);
+    mem_free(g->http.addresses);
+    mem_free(g->keyvalue.bucket);
+    strings_free(g->keyvalue.keys, g->keyvalue.key_count);
+    pairs_free(g->pairs, g->pair_count);
+    strings_free(g->args, g->arg_count);
     mem_free(g->seed);
     *g = (struct grant){ 0 };
 }
@@ -182,7 +211,9 @@ int grant_check(const struct grant *g, struct error *e)
     case GRANT_CLOCK:
         return 0;
     case GRANT_HTTP:
+        return http_check(g, e);
     case GRANT_KEYVALUE:
+        return keyvalue_check(g, e);
     case GRANT_CLASS_COUNT:
         break;
     }
@@ -311,8 +342,11 @@ int grant_set_add(struct grant_set *s, struct grant *taken, struct error *e)
 
 /* ---- copies ---- */
 
+/* Each copies a list that may be empty, and leaves what it has made to the owner of `to`. */
 static int strings_copy(char *const *from, size_t count, char ***ret, size_t *ret_count)
 {
+    if (from == NULL)
+        return 0;
     *ret = mem_array(count ? count : 1, sizeof(**ret));
     if (*ret == NULL)
         return -ENOMEM;
@@ -325,15 +359,18 @@ static int strings_copy(char *const *from, size_t count, char ***ret, size_t *re
     return 0;
 }
 
-static int pairs_copy(const struct grant *from, struct grant *to)
+static int pairs_copy(const struct grant_pair *from, size_t count, struct grant_pair **ret,
+                      size_t *ret_count)
 {
-    to->pairs = mem_array(from->pair_count, sizeof(*to->pairs));
-    if (to->pairs == NULL)
+    if (count == 0)
+        return 0;
+    *ret = mem_array(count, sizeof(**ret));
+    if (*ret == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < from->pair_count; i++) {
-        struct grant_pair *pair = &to->pairs[to->pair_count++];
-        pair->key = mem_strdup(from->pairs[i].key);
-        pair->value = mem_strdup(from->pairs[i].value);
+    for (size_t i = 0; i < count; i++) {
+        struct grant_pair *pair = &(*ret)[(*ret_count)++];
+        pair->key = mem_strdup(from[i].key);
+        pair->value = mem_strdup(from[i].value);
         if (pair->key == NULL || pair->value == NULL)
             return -ENOMEM;
     }
@@ -346,13 +383,59 @@ static int text_copy(const char *from, char **ret)
     return from && *ret == NULL ? -ENOMEM : 0;
 }
 
+static int http_copy(const struct grant *from, struct grant *to)
+{
+    int r = text_copy(from->http.host, &to->http.host);
+    if (r == 0)
+        r = strings_copy(from->http.methods, from->http.method_count, &to->http.methods,
+                         &to->http.method_count);
+    if (r == 0)
+        r = strings_copy(from->http.paths, from->http.path_count, &to->http.paths,
+                         &to->http.path_count);
+    if (r == 0)
+        r = pairs_copy(from->http.require, from->http.require_count, &to->http.require,
+                       &to->http.require_count);
+    if (r == 0)
+        r = pairs_copy(from->http.set, from->http.set_count, &to->http.set, &to->http.set_count);
+    if (r == 0)
+        r = strings_copy(from->http.strip, from->http.strip_count, &to->http.strip,
+                         &to->http.strip_count);
+    if (r == 0 && from->http.address_count > 0) {
+        size_t count = from->http.address_count;
+        to->http.addresses = mem_array(count, sizeof(*to->http.addresses));
+        if (to->http.addresses == NULL)
+            return -ENOMEM;
+        memcpy(to->http.addresses, from->http.addresses, count * sizeof(*to->http.addresses));
+        to->http.address_count = count;
+    }
+    return r;
+}
+
+static int keyvalue_copy(const struct grant *from, struct grant *to)
+{
+    int r = text_copy(from->keyvalue.bucket, &to->keyvalue.bucket);
+    return r < 0 ? r
+                 : strings_copy(from->keyvalue.keys, from->keyvalue.key_count, &to->keyvalue.keys,
+                                &to->keyvalue.key_count);
+}
+
+/* What is not owned of `from`. */
+static struct grant grant_plain(const struct grant *from)
+{
+    struct grant g = *from;
+    g.origin = g.fs.guest = g.fs.host = g.seed = g.http.host = g.keyvalue.bucket = NULL;
+    g.fs.paths = g.args = g.http.methods = g.http.paths = g.http.strip = g.keyvalue.keys = NULL;
+    g.pairs = g.http.require = g.http.set = NULL;
+    g.http.addresses = NULL;
+    g.fs.path_count = g.arg_count = g.pair_count = g.keyvalue.key_count = 0;
+    g.http.method_count = g.http.path_count = g.http.strip_count = 0;
+    g.http.require_count = g.http.set_count = g.http.address_count = 0;
+    return g;
+}
+
 int grant_copy(const struct grant *from, struct grant *ret, struct error *e)
 {
-    CLEANUP(grant_done) struct grant g = *from;
-    g.origin = g.fs.guest = g.fs.host = g.seed = NULL;
-    g.fs.paths = g.args = NULL;
-    g.pairs = NULL;
-    g.fs.path_count = g.arg_count = g.pair_count = 0;
+    CLEANUP(grant_done) struct grant g = grant_plain(from);
     int r = text_copy(from->origin, &g.origin);
     if (r == 0)
         r = text_copy(from->fs.guest, &g.fs.guest);
@@ -360,12 +443,16 @@ int grant_copy(const struct grant *from, struct grant *ret, struct error *e)
         r = text_copy(from->fs.host, &g.fs.host);
     if (r == 0)
         r = text_copy(from->seed, &g.seed);
-    if (r == 0 && from->fs.path_count > 0)
+    if (r == 0)
         r = strings_copy(from->fs.paths, from->fs.path_count, &g.fs.paths, &g.fs.path_count);
-    if (r == 0 && from->arg_count > 0)
+    if (r == 0)
         r = strings_copy(from->args, from->arg_count, &g.args, &g.arg_count);
-    if (r == 0 && from->pair_count > 0)
-        r = pairs_copy(from, &g);
+    if (r == 0)
+        r = pairs_copy(from->pairs, from->pair_count, &g.pairs, &g.pair_count);
+    if (r == 0)
+        r = http_copy(from, &g);
+    if (r == 0)
+        r = keyvalue_copy(from, &g);
     if (r < 0)
         return grant_no_memory(e);
     *ret = g;

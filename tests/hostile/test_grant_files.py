@@ -75,7 +75,7 @@ def test_bad_grant_files():
     refused(HEAD + '  - {fs: /work, from: {dir: src}, allow: ro, paths: []}\n')
     refused(HEAD + "  - {fs: /work, from: {dir: src}, allow: [read, raed]}\n", "raed")
     refused(HEAD + "  - {fs: /work, from: {dir: src}, allow: []}\n")
-    refused(HEAD + "  - {http: https://example.org, methods: [GET]}\n", "http")
+    refused(HEAD + "  - {model: [a/b]}\n", "model")
     refused(HEAD + "  - {secret: x}\n", "secret")
     refused(HEAD + "  - {env: {LANG: 1}}\n", "quote it", at=(3, 18))
     refused(HEAD + '  - {env: {"A=B": x}}\n')
