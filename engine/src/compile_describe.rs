@@ -144,7 +144,16 @@ fn check_versions(survey: &Survey) -> Result<(), Refusal> {
 
 /// wasi:cli/run of any 0.2.
 fn is_run(name: &str) -> bool {
-    split_version(name).0 == "wasi:cli/run" && matches!(wasi_version(name), Some((0, 2, false)))
+    is_of_02(name, "wasi:cli/run")
+}
+
+/// wasi:http/incoming-handler of any 0.2.
+fn is_handler(name: &str) -> bool {
+    is_of_02(name, "wasi:http/incoming-handler")
+}
+
+fn is_of_02(name: &str, interface: &str) -> bool {
+    split_version(name).0 == interface && matches!(wasi_version(name), Some((0, 2, false)))
 }
 
 fn interface_wit(resolve: &Resolve, id: InterfaceId) -> String {
@@ -259,6 +268,7 @@ pub fn describe(made: &Adapted<'_>) -> Result<String, Refusal> {
     put("kind", json!(if made.module { "module" } else { "component" }));
     put("adapted", json!(made.adapted));
     put("command", json!(survey.exports.iter().any(|n| is_run(n))));
+    put("serves", json!(survey.exports.iter().any(|n| is_handler(n))));
     put("size", json!(made.component.len()));
     put("imports", Value::Array(world.imports));
     put("exports", Value::Array(world.exports));

@@ -3,6 +3,7 @@
 
 use crate::abi::*;
 use crate::shared::{Ended, Shared};
+use crate::wasi::Exchange;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wasmtime::component::ResourceTable;
@@ -21,10 +22,48 @@ pub struct Host {
     /// Bytes that one host call may copy.
     pub hostcall_bytes: u64,
     limits: Limits,
+    /// C's handle of the request that the task answers. After the table: what is in it may still speak of the exchange.
+    pub incoming: Option<Exchange>,
 }
 
 /// What one memory can ever hold.
 const ADDRESS_SPACE: u64 = 1 << 32;
+
+/// Memory that the engine keeps for the guest (heads of HTTP): part of the task's, given back when this is dropped.
+pub struct Charge {
+    shared: Arc<Shared>,
+    limit: u64,
+    bytes: u64,
+}
+
+impl Charge {
+    pub fn new(shared: &Arc<Shared>, limit: u64) -> Charge {
+        Charge { shared: shared.clone(), limit, bytes: 0 }
+    }
+
+    /// Of the same task, still empty.
+    pub fn fresh(&self) -> Charge {
+        Charge::new(&self.shared, self.limit)
+    }
+
+    /// Before `bytes` more are allocated.
+    pub fn more(&mut self, bytes: u64) -> std::result::Result<(), Ended> {
+        let total = self.shared.memory_now.load(Ordering::Relaxed).saturating_add(bytes);
+        if total > self.limit {
+            return Err(self.shared.limit(AMBIT_LIMIT_MEMORY, total));
+        }
+        self.bytes += bytes;
+        self.shared.memory_now.store(total, Ordering::Relaxed);
+        self.shared.memory_peak.fetch_max(total, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shared.memory_now.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 pub struct Limits {
     pub memory_bytes: u64,
@@ -39,13 +78,18 @@ impl Host {
     pub fn new(shared: Arc<Shared>, handles: u32, hostcall_bytes: u64, limits: Limits) -> Host {
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles as usize);
-        Host { table, shared, hostcall_bytes, limits }
+        Host { table, shared, hostcall_bytes, limits, incoming: None }
     }
 
     /// Before every host call: C counts it, and may end the guest.
     #[inline]
     pub fn enter(&self, call: AmbitCall) -> std::result::Result<(), Ended> {
         self.shared.enter(call)
+    }
+
+    /// Still empty.
+    pub fn charge(&self) -> Charge {
+        Charge::new(&self.shared, self.limits.memory_bytes)
     }
 
     /// How many bytes to read when the guest asks for `size` and takes fewer.

@@ -6,11 +6,12 @@
 //! of the vtbl.
 
 use crate::abi::*;
-use crate::host::{Host, Limits};
+use crate::host::{Charge, Host, Limits};
 use crate::invoke;
 use crate::outcome::Outcome;
 use crate::runtime::AmbitComponent;
-use crate::shared::Shared;
+use crate::shared::{Ended, Shared};
+use crate::wasi::{Exchange, Head, Incoming, IncomingRequest, Outparam};
 use std::ffi::c_int;
 use std::ffi::c_void;
 use std::future::Future;
@@ -18,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Val};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Resource, Val};
 use wasmtime::{Store, UpdateDeadline};
 
 pub struct AmbitTask {
@@ -33,6 +34,8 @@ pub struct AmbitTask {
 enum Entry {
     Run(Option<ComponentExportIndex>),
     Invoke { component: Component, name: String, arguments: Vec<String> },
+    /// The request's head; an error when it did not fit the task's memory.
+    Handle { function: ComponentExportIndex, head: Result<Head, Ended>, exchange: Exchange },
 }
 
 struct Start {
@@ -68,6 +71,14 @@ impl Start {
                     Err(text) => return Outcome::fault(text),
                 }
             }
+            Entry::Handle { function, head, exchange } => {
+                let id = exchange.id;
+                store.data_mut().incoming = Some(exchange);
+                match head {
+                    Ok(head) => handle_request(&pre, &mut store, &function, (head, id), &mut running).await,
+                    Err(ended) => Err(ended.into()),
+                }
+            }
         };
         outcome.unwrap_or_else(|error| Outcome::of_error(&shared, &error, handles, hostcall_bytes, running))
     }
@@ -96,6 +107,24 @@ async fn run_command(
     *running = true;
     let (result,) = run.call_async(&mut *store, ()).await?;
     Ok(Outcome::exit(i32::from(result.is_err()), String::new()))
+}
+
+async fn handle_request(
+    pre: &InstancePre<Host>,
+    store: &mut Store<Host>,
+    function: &ComponentExportIndex,
+    (head, exchange): (Head, u32),
+    running: &mut bool,
+) -> wasmtime::Result<Outcome> {
+    let instance = pre.instantiate_async(&mut *store).await?;
+    let host = store.data_mut();
+    let body = Incoming { shared: host.shared.clone(), id: exchange };
+    let request = host.table.push(IncomingRequest::new(head, body))?;
+    let outparam = host.table.push(Outparam(exchange))?;
+    let handle = instance.get_typed_func::<(Resource<IncomingRequest>, Resource<Outparam>), ()>(&mut *store, function)?;
+    *running = true;
+    handle.call_async(&mut *store, (request, outparam)).await?;
+    Ok(Outcome::exit(0, String::new()))
 }
 
 async fn call_function(
@@ -153,18 +182,17 @@ pub unsafe extern "C" fn ambit_task_new(
         let name = texts(&[invoke]).remove(0);
         Entry::Invoke { component: c.component.clone(), name, arguments }
     };
+    begin(c, config, shared, entry)
+}
+
+fn begin(c: &AmbitComponent, config: &AmbitTaskConfig, shared: Arc<Shared>, entry: Entry) -> *mut AmbitTask {
     let start = Start {
         pre: c.pre.clone(),
         entry,
         shared: shared.clone(),
         handles: config.handles,
         hostcall_bytes: config.hostcall_bytes,
-        limits: Limits {
-            memory_bytes: config.memory_bytes,
-            pool_memory: c.memory_max_bytes,
-            pool_elements: c.table_elements_max,
-            added: 0,
-        },
+        limits: limits(c, config),
     };
     let task = AmbitTask {
         waker: Waker::from(shared.clone()),
@@ -175,18 +203,37 @@ pub unsafe extern "C" fn ambit_task_new(
     Box::into_raw(Box::new(task))
 }
 
+fn limits(c: &AmbitComponent, config: &AmbitTaskConfig) -> Limits {
+    Limits {
+        memory_bytes: config.memory_bytes,
+        pool_memory: c.memory_max_bytes,
+        pool_elements: c.table_elements_max,
+        added: 0,
+    }
+}
+
 /// # Safety
 /// By the contract in the header: `vtbl` is complete, and it and `host` outlive the task.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ambit_task_new_request(
-    _: *mut AmbitComponent,
-    _: *const AmbitTaskConfig,
-    _: *const AmbitHostVtbl,
-    _: *mut c_void,
-    _: *const AmbitHttpRequest,
-    _: u32,
+    c: *mut AmbitComponent,
+    config: *const AmbitTaskConfig,
+    vtbl: *const AmbitHostVtbl,
+    host: *mut c_void,
+    request: *const AmbitHttpRequest,
+    exchange: u32,
 ) -> *mut AmbitTask {
-    std::ptr::null_mut() // no component that exports the handler can be loaded before wasi:http is linked
+    // SAFETY: by the contract. `size` is the first field: it is there whatever the rest is.
+    let (c, config, size) = unsafe { (&*c, &*config, (*vtbl).size) };
+    let Some(function) = c.handle else { return std::ptr::null_mut() };
+    if size as usize != size_of::<AmbitHostVtbl>() {
+        return std::ptr::null_mut();
+    }
+    let shared = Arc::new(Shared::new(vtbl, host, config));
+    // SAFETY: by the contract.
+    let head = unsafe { Head::copy(Charge::new(&shared, config.memory_bytes), &*request) };
+    let entry = Entry::Handle { function, head, exchange: Exchange { shared: shared.clone(), id: exchange } };
+    begin(c, config, shared, entry)
 }
 
 /// # Safety

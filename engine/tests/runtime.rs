@@ -436,7 +436,7 @@ fn versions_match(m: &Machine) {
 fn unknown_imports_are_named(m: &Machine) {
     let component = wat::parse_str(
         r#"(component
-            (import "wasi:http/outgoing-handler@0.2.3" (instance (export "handle" (func))))
+            (import "wasi:nn/inference@0.2.0" (instance (export "compute" (func))))
             (import "wasi:random/random@0.2.0" (instance (export "get-random-u64" (func (result u64))) (export "dice" (func))))
             (import "acme:billing/customers" (instance (export "fetch" (func))))
             (import "plain" (func)))"#,
@@ -444,7 +444,7 @@ fn unknown_imports_are_named(m: &Machine) {
     .expect("WAT");
     let (r, text) = m.load_code(&machine_code(&component)).expect_err("refused");
     assert_eq!(r, -2);
-    let names = "wasi:http/outgoing-handler@0.2.3\nwasi:random/random@0.2.0#dice\nacme:billing/customers\nplain\n";
+    let names = "wasi:nn/inference@0.2.0\nwasi:random/random@0.2.0#dice\nacme:billing/customers\nplain\n";
     assert_eq!(text, names);
     // A known function of another type is a fault with its reason.
     let component =

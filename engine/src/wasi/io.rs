@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! wasi:io on wasmtime-wasi-io: its traits and resource types, its bookkeeping of pollables, our counting before every call and our
-//! streams behind it. A stream here is one that C owns (standard streams now, bodies of HTTP later); files are in filesystem.rs.
+//! streams behind it. A stream here is one that C owns (standard streams, bodies of HTTP); files are in filesystem.rs.
 //!
 //! A blocking call first tries, then waits: one call to C when there is something to do at once. If C says "ready" and then has nothing,
 //! the guest gives way (its slice ends) instead of asking in a loop.
@@ -11,6 +11,7 @@ use crate::host::{CHUNK, Host};
 use crate::shared::{Shared, Until};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Result, format_err};
 use wasmtime_wasi_io::async_trait;
@@ -24,17 +25,19 @@ const BLOCKING_WRITE_MAX: u64 = 4096;
 
 // ---- streams that C owns -----------------------------------------------------------------------------------------------------------
 
-/// C's handle, dropped exactly once.
+/// C's handle.
 struct Handle {
     shared: Arc<Shared>,
     stream: u32,
+    /// The exchange or the body of HTTP whose bytes these are: that resource drops the handle. Others are dropped here, exactly once.
+    http: bool,
     /// How much one call may copy.
     most: usize,
 }
 
 impl Handle {
-    fn new(host: &Host, stream: u32) -> Handle {
-        Handle { shared: host.shared.clone(), stream, most: host.clamp(u64::MAX) }
+    fn new(host: &Host, stream: u32, http: bool) -> Handle {
+        Handle { shared: host.shared.clone(), stream, http, most: host.clamp(u64::MAX) }
     }
 
     fn status(&self, status: i32) -> StreamResult<()> {
@@ -42,6 +45,9 @@ impl Handle {
             AMBIT_STREAM_OK => Ok(()),
             AMBIT_STREAM_CLOSED => Err(StreamError::Closed),
             AMBIT_STREAM_FAILED => {
+                if self.http && let Some(error) = super::http::stream_error(&self.shared, self.stream) {
+                    return Err(error);
+                }
                 // SAFETY: C's function with C's context; the text is copied at once.
                 let text = unsafe { (self.shared.vtbl().stream_error)(self.shared.host(), self.stream) };
                 Err(StreamError::LastOperationFailed(format_err!("{}", super::text(text))))
@@ -53,8 +59,10 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: C's function with C's context, on the task's thread; the handle is given back once.
-        unsafe { (self.shared.vtbl().stream_drop)(self.shared.host(), self.stream) }
+        if !self.http {
+            // SAFETY: C's function with C's context, on the task's thread; the handle is given back once.
+            unsafe { (self.shared.vtbl().stream_drop)(self.shared.host(), self.stream) }
+        }
     }
 }
 
@@ -74,7 +82,11 @@ pub struct HostInput(Handle);
 
 impl HostInput {
     pub fn new(host: &Host, stream: u32) -> HostInput {
-        HostInput(Handle::new(host, stream))
+        HostInput(Handle::new(host, stream, false))
+    }
+
+    pub fn of_exchange(host: &Host, exchange: u32) -> HostInput {
+        HostInput(Handle::new(host, exchange, true))
     }
 }
 
@@ -116,15 +128,38 @@ impl InputStream for HostInput {
     }
 }
 
+/// What a body of HTTP declares, and what was written of it.
+#[derive(Clone)]
+pub struct Length {
+    pub declared: u64,
+    pub written: Arc<AtomicU64>,
+    pub of_response: bool,
+}
+
 pub struct HostOutput {
     handle: Handle,
+    length: Option<Length>,
     /// What the last check-write permitted and no write has used.
     permit: usize,
 }
 
 impl HostOutput {
     pub fn new(host: &Host, stream: u32) -> HostOutput {
-        HostOutput { handle: Handle::new(host, stream), permit: 0 }
+        HostOutput { handle: Handle::new(host, stream, false), length: None, permit: 0 }
+    }
+
+    pub fn of_body(host: &Host, body: u32, length: Option<Length>) -> HostOutput {
+        HostOutput { handle: Handle::new(host, body, true), length, permit: 0 }
+    }
+
+    /// Before `size` bytes of a body are written.
+    fn count(&self, size: usize) -> StreamResult<()> {
+        let Some(length) = &self.length else { return Ok(()) };
+        let written = length.written.fetch_add(size as u64, Ordering::Relaxed).saturating_add(size as u64);
+        if written > length.declared {
+            return Err(StreamError::LastOperationFailed(length.error(written).into()));
+        }
+        Ok(())
     }
 }
 
@@ -153,6 +188,7 @@ impl OutputStream for HostOutput {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.count(bytes.len())?;
         self.permit -= bytes.len();
         let h = &self.handle;
         // SAFETY: C's function with C's context; the bytes live through the call.

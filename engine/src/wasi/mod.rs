@@ -2,7 +2,7 @@
 //! WASI 0.2, one file per package. Each implements the traits that `bindgen!` makes from `/wit` on [`Host`], and each function is: ask C
 //! (`enter`), translate, call C, translate back. No file decides anything.
 //!
-//! To add a package (wasi:http, wasi:keyvalue): its WIT under `/wit/deps`, an import in `/wit/world.wit`, its calls in `calls.in`, its
+//! To add a package: its WIT under `/wit/deps`, an import in `/wit/world.wit`, its calls in `calls.in`, its
 //! functions in the vtbl, a file here, a line in [`add_to_linker`]. What can wait is listed as `async` below; everything else is a plain
 //! function and costs no future.
 
@@ -15,7 +15,16 @@ pub use cli::Exit;
 mod clocks;
 mod config;
 mod filesystem;
+mod http;
+mod http_body;
+mod http_fields;
+mod http_message;
+mod http_syntax;
+pub use http::Exchange;
+pub use http_body::Incoming;
+pub use http_message::{Head, IncomingRequest, Outparam};
 mod io;
+mod keyvalue;
 mod logging;
 mod random;
 mod sockets;
@@ -29,6 +38,9 @@ pub mod bindings {
         trappable_error_type: {
             "wasi:filesystem/types.error-code" => super::filesystem::FsError,
             "wasi:sockets/network.error-code" => super::sockets::SocketError,
+            "wasi:http/types.error-code" => super::http::HttpError,
+            "wasi:http/types.header-error" => super::http_fields::HeaderError,
+            "wasi:keyvalue/store.error" => super::keyvalue::KvError,
         },
         with: {
             // Streams, pollables and errors are those of wasmtime-wasi-io; the traits are implemented in io.rs.
@@ -46,6 +58,18 @@ pub mod bindings {
             "wasi:sockets/udp.udp-socket": super::sockets::Never,
             "wasi:sockets/udp.incoming-datagram-stream": super::sockets::Never,
             "wasi:sockets/udp.outgoing-datagram-stream": super::sockets::Never,
+            "wasi:http/types.fields": super::http_fields::Fields,
+            "wasi:http/types.incoming-request": super::http_message::IncomingRequest,
+            "wasi:http/types.outgoing-request": super::http_message::OutgoingRequest,
+            "wasi:http/types.request-options": super::http::RequestOptions,
+            "wasi:http/types.response-outparam": super::http_message::Outparam,
+            "wasi:http/types.incoming-response": super::http_message::IncomingResponse,
+            "wasi:http/types.incoming-body": super::http_body::IncomingBody,
+            "wasi:http/types.future-trailers": super::http_body::FutureTrailers,
+            "wasi:http/types.outgoing-response": super::http_message::OutgoingResponse,
+            "wasi:http/types.outgoing-body": super::http_body::OutgoingBody,
+            "wasi:http/types.future-incoming-response": super::http_message::FutureResponse,
+            "wasi:keyvalue/store.bucket": super::keyvalue::Bucket,
         },
     });
 }
@@ -66,6 +90,18 @@ pub const RESOURCES: &[&str] = &[
     "udp-socket",
     "incoming-datagram-stream",
     "outgoing-datagram-stream",
+    "fields",
+    "incoming-request",
+    "outgoing-request",
+    "request-options",
+    "response-outparam",
+    "incoming-response",
+    "incoming-body",
+    "future-trailers",
+    "outgoing-response",
+    "outgoing-body",
+    "future-incoming-response",
+    "bucket",
 ];
 
 /// Versions the linker has, by package.
@@ -76,6 +112,8 @@ pub const VERSIONS: &[(&str, &str)] = &[
     ("wasi:io", "0.2.12"),
     ("wasi:random", "0.2.12"),
     ("wasi:sockets", "0.2.12"),
+    ("wasi:http", "0.2.12"),
+    ("wasi:keyvalue", "0.2.0-draft"),
     ("wasi:config", "0.2.0-rc.1"),
     ("wasi:logging", "0.1.0-draft"),
 ];
@@ -118,12 +156,19 @@ pub fn add_to_linker(l: &mut Linker<Host>) -> Result<()> {
         wasi::sockets::tcp_create_socket,
         wasi::sockets::udp,
         wasi::sockets::udp_create_socket,
+        wasi::http::outgoing_handler,
+        wasi::keyvalue::store,
+        wasi::keyvalue::atomics,
+        wasi::keyvalue::batch,
         wasi::config::store,
         wasi::logging::logging,
     );
     // Its one function (network-error-code) is unstable and not linked, so binding it takes options.
     let options = wasi::sockets::network::LinkOptions::default();
     wasi::sockets::network::add_to_linker::<Host, HasSelf<Host>>(l, &options, |h| h)?;
+    // One function (send-informational) is unstable and not linked.
+    let options = wasi::http::types::LinkOptions::default();
+    wasi::http::types::add_to_linker::<Host, HasSelf<Host>>(l, &options, |h| h)?;
     Ok(())
 }
 
