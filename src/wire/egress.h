@@ -7,6 +7,7 @@
 
 #include "wire/address.h"
 #include "wire/frame.h"
+#include "wire/http.h"
 
 enum egress_frame {
     /* control → egress */

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The egress room's main.
+ *
+ *   EGRESS_START received   rules compiled, counters mapped
+ *   prepared                certificates, /etc/hosts, /etc/resolv.conf read; libraries woken, so that
+ *                           what they read once is read now
+ *   jail closed             no file and no program after this; sockets: only outwards
+ *   EGRESS_READY            then the loop: links, curl, names, deadlines
+ *
+ * Nothing of an origin or a guest is near before the jail is closed. A frame of control's that is
+ * malformed ends the process; one of a link ends that link.
+ */
+#include "egress/egress.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+
+#include "base/clock.h"
+#include "egress/parts.h"
+#include "room/jail.h"
+#include "room/probe.h"
+
+#define CA_SIZE_MAX (8u << 20)
+#define EVENTS_MAX 64
+#define ADDRESS_SPACE_MAX (UINT64_C(6) << 30) /* links map 8 MiB each */
+
+enum phase { PHASE_WAITING, PHASE_RUNNING };
+
+/* ---- frames from control ---- */
+
+static int take_fd(int fd, int *ret, struct error *e)
+{
+    *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
+}
+
+static int map_counters(struct egress_room *room, int fd, struct error *e)
+{
+    struct stat st;
+    size_t size = room->rule_count * sizeof(*room->counters);
+    if (size == 0)
+        return error_set(e, -EBADMSG, "a start without grants");
+    if (fstat(fd, &st) < 0 || st.st_size < (off_t)size)
+        return error_set(e, -EBADMSG, "too few counters");
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return error_set_errno(e, errno, "the counters cannot be mapped");
+    room->counters = at;
+    return 0;
+}
+
+static int compile_rules(struct egress_room *room, struct error *e)
+{
+    CLEANUP(grant_set_freep) struct grant_set *set = NULL;
+    const char *json = room->start.grants_json;
+    int status = grant_set_parse("grants", "/", json, strlen(json), &set, e);
+    if (status == 0)
+        status = grant_rules_new(set, room->start.work_host, &room->rules, e);
+    if (status < 0)
+        return status;
+    room->rule_count = grant_rules_count(room->rules);
+    room->revoked = mem_array(room->rule_count + 1, sizeof(*room->revoked));
+    room->pools = mem_array(room->rule_count + 1, sizeof(*room->pools));
+    return room->revoked && room->pools ? 0 : error_set(e, -ENOMEM, "no memory for the rules");
+}
+
+static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
+{
+    struct egress_room *room = context;
+    int status = egress_start_get(c, &room->start, e);
+    if (status == 0 && fd_count != 2)
+        status = error_set(e, -EBADMSG, "a start with %zu descriptors", fd_count);
+#ifdef AMBIT_TEST_HOOKS
+    room->skip = room->start.test_skip;
+#else
+    if (status == 0 && room->start.test_skip)
+        status = error_set(e, -EPERM, "this build leaves no defence open");
+#endif
+    if (status == 0)
+        status = compile_rules(room, e);
+    if (status == 0)
+        status = map_counters(room, fds[1], e);
+    if (status == 0)
+        status = take_fd(fds[0], &room->ca_fd, e);
+    room->expires_ns = room->start.expires_ns;
+    room->started = true;
+    room->gate.phase = PHASE_RUNNING;
+    return status;
+}
+
+static int on_link(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                   struct error *e)
+{
+    struct egress_room *room = context;
+    uint32_t owner = cursor_u32(c);
+    int own[LINK_FDS] = { -1, -1, -1 };
+    if (fd_count != LINK_FDS || room->peer_count == LINKS_MAX)
+        return error_set(e, -EBADMSG, "a link with %zu descriptors, or one too many", fd_count);
+    for (size_t i = 0; i < LINK_FDS; i++) {
+        int status = take_fd(fds[i], &own[i], e);
+        if (status < 0) {
+            for (size_t k = 0; k < i; k++)
+                fd_close(own[k]);
+            return status;
+        }
+    }
+    return peer_new(room, owner, own, e);
+}
+
+static int on_unlink(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct egress_room *room = context;
+    uint32_t owner = cursor_u32(c);
+    for (struct peer *p = room->peers; p; p = p->next)
+        if (p->owner == owner)
+            p->dead = true;
+    return 0;
+}
+
+static int on_revoke(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct egress_room *room = context;
+    uint32_t rule = cursor_u32(c);
+    if (rule >= room->rule_count && rule != EGRESS_ALL_RULES)
+        return error_set(e, -EBADMSG, "a rule that is none is revoked");
+    for (size_t i = 0; i < room->rule_count; i++)
+        if (i == rule || rule == EGRESS_ALL_RULES)
+            room->revoked[i] = true;
+    for (struct peer *p = room->peers; p; p = p->next)
+        for (struct exchange *x = p->first; x; x = x->next)
+            if (x->rule != GRANT_NO_RULE && room->revoked[x->rule])
+                exchange_refuse(x, GRANT_REVOKED, x->rule, grant_reason_text(GRANT_REVOKED));
+    return 0;
+}
+
+static int on_expire(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct egress_room *room = context;
+    room->expires_ns = cursor_u64(c);
+    room->next_deadline_ns = 0; /* look at all again */
+    return 0;
+}
+
+static int on_stop(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                   struct error *e)
+{
+    ((struct egress_room *)context)->stop = true;
+    return 0;
+}
+
+#define RUNNING (1u << PHASE_RUNNING)
+static const struct frame_rule rules_of_frames[] = {
+    { EGRESS_START, "start", 1u << PHASE_WAITING, true, 2, FRAME_MAX, on_start },
+    { EGRESS_LINK, "link", RUNNING, false, LINK_FDS, sizeof(uint32_t), on_link },
+    { EGRESS_UNLINK, "unlink", RUNNING, false, 0, sizeof(uint32_t), on_unlink },
+    { EGRESS_REVOKE, "revoke", RUNNING, false, 0, sizeof(uint32_t), on_revoke },
+    { EGRESS_EXPIRE, "expire", RUNNING, false, 0, sizeof(uint64_t), on_expire },
+    { EGRESS_STOP, "stop", RUNNING, true, 0, 0, on_stop },
+};
+
+/* ---- frames to control ---- */
+
+static int flush_control(struct egress_room *room)
+{
+    int status = channel_flush(room->control, NULL);
+    if (status < 0) {
+        room->gone = true;
+        return status;
+    }
+    bool more = status > 0;
+    if (more == room->control_writes)
+        return 0;
+    room->control_writes = more;
+    return poller_set(&room->poller, channel_fd(room->control), WATCH_CONTROL, room,
+                      EPOLLIN | (more ? EPOLLOUT : 0));
+}
+
+int room_record(struct egress_room *room, uint16_t kind, const struct buf *payload)
+{
+    int status = buf_status(payload);
+    if (status == 0)
+        status = channel_queue(room->control, kind, payload->data, payload->size, NULL);
+    return status < 0 ? status : flush_control(room);
+}
+
+static int report_fault(struct egress_room *room, const struct error *why)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    buf_string(&payload, why->what);
+    buf_string(&payload, why->hint);
+    if (!room->gone && buf_status(&payload) == 0)
+        (void)!channel_send(room->control, EGRESS_FAULT, payload.data, payload.size, NULL, 0, NULL);
+    return 1;
+}
+
+/* ---- preparing ---- */
+
+static bool wants_tls(const struct egress_room *room)
+{
+    for (size_t i = 0; i < room->rule_count; i++) {
+        const struct grant *g = grant_rules_grant(room->rules, i);
+        if (g->class == GRANT_HTTP && g->http.https)
+            return true;
+    }
+    return false;
+}
+
+static int read_all(int fd, struct buf *out, struct error *e)
+{
+    char chunk[16384];
+    ssize_t n;
+    off_t at = 0;
+    while ((n = pread(fd, chunk, sizeof(chunk), at)) > 0) {
+        buf_append(out, chunk, (size_t)n);
+        at += n;
+    }
+    if (n < 0)
+        return error_set_errno(e, errno, "the certificates cannot be read");
+    return buf_status(out) < 0 ? error_set(e, -EFBIG, "the file of certificates is too large") : 0;
+}
+
+static int load_certificates(struct egress_room *room, struct error *e)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(CA_SIZE_MAX);
+    int count = 0;
+    room->certificates = X509_STORE_new();
+    if (!room->certificates)
+        return error_set(e, -ENOMEM, "no memory for certificates");
+    if (!wants_tls(room))
+        return 0;
+    int status = read_all(room->ca_fd, &text, e);
+    if (status < 0)
+        return status;
+    BIO *in = BIO_new_mem_buf(text.data, (int)text.size);
+    X509 *one;
+    while (in && (one = PEM_read_bio_X509_AUX(in, NULL, NULL, NULL))) {
+        count += X509_STORE_add_cert(room->certificates, one) == 1;
+        X509_free(one);
+    }
+    BIO_free(in);
+    ERR_clear_error(); /* the end of the file is one */
+    if (count == 0)
+        return error_set(e, -EINVAL, "the file of certificates has none (PEM)");
+    return 0;
+}
+
+/* What libraries look for once, they find now. */
+static int wake_libraries(struct error *e)
+{
+    unsigned char some[16];
+    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) != 1 ||
+        RAND_bytes(some, sizeof(some)) != 1 || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return error_set(e, -EIO, "the TLS library cannot be set up");
+    CURL *easy = curl_easy_init();
+    CURLM *multi = curl_multi_init();
+    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+    bool fine = easy && multi && tls;
+    SSL_CTX_free(tls);
+    curl_multi_cleanup(multi);
+    curl_easy_cleanup(easy);
+    return fine ? 0 : error_set(e, -ENOMEM, "no memory for the HTTP library");
+}
+
+static int close_jail(struct egress_room *room, uint32_t *ret_missing, struct error *e)
+{
+    struct jail_spec spec = {
+        .role = ROOM_EGRESS,
+#if !defined(__SANITIZE_ADDRESS__)
+        .address_space_bytes = ADDRESS_SPACE_MAX,
+#endif
+        .descriptors = DESCRIPTORS_MAX,
+        .allow_missing = room->start.allow_missing,
+    };
+#ifdef AMBIT_TEST_HOOKS
+    spec.skip = room->skip & EGRESS_SKIP_JAIL_MASK;
+#endif
+    return jail_close(&spec, ret_missing, e);
+}
+
+static int prepare(struct egress_room *room, uint32_t *ret_missing, struct error *e)
+{
+    int status = wake_libraries(e);
+    if (status == 0)
+        status = load_certificates(room, e);
+    fd_closep(&room->ca_fd);
+    if (status == 0)
+        status = names_new(room, room->start.resolver, &room->names, e);
+    if (status == 0)
+        status = close_jail(room, ret_missing, e);
+    return status;
+}
+
+/* ---- the loop ---- */
+
+static void sweep(struct egress_room *room)
+{
+    while (room->sweep) {
+        struct exchange *x = room->sweep;
+        room->sweep = x->sweep;
+        x->swept = false;
+        if (x->state != EXCHANGE_OVER && x->failed) {
+            names_cancel(&x->wait);
+            transfer_stop(x);
+            peer_say(x); /* comes back as over, now or when there is room */
+        }
+        if (x->state == EXCHANGE_OVER && !x->swept)
+            peer_forget(x);
+    }
+    for (struct peer *p = room->peers, *next; p; p = next) {
+        next = p->next;
+        if (p->dead)
+            peer_free(p);
+    }
+}
+
+static int wait_ms(struct egress_room *room)
+{
+    uint64_t now = clock_monotonic_ns();
+    uint64_t until = MIN(exchange_deadlines(room, now), pools_deadline(room));
+    until = MIN(until, names_deadline(room->names, now));
+    bool stay_awake = room->sweep != NULL;
+    for (struct peer *p = room->peers; p; p = p->next)
+        stay_awake |= p->dead || link_sleep(p->link);
+    if (stay_awake || until <= now)
+        return 0;
+    return until == NEVER ? -1 : (int)MIN((until - now) / NS_PER_MS + 1, (uint64_t)3600000);
+}
+
+static int on_control(struct egress_room *room, struct error *e)
+{
+    int status = channel_dispatch(room->control, &room->gate, room, false, e);
+    if (status > 0)
+        room->gone = true;
+    if (status < 0)
+        return status;
+    return room->gone ? 0 : flush_control(room);
+}
+
+static int on_event(struct egress_room *room, int fd, uint32_t events, struct error *e)
+{
+    const struct watch *w = &room->poller.watches[fd];
+    switch (w->kind) {
+    case WATCH_CONTROL:
+        return on_control(room, e);
+    case WATCH_LINK:
+        link_awake(((struct peer *)w->owner)->link);
+        return 0;
+    case WATCH_CURL:
+        pool_event(w->owner, fd, events);
+        return 0;
+    case WATCH_NAMES:
+        names_event(w->owner, fd, events);
+        return 0;
+    case WATCH_NONE:
+        return 0;
+    }
+    return 0;
+}
+
+static int turn(struct egress_room *room, struct error *e)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int count = epoll_wait(room->poller.epoll, events, EVENTS_MAX, wait_ms(room));
+    if (count < 0 && errno != EINTR)
+        return error_set_errno(e, errno, "waiting");
+    for (int i = 0; i < count; i++) {
+        int status = on_event(room, events[i].data.fd, events[i].events, e);
+        if (status < 0)
+            return status;
+    }
+    for (struct peer *p = room->peers; p; p = p->next)
+        peer_turn(p);
+    pools_tick(room, clock_monotonic_ns());
+    names_tick(room->names);
+    sweep(room);
+    for (struct peer *p = room->peers; p; p = p->next)
+        link_flush(p->link);
+    return 0;
+}
+
+static int run(struct egress_room *room, uint32_t missing, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+    buf_u32(&payload, missing);
+    int status = room_record(room, EGRESS_READY, &payload);
+    while (status == 0 && !room->stop && !room->gone)
+        status = turn(room, e);
+    /* What is under way has failed; its records still go out. */
+    while (room->peers)
+        peer_free(room->peers);
+    while (status == 0 && !room->gone && channel_flush(room->control, NULL) > 0) {
+        struct epoll_event event;
+        (void)epoll_wait(room->poller.epoll, &event, 1, 100);
+    }
+    return status;
+}
+
+static int room_main_of(struct egress_room *room)
+{
+    struct error e = ERROR_INIT;
+    uint32_t missing = 0;
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || poller_init(&room->poller, &e) < 0 ||
+        poller_set(&room->poller, channel_fd(room->control), WATCH_CONTROL, room, EPOLLIN) < 0)
+        return report_fault(room, &e);
+    while (!room->started) {
+        int status = channel_dispatch(room->control, &room->gate, room, true, &e);
+        if (status < 0)
+            return report_fault(room, &e);
+        if (status > 0)
+            return 0;
+    }
+    if (prepare(room, &missing, &e) < 0)
+        return report_fault(room, &e);
+    return run(room, missing, &e) < 0 ? report_fault(room, &e) : 0;
+}
+
+int egress_room_main(struct channel *control)
+{
+    struct egress_room *room = mem_zalloc(sizeof(*room)); /* too large for a stack */
+    if (!room)
+        return 1;
+    room->control = control;
+    room->gate =
+        (struct frame_gate){ .rules = rules_of_frames, .rule_count = ARRAY_SIZE(rules_of_frames) };
+    room->ca_fd = -1;
+    room->expires_ns = NEVER;
+    room->next_deadline_ns = 0;
+    int status = room_main_of(room);
+    names_free(room->names);
+    pools_free(room);
+    X509_STORE_free(room->certificates);
+    grant_rules_free(room->rules);
+    egress_start_done(&room->start);
+    mem_free(room->revoked);
+    mem_free(room);
+    return status;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the egress room share. Nobody else includes it.
+ *
+ *   egress.c    birth: start, certificates, jail; frames from control; the loop
+ *   poller.c    one epoll; descriptors by number
+ *   names.c     names to addresses: /etc/hosts as it was, then DNS; coalesced, cached
+ *   decide.c    rules, counters, addresses: may this request go, and by which rule
+ *   exchange.c  one request from its frame to its record; deadlines
+ *   peer.c      one link: its frames, its exchanges, what is to be said on it
+ *   transfer.c  one exchange's life in curl: request out, response body in
+ *   response.c  what an origin's header lines may be
+ *
+ * One thread. curl calls back while it works, and a handle must not be taken from it then: callbacks
+ * only change the exchange, and what is over is swept by the loop (exchange_end() says when it may
+ * be called).
+ */
+#pragma once
+
+#include <ares.h>
+#include <curl/curl.h>
+#include <openssl/x509.h>
+
+#include "base/mem.h"
+#include "grant/grant.h"
+#include "room/link.h"
+#include "wire/egress.h"
+
+#define EXCHANGES_MAX 1024        /* at once, of all links */
+#define EXCHANGES_OF_LINK_MAX 256 /* at once */
+#define LINKS_MAX 256
+#define DESCRIPTORS_MAX 4096
+#define ADDRESSES_MAX 32           /* of one name that are looked at; more are an error */
+#define UPLOAD_WINDOW (256u << 10) /* request bytes a link may have under way */
+#define NEVER UINT64_MAX
+
+struct egress_room;
+struct peer;
+
+/* ---- poller.c ---- */
+
+enum watch_kind { WATCH_NONE, WATCH_CONTROL, WATCH_LINK, WATCH_CURL, WATCH_NAMES };
+struct watch {
+    enum watch_kind kind;
+    uint32_t events;
+    void *owner;
+};
+struct poller {
+    int epoll;
+    struct watch watches[DESCRIPTORS_MAX]; /* by descriptor: an event that outlived its watch finds
+                                              none, or a harmless one */
+};
+int poller_init(struct poller *p, struct error *e) MUST_CHECK;
+/* events 0 removes. < 0: too many descriptors, no memory. */
+int poller_set(struct poller *p, int fd, enum watch_kind kind, void *owner,
+               uint32_t events) MUST_CHECK;
+
+/* ---- names.c ---- */
+
+struct names;
+struct name_answer {
+    enum http_error error; /* HTTP_OK, or why there is nothing */
+    uint64_t number;       /* DNS rcode */
+    const char *text;
+    const struct address *addresses;
+    size_t count;
+};
+/* Waits for an answer; part of its exchange. */
+struct name_wait {
+    struct name_wait *next, **previous; /* linked while waiting */
+    void (*done)(struct name_wait *w, const struct name_answer *a);
+};
+/* Reads the system's files: before the jail. `resolver` "" or "ADDR:PORT[,…]". */
+int names_new(struct egress_room *room, const char *resolver, struct names **ret,
+              struct error *e) MUST_CHECK;
+void names_free(struct names *n);
+/* Calls w->done exactly once, perhaps before it returns, unless names_cancel() came first. */
+void names_ask(struct names *n, const char *host, struct name_wait *w);
+void names_cancel(struct name_wait *w);
+void names_event(struct names *n, int fd, uint32_t events);
+uint64_t names_deadline(struct names *n, uint64_t now); /* when names_tick() is wanted */
+void names_tick(struct names *n);
+
+/* ---- exchange ---- */
+
+enum exchange_state {
+    EXCHANGE_RESOLVING,
+    EXCHANGE_RUNNING, /* in curl's hands */
+    EXCHANGE_OVER,    /* to be swept */
+};
+struct body_queue {
+    struct buf bytes;
+    size_t at;
+};
+struct line_place { /* a field in `lines`: offsets, because the buffer moves */
+    uint32_t name, name_size, value, value_size;
+};
+struct response {
+    struct buf lines;
+    struct line_place *fields;
+    size_t field_count;
+    uint16_t status, version;
+    unsigned interim;
+    bool head_done, started; /* the head was given on; a status line was seen */
+    uint64_t content_length; /* NEVER = none named */
+    bool chunked;
+};
+struct exchange {
+    struct peer *peer;
+    struct exchange *next, *previous; /* of the peer */
+    struct exchange *chain;           /* of its table */
+    struct exchange *sweep;           /* of the room's list of those to be ended */
+    bool swept;
+    uint64_t id, number;
+    enum exchange_state state;
+
+    /* the request */
+    struct buf payload; /* as it came: `request` points into it */
+    struct http_field *fields;
+    struct http_request request;
+    struct url url;
+    uint64_t content_length; /* NEVER = not named */
+    uint32_t rule;
+    struct http_failure refusal; /* the best reason so far why it may not go */
+    char refusal_address[64];
+    struct name_wait wait;
+    bool recorded; /* control was told of the intent */
+
+    /* request body: from the link to curl */
+    struct body_queue in;
+    uint32_t in_window; /* that we gave and was not used */
+    uint32_t in_owed;   /* consumed, not given again */
+    bool in_ended, in_discarded;
+    struct buf in_trailers; /* payload of END */
+    uint64_t in_total;      /* that came */
+    uint64_t bytes_sent;    /* that curl took */
+
+    /* response: from curl to the link */
+    struct response response;
+    struct buf head; /* payload of RESPONSE, to be sent */
+    bool head_sent, no_body;
+    struct body_queue out;
+    uint32_t out_window;
+    bool out_ended, out_discarded, end_sent;
+    uint64_t bytes_received;
+    struct http_failure failure; /* with error != HTTP_OK: ABORT is to be sent */
+    char failure_text[160];
+    bool failed, abort_sent;
+
+    /* curl */
+    CURL *easy;
+    struct curl_slist *headers, *resolve;
+    bool read_paused, write_paused, connected;
+    char curl_text[CURL_ERROR_SIZE];
+
+    /* CLOCK_MONOTONIC, NEVER = off */
+    uint64_t started_ns, deadline_ns, idle_ns;
+    enum http_error idle_error; /* what idle_ns means */
+};
+
+/* exchange.c */
+/* A request came. < 0: the link broke the protocol. */
+int exchange_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e) MUST_CHECK;
+/* Its end, with a failure that goes to the asker (HTTP_OK: none does). Any time: the rest happens in
+ * the sweep. The first reason stays. */
+void exchange_fail(struct exchange *x, enum http_error error, const char *text);
+void exchange_refuse(struct exchange *x, enum grant_reason reason, uint32_t rule, const char *text);
+void exchange_over(struct exchange *x); /* all is said, or nobody listens */
+void exchange_free(struct exchange *x); /* not from a callback of curl's */
+void exchange_resolved(struct name_wait *w, const struct name_answer *a);
+void exchange_idle(struct exchange *x, uint64_t timeout_ns, enum http_error means);
+/* Ends what is past its deadlines; gives the next one. */
+uint64_t exchange_deadlines(struct egress_room *room, uint64_t now);
+
+/* decide.c */
+/* May it go? Looks at the rules from `from` on: 0 and x->rule, with its counters taken; 1 and
+ * x->refusal. */
+int decide_rule(struct exchange *x, uint32_t from);
+/* Every address: 0, or 1 and x->refusal. */
+int decide_addresses(struct exchange *x, const struct address *addresses, size_t count);
+/* One address, as curl is about to dial it, or has it in its pool. */
+enum grant_reason decide_dial(const struct exchange *x, const struct address *a, uint16_t port);
+bool decide_revoked(const struct egress_room *room, uint32_t rule);
+
+/* transfer.c */
+int transfer_start(struct exchange *x, const struct address *addresses, size_t count);
+void transfer_stop(struct exchange *x);        /* not from a callback of curl's */
+void transfer_body_came(struct exchange *x);   /* `in` grew, or ended */
+void transfer_window_came(struct exchange *x); /* `out` has room again */
+struct pool;
+void pools_free(struct egress_room *room);
+uint64_t pools_deadline(const struct egress_room *room);
+void pools_tick(struct egress_room *room, uint64_t now);
+void pool_event(struct pool *pool, int fd, uint32_t events);
+
+/* response.c */
+/* One header line as curl gives it. False: the exchange has failed. */
+bool response_line(struct exchange *x, struct bytes line);
+void response_done(struct response *r);
+/* The trailers, into the payload of END. */
+void response_trailers(const struct exchange *x, struct buf *out);
+
+/* ---- peer.c ---- */
+
+#define PEER_TABLE 512
+struct peer {
+    struct egress_room *room;
+    struct peer *next;
+    uint32_t owner;
+    struct link *link;
+    uint64_t last_id;
+    struct exchange *first;
+    struct exchange *table[PEER_TABLE];
+    size_t count;
+    bool blocked; /* the ring was full: everything is tried again when it is not */
+    bool dead;
+};
+int peer_new(struct egress_room *room, uint32_t owner, const int fds[static LINK_FDS],
+             struct error *e) MUST_CHECK;
+void peer_free(
+    struct peer *p); /* ends its exchanges without a word; not while one is to be swept */
+void peer_forget(struct exchange *x); /* takes it out and frees it: the sweep's last step */
+/* Takes the frames that are there, a bounded number. */
+void peer_turn(struct peer *p);
+/* Puts what an exchange has to say on the link, in its order, as far as room and window go. */
+void peer_say(struct exchange *x);
+
+/* ---- the room ---- */
+
+struct egress_room {
+    struct channel *control;
+    struct frame_gate gate;
+    struct poller poller;
+    struct egress_start start;
+    bool started, stop, gone, control_writes;
+    int ca_fd;
+    X509_STORE *certificates;
+    struct grant_rules *rules;
+    struct egress_counter *counters; /* shared with control */
+    size_t rule_count;
+    bool *revoked; /* by rule */
+    uint64_t expires_ns;
+    struct names *names;
+    struct pool **pools; /* by rule: connections of one rule serve no other */
+    struct peer *peers;
+    size_t peer_count, exchange_count;
+    uint64_t last_number;
+    struct exchange *sweep;
+    uint64_t next_deadline_ns; /* of exchanges: not later than the first one */
+    uint32_t skip;
+};
+/* A record to control. < 0: it does not take it, and what it tells of must not happen. */
+int room_record(struct egress_room *room, uint16_t kind, const struct buf *payload) MUST_CHECK;

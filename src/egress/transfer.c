@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One exchange in curl. A pool (a multi handle with its connections) belongs to one rule, because
+ * rules differ in the addresses they may reach: no connection that one rule opened serves another.
+ *
+ * curl is told everything and finds out nothing: the target as it was decided, addresses as they
+ * were checked, our certificates, no proxy, no cookie, no redirect, no file, no environment. The
+ * address is looked at once more when a socket is opened, and again when a connection, new or from
+ * the pool, is about to carry the request.
+ *
+ * Back-pressure: a response that the link cannot take pauses its receiving; a body that the guest
+ * did not send yet pauses its sending.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <openssl/ssl.h>
+#include <netinet/in.h>
+
+#include "base/clock.h"
+#include "egress/parts.h"
+#include "wire/http1.h"
+
+#define IDLE_CONNECTIONS_MAX 16L /* of one pool */
+#define IDLE_CONNECTION_S 55L
+#define BUFFER_SIZE (64L << 10)
+
+struct pool {
+    struct egress_room *room;
+    CURLM *multi;
+    uint64_t timer_ns;
+};
+
+/* ---- pools ---- */
+
+static int on_timer(CURLM *multi, long timeout_ms, void *context)
+{
+    struct pool *p = context;
+    p->timer_ns = timeout_ms < 0 ? NEVER : clock_monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+    return 0;
+}
+
+static int on_watch(CURL *easy, curl_socket_t fd, int what, void *context, void *ignored)
+{
+    struct pool *p = context;
+    uint32_t events = 0;
+    if (what != CURL_POLL_REMOVE)
+        events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+    return poller_set(&p->room->poller, fd, WATCH_CURL, p, events) < 0 ? -1 : 0;
+}
+
+static struct pool *pool_of(struct egress_room *room, uint32_t rule)
+{
+    if (room->pools[rule])
+        return room->pools[rule];
+    struct pool *p = mem_zalloc(sizeof(*p));
+    if (!p)
+        return NULL;
+    p->room = room;
+    p->timer_ns = NEVER;
+    p->multi = curl_multi_init();
+    if (!p->multi || curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, on_watch) != CURLM_OK ||
+        curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p) != CURLM_OK ||
+        curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
+        curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p) != CURLM_OK ||
+        curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS_MAX) != CURLM_OK) {
+        curl_multi_cleanup(p->multi);
+        mem_free(p);
+        return NULL;
+    }
+    room->pools[rule] = p;
+    return p;
+}
+
+void pools_free(struct egress_room *room)
+{
+    for (size_t i = 0; room->pools && i < room->rule_count; i++) {
+        if (!room->pools[i])
+            continue;
+        curl_multi_cleanup(room->pools[i]->multi);
+        mem_free(room->pools[i]);
+    }
+    mem_free(room->pools);
+    room->pools = NULL;
+}
+
+/* ---- how it ended ---- */
+
+static enum http_error connect_error(CURL *easy)
+{
+    long code = 0;
+    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &code);
+    switch (code) {
+    case ECONNREFUSED:
+        return HTTP_ERROR_CONNECTION_REFUSED;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
+        return HTTP_ERROR_DESTINATION_IP_UNROUTABLE;
+    case ETIMEDOUT:
+        return HTTP_ERROR_CONNECTION_TIMEOUT;
+    default:
+        return HTTP_ERROR_DESTINATION_UNAVAILABLE;
+    }
+}
+
+static enum http_error error_of(const struct exchange *x, CURLcode code)
+{
+    bool answered = x->response.head_done;
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return HTTP_ERROR_DNS;
+    case CURLE_COULDNT_CONNECT:
+        return connect_error(x->easy);
+    case CURLE_OPERATION_TIMEDOUT: /* the only one that curl keeps is the connect timeout */
+        return HTTP_ERROR_CONNECTION_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+        return strstr(x->curl_text, "alert") ? HTTP_ERROR_TLS_ALERT_RECEIVED
+                                             : HTTP_ERROR_TLS_PROTOCOL;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+        return HTTP_ERROR_TLS_CERTIFICATE;
+    case CURLE_PARTIAL_FILE:
+        return HTTP_ERROR_RESPONSE_INCOMPLETE;
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_SEND_FAIL_REWIND:
+    case CURLE_RECV_ERROR:
+        return answered ? HTTP_ERROR_RESPONSE_INCOMPLETE : HTTP_ERROR_CONNECTION_TERMINATED;
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+        return answered ? HTTP_ERROR_RESPONSE_INCOMPLETE : HTTP_ERROR_PROTOCOL;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return HTTP_ERROR_PROTOCOL;
+    case CURLE_BAD_CONTENT_ENCODING:
+        return HTTP_ERROR_RESPONSE_TRANSFER_CODING;
+    case CURLE_TOO_LARGE:
+        return HTTP_ERROR_RESPONSE_HEADER_SECTION_SIZE;
+    default:
+        return HTTP_ERROR_INTERNAL;
+    }
+}
+
+static void finished(struct exchange *x, CURLcode code)
+{
+    if (x->failed)
+        return; /* it says itself why */
+    if (code != CURLE_OK) {
+        exchange_fail(x, error_of(x, code),
+                      x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(code));
+        return;
+    }
+    transfer_stop(x);
+    if (!x->response.head_done) {
+        exchange_fail(x, HTTP_ERROR_PROTOCOL, "the answer has no head");
+        return;
+    }
+    x->idle_ns = x->deadline_ns = NEVER; /* the origin is done; the reader may take its time */
+    x->out_ended = true;
+    peer_say(x);
+}
+
+static void take_messages(struct pool *p)
+{
+    CURLMsg *m;
+    int left;
+    while ((m = curl_multi_info_read(p->multi, &left))) {
+        struct exchange *x = NULL;
+        CURLcode code = m->data.result;
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&x);
+        finished(x, code);
+    }
+}
+
+void pool_event(struct pool *p, int fd, uint32_t events)
+{
+    int running;
+    int bits = (events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+               (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+               (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+    (void)curl_multi_socket_action(p->multi, fd, bits, &running);
+    take_messages(p);
+}
+
+uint64_t pools_deadline(const struct egress_room *room)
+{
+    uint64_t next = NEVER;
+    for (size_t i = 0; i < room->rule_count; i++)
+        if (room->pools[i])
+            next = MIN(next, room->pools[i]->timer_ns);
+    return next;
+}
+
+void pools_tick(struct egress_room *room, uint64_t now)
+{
+    for (size_t i = 0; i < room->rule_count; i++) {
+        struct pool *p = room->pools[i];
+        int running;
+        if (!p || p->timer_ns > now)
+            continue;
+        p->timer_ns = NEVER;
+        (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        take_messages(p);
+    }
+}
+
+/* ---- what curl asks ---- */
+
+static bool address_of(const struct sockaddr *s, struct address *ret, uint16_t *ret_port)
+{
+    *ret = (struct address){ .is_v6 = s->sa_family == AF_INET6 };
+    if (s->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)s;
+        memcpy(ret->bytes, &v4->sin_addr, 4);
+        *ret_port = ntohs(v4->sin_port);
+    } else if (s->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)s;
+        memcpy(ret->bytes, &v6->sin6_addr, 16);
+        *ret_port = ntohs(v6->sin6_port);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void refuse_dial(struct exchange *x, enum grant_reason reason)
+{
+    exchange_refuse(x, reason, x->rule, grant_reason_text(reason));
+    x->failure.error = HTTP_ERROR_DESTINATION_IP_PROHIBITED;
+}
+
+static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct exchange *x = context;
+    struct address address;
+    uint16_t port;
+    if (purpose != CURLSOCKTYPE_IPCXN || a->socktype != SOCK_STREAM ||
+        !address_of(&a->addr, &address, &port))
+        return CURL_SOCKET_BAD;
+    enum grant_reason reason = decide_dial(x, &address, port);
+    if (reason != GRANT_ALLOWED) {
+        refuse_dial(x, reason);
+        return CURL_SOCKET_BAD;
+    }
+    return socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* A connection is there, and the request is about to go over it. */
+static int on_ready(void *context, char *remote, char *local, int remote_port, int local_port)
+{
+    struct exchange *x = context;
+    struct address address;
+    enum grant_reason reason = GRANT_NO_ADDRESS;
+    if (address_parse(bytes_of(remote), &address) == 0)
+        reason = decide_dial(x, &address, (uint16_t)remote_port);
+    if (reason != GRANT_ALLOWED) {
+        refuse_dial(x, reason);
+        return CURL_PREREQFUNC_ABORT;
+    }
+    x->connected = true;
+    exchange_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    return CURL_PREREQFUNC_OK;
+}
+
+static CURLcode on_tls(CURL *easy, void *context, void *parameter)
+{
+    struct exchange *x = parameter;
+    SSL_CTX *tls = context;
+    SSL_CTX_set1_cert_store(tls, x->peer->room->certificates);
+    /* An end without close_notify may be an attacker's: never taken for the end of a body. */
+    SSL_CTX_clear_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    return CURLE_OK;
+}
+
+static size_t on_header(char *bytes, size_t one, size_t size, void *context)
+{
+    struct exchange *x = context;
+    if (x->failed || !response_line(x, (struct bytes){ (uint8_t *)bytes, size }))
+        return size + 1;
+    if (x->response.head_done) {
+        exchange_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+        peer_say(x);
+    }
+    return size;
+}
+
+static bool response_fits(struct exchange *x, size_t size)
+{
+    uint64_t max = grant_rules_grant(x->peer->room->rules, x->rule)->http.max_response_bytes;
+#ifdef AMBIT_TEST_HOOKS
+    if (x->peer->room->skip & EGRESS_SKIP_SIZES)
+        max = NEVER;
+#endif
+    if (size <= max && x->bytes_received <= max - size)
+        return true;
+    exchange_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
+    x->failure.error = HTTP_ERROR_RESPONSE_BODY_SIZE;
+    x->failure.number = max;
+    return false;
+}
+
+static size_t on_body(char *bytes, size_t one, size_t size, void *context)
+{
+    struct exchange *x = context;
+    if (x->failed || !x->response.head_done)
+        return CURL_WRITEFUNC_ERROR;
+    if (!x->out_discarded && x->out.bytes.size > 0) {
+        x->write_paused = true;
+        x->idle_ns = NEVER; /* it is the reader that is slow */
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (!response_fits(x, size))
+        return CURL_WRITEFUNC_ERROR;
+    x->bytes_received += size;
+    x->peer->room->counters[x->rule].bytes_received += size;
+    exchange_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    if (x->out_discarded)
+        return size;
+    buf_append(&x->out.bytes, bytes, size);
+    if (buf_status(&x->out.bytes) < 0) {
+        exchange_fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's body");
+        return CURL_WRITEFUNC_ERROR;
+    }
+    peer_say(x);
+    return size;
+}
+
+static size_t on_read(char *into, size_t one, size_t room, void *context)
+{
+    struct exchange *x = context;
+    size_t size = MIN(x->in.bytes.size - x->in.at, one * room);
+    if (x->failed)
+        return CURL_READFUNC_ABORT;
+    if (size == 0) {
+        if (x->in_ended)
+            return 0;
+        x->read_paused = true;
+        x->idle_ns = NEVER; /* it is the guest that is slow */
+        return CURL_READFUNC_PAUSE;
+    }
+    memcpy(into, x->in.bytes.data + x->in.at, size);
+    x->in.at += size;
+    x->in_owed += (uint32_t)size;
+    x->bytes_sent += size;
+    x->peer->room->counters[x->rule].bytes_sent += size;
+    exchange_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
+    if (x->in.at == x->in.bytes.size && x->in_ended)
+        x->idle_error = HTTP_ERROR_CONNECTION_READ_TIMEOUT;
+    peer_say(x);
+    return size;
+}
+
+static int on_trailers(struct curl_slist **list, void *context)
+{
+    struct exchange *x = context;
+    struct cursor c = cursor_of(x->in_trailers.data, x->in_trailers.size);
+    CLEANUP(mem_freep) struct http_field *fields = mem_array(HTTP_FIELDS_MAX, sizeof(*fields));
+    size_t count = 0;
+    if (!fields || x->in_trailers.size == 0)
+        return CURL_TRAILERFUNC_OK;
+    if (http_fields_get(&c, fields, &count, NULL) < 0)
+        return CURL_TRAILERFUNC_ABORT;
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(mem_freep)
+        char *line = mem_printf("%.*s: %.*s", (int)fields[i].name.size, fields[i].name.data,
+                                (int)fields[i].value.size, fields[i].value.data);
+        struct curl_slist *longer = line ? curl_slist_append(*list, line) : NULL;
+        if (!longer)
+            return CURL_TRAILERFUNC_ABORT;
+        *list = longer;
+    }
+    return CURL_TRAILERFUNC_OK;
+}
+
+/* ---- the request ---- */
+
+/* What the connection's two ends settle, and what we settle: not a guest's. */
+static bool is_ours(struct bytes name)
+{
+    static const char *const names[] = {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+        "expect",
+        "http2-settings",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (bytes_are(name, names[i]))
+            return true;
+    return false;
+}
+
+static bool is_taken_off(const struct grant *g, struct bytes name)
+{
+    for (size_t i = 0; i < g->http.strip_count; i++)
+        if (bytes_are(name, g->http.strip[i]))
+            return true;
+    for (size_t i = 0; i < g->http.set_count; i++)
+        if (bytes_are(name, g->http.set[i].key))
+            return true;
+    return false;
+}
+
+static int add_line(struct exchange *x, const char *line)
+{
+    struct curl_slist *longer = line ? curl_slist_append(x->headers, line) : NULL;
+    if (!longer)
+        return -ENOMEM;
+    x->headers = longer;
+    return 0;
+}
+
+static int add_field(struct exchange *x, struct bytes name, struct bytes value)
+{
+    CLEANUP(mem_freep)
+    char *line =
+        value.size == 0
+            ? mem_printf("%.*s;", (int)name.size, name.data) /* curl's way: empty value */
+            : mem_printf("%.*s: %.*s", (int)name.size, name.data, (int)value.size, value.data);
+    return add_line(x, line);
+}
+
+static int add_headers(struct exchange *x)
+{
+    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    bool has_accept = false;
+    int status = add_line(x, "Expect:");
+    for (size_t i = 0; status == 0 && i < x->request.field_count; i++) {
+        const struct http_field *f = &x->request.fields[i];
+        if (is_ours(f->name) || is_taken_off(g, f->name))
+            continue;
+        has_accept |= bytes_are(f->name, "accept");
+        status = add_field(x, f->name, f->value);
+    }
+    for (size_t i = 0; status == 0 && i < g->http.set_count; i++) {
+        struct http_field f = { bytes_of(g->http.set[i].key), bytes_of(g->http.set[i].value) };
+        has_accept |= bytes_are(f.name, "accept");
+        if (!http1_field_valid(&f) || is_ours(f.name))
+            return -EINVAL;
+        status = add_field(x, f.name, f.value);
+    }
+    if (status == 0 && !has_accept)
+        status = add_line(x, "Accept:");
+    return status;
+}
+
+static int add_addresses(struct exchange *x, const struct address *addresses, size_t count)
+{
+    CLEANUP(buf_done) struct buf line = BUF_INIT(8192);
+    if (x->url.is_address)
+        return 0;
+    buf_printf(&line, "+%s:%u:", x->url.host, x->url.port);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_puts(&line, ",");
+        if (addresses[i].is_v6)
+            buf_puts(&line, "[");
+        address_print(&addresses[i], &line);
+        if (addresses[i].is_v6)
+            buf_puts(&line, "]");
+    }
+    if (buf_status(&line) < 0)
+        return buf_status(&line);
+    x->resolve = curl_slist_append(NULL, buf_cstr(&line));
+    return x->resolve ? 0 : -ENOMEM;
+}
+
+#define SET(option, value) (curl_easy_setopt(x->easy, option, value) == CURLE_OK)
+
+static bool set_body(struct exchange *x)
+{
+    CLEANUP(mem_freep)
+    char *method = mem_strndup((const char *)x->request.method.data, x->request.method.size);
+    bool none = (x->request.flags & HTTP_NO_BODY) != 0;
+    /* These have a body, if an empty one, and its length is said. */
+    bool says_length = bytes_are(x->request.method, "POST") ||
+                       bytes_are(x->request.method, "PUT") || bytes_are(x->request.method, "PATCH");
+    if (!method)
+        return false;
+    if (bytes_are(x->request.method, "HEAD")) {
+        x->in_discarded = !none;
+        return SET(CURLOPT_NOBODY, 1L);
+    }
+    if (none && !says_length)
+        return SET(CURLOPT_HTTPGET, 1L) && SET(CURLOPT_CUSTOMREQUEST, method);
+    curl_off_t size = x->content_length == NEVER ? -1 : (curl_off_t)x->content_length;
+    return SET(CURLOPT_UPLOAD, 1L) && SET(CURLOPT_CUSTOMREQUEST, method) &&
+           SET(CURLOPT_READFUNCTION, on_read) && SET(CURLOPT_READDATA, x) &&
+           SET(CURLOPT_INFILESIZE_LARGE, size) && SET(CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SIZE) &&
+           (size >= 0 ||
+            (SET(CURLOPT_TRAILERFUNCTION, on_trailers) && SET(CURLOPT_TRAILERDATA, x)));
+}
+
+static bool set_destination(struct exchange *x)
+{
+    CLEANUP(buf_done) struct buf url = BUF_INIT(1024), target = BUF_INIT(2 * URL_TARGET_MAX);
+    long version = x->url.https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    long verify = 1L, verify_name = 2L;
+#ifdef AMBIT_TEST_HOOKS
+    if (x->peer->room->skip & EGRESS_SKIP_TLS)
+        verify = verify_name = 0L;
+#endif
+    buf_puts(&url, x->url.https ? "https://" : "http://");
+    url_authority(&x->url, &url);
+    buf_puts(&url, "/");
+    buf_append(&target, x->url.target.data, x->url.target.size);
+    if (buf_status(&url) < 0 || buf_status(&target) < 0)
+        return false;
+    return SET(CURLOPT_PROTOCOLS_STR, x->url.https ? "https" : "http") &&
+           SET(CURLOPT_URL, buf_cstr(&url)) && SET(CURLOPT_REQUEST_TARGET, buf_cstr(&target)) &&
+           SET(CURLOPT_HTTP_VERSION, version) && SET(CURLOPT_PIPEWAIT, x->url.https ? 1L : 0L) &&
+           SET(CURLOPT_SSL_VERIFYPEER, verify) && SET(CURLOPT_SSL_VERIFYHOST, verify_name) &&
+           SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+           SET(CURLOPT_SSL_CTX_FUNCTION, on_tls) && SET(CURLOPT_SSL_CTX_DATA, x) &&
+           (!x->resolve || SET(CURLOPT_RESOLVE, x->resolve));
+}
+
+static bool set_habits(struct exchange *x)
+{
+    uint64_t connect_ms = MIN(x->request.connect_timeout_ns / NS_PER_MS, (uint64_t)INT32_MAX);
+    connect_ms = MAX(connect_ms, (uint64_t)1); /* 0 would be curl's own */
+    return SET(CURLOPT_PRIVATE, x) && SET(CURLOPT_ERRORBUFFER, x->curl_text) &&
+           SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_FOLLOWLOCATION, 0L) &&
+           SET(CURLOPT_HTTP09_ALLOWED, 0L) && SET(CURLOPT_HTTP_CONTENT_DECODING, 0L) &&
+           SET(CURLOPT_BUFFERSIZE, BUFFER_SIZE) && SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S) &&
+           SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) &&
+           SET(CURLOPT_HTTPHEADER, x->headers) && SET(CURLOPT_HEADERFUNCTION, on_header) &&
+           SET(CURLOPT_HEADERDATA, x) && SET(CURLOPT_WRITEFUNCTION, on_body) &&
+           SET(CURLOPT_WRITEDATA, x) && SET(CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+           SET(CURLOPT_OPENSOCKETDATA, x) && SET(CURLOPT_PREREQFUNCTION, on_ready) &&
+           SET(CURLOPT_PREREQDATA, x);
+}
+
+int transfer_start(struct exchange *x, const struct address *addresses, size_t count)
+{
+    struct pool *p = pool_of(x->peer->room, x->rule);
+    x->easy = curl_easy_init();
+    if (!p || !x->easy)
+        return -ENOMEM;
+    if (add_headers(x) < 0 || add_addresses(x, addresses, count) < 0 || !set_destination(x) ||
+        !set_habits(x) || !set_body(x))
+        return -EINVAL;
+    return curl_multi_add_handle(p->multi, x->easy) == CURLM_OK ? 0 : -ENOMEM;
+}
+
+void transfer_stop(struct exchange *x)
+{
+    if (x->easy) {
+        if (x->rule != GRANT_NO_RULE && x->peer->room->pools[x->rule])
+            (void)curl_multi_remove_handle(x->peer->room->pools[x->rule]->multi, x->easy);
+        curl_easy_cleanup(x->easy);
+    }
+    curl_slist_free_all(x->headers);
+    curl_slist_free_all(x->resolve);
+    x->easy = NULL;
+    x->headers = x->resolve = NULL;
+}
+
+/* ---- going on ---- */
+
+static void unpause(struct exchange *x)
+{
+    int mask = (x->read_paused ? CURLPAUSE_SEND : 0) | (x->write_paused ? CURLPAUSE_RECV : 0);
+    if (curl_easy_pause(x->easy, mask) != CURLE_OK && !x->failed)
+        exchange_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, x->curl_text);
+}
+
+void transfer_body_came(struct exchange *x)
+{
+    if (!x->easy || !x->read_paused || x->failed)
+        return;
+    x->read_paused = false;
+    exchange_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
+    unpause(x);
+}
+
+void transfer_window_came(struct exchange *x)
+{
+    if (!x->easy || !x->write_paused || x->failed)
+        return;
+    x->write_paused = false;
+    exchange_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    unpause(x);
+}
