@@ -126,7 +126,7 @@ static int close_privileges(const struct jail_spec *spec, struct error *e)
 
 static int close_landlock(const struct jail_spec *spec, struct error *e)
 {
-    return landlock_close(spec->folders, spec->folder_count, e);
+    return landlock_close(spec->folders, spec->folder_count, spec->role == ROOM_EGRESS, e);
 }
 
 static int start_threads(const struct jail_spec *spec, struct error *e)

@@ -28,9 +28,9 @@ enum right {
     IOCTL_DEV = 1 << 15 /* ABI 5 */
 };
 #define RIGHTS_ABI_1 \
-    ((1u << 13) - 1)            /* the first thirteen, MAKE_CHAR, _SOCK, _FIFO, _BLOCK among them */
-#define NET_BIND_CONNECT_TCP 3u /* ABI 4 */
-#define SCOPE_SOCKET_SIGNAL 3u  /* ABI 6 */
+    ((1u << 13) - 1) /* the first thirteen, MAKE_CHAR, _SOCK, _FIFO, _BLOCK among them */
+enum tcp { BIND_TCP = 1, CONNECT_TCP = 2 }; /* ABI 4 */
+#define SCOPE_SOCKET_SIGNAL 3u              /* ABI 6 */
 #define CREATE_RULESET_VERSION 1u
 #define RULE_PATH_BENEATH 1
 
@@ -68,14 +68,14 @@ static int allow(int ruleset, const struct jail_folder *folder, uint64_t handled
     return 0;
 }
 
-int landlock_close(const struct jail_folder *folders, size_t count, struct error *e)
+int landlock_close(const struct jail_folder *folders, size_t count, bool connects, struct error *e)
 {
     int abi = landlock_abi();
     if (abi < 1)
         return error_set(e, -ENOSYS, "the kernel has no Landlock, or it is switched off");
     struct ruleset rules = { .handled_fs = RIGHTS_ABI_1 | (abi >= 2 ? REFER : 0) |
                                            (abi >= 3 ? TRUNCATE : 0) | (abi >= 5 ? IOCTL_DEV : 0),
-                             .handled_net = abi >= 4 ? NET_BIND_CONNECT_TCP : 0,
+                             .handled_net = abi < 4 ? 0 : BIND_TCP | (connects ? 0 : CONNECT_TCP),
                              .scoped = abi >= 6 ? SCOPE_SOCKET_SIGNAL : 0 };
     /* Older kernels know a shorter structure, and take a longer one when its end is zero. */
     CLEANUP(fd_closep)

@@ -7,4 +7,6 @@
 
 /* 1 … what the kernel has, 0 when it has none or it is off. */
 int landlock_abi(void);
-int landlock_close(const struct jail_folder *folders, size_t count, struct error *e) MUST_CHECK;
+/* `connects`: TCP connections outwards stay possible (egress). */
+int landlock_close(const struct jail_folder *folders, size_t count, bool connects,
+                   struct error *e) MUST_CHECK;

@@ -8,7 +8,7 @@
  * this number? are its arguments so? answer". The kernel evaluates calls that no argument decides
  * once and caches the answer (since 5.11), so the order costs nothing.
  *
- * What must never be in a list: execve, socket and connect, ptrace, process_vm_*, mount and its
+ * What must never be in a list: execve, socket and connect (but egress's), ptrace, process_vm_*, mount and its
  * like, bpf, perf, keyctl, io_uring, userfaultfd, open_by_handle_at, pidfd_getfd, setns, unshare,
  * kill.
  */
@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,11 +43,18 @@
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
      CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
-enum who { WORKER = 1 << ROOM_WORKER, COMPILER = 1 << ROOM_COMPILER, BOTH = WORKER | COMPILER };
+enum who {
+    WORKER = 1 << ROOM_WORKER,
+    COMPILER = 1 << ROOM_COMPILER,
+    EGRESS = 1 << ROOM_EGRESS,
+    INGRESS = 1 << ROOM_INGRESS,
+    BOTH = WORKER | COMPILER
+};
 enum condition {
-    ANY,    /* whatever the arguments */
-    EQUAL,  /* argument `index` is `value` */
-    WITHOUT /* argument `index` has none of the bits of `value` in its low half */
+    ANY,     /* whatever the arguments */
+    EQUAL,   /* argument `index` is `value` */
+    WITHOUT, /* argument `index` has none of the bits of `value` in its low half */
+    INTERNET /* socket(): IPv4 or IPv6, stream or datagram, the usual protocol */
 };
 struct rule {
     int nr;
@@ -156,6 +164,108 @@ static const struct rule rules[] = {
     CALL(timerfd_settime, WORKER),
     CALL(timerfd_gettime, WORKER),
 
+    /* the ingress room: connections that come, on sockets that control made */
+    CALL(brk, INGRESS),
+    CALL_IF(mmap, INGRESS, WITHOUT, 2, PROT_EXEC),
+    CALL_IF(mprotect, INGRESS, WITHOUT, 2, PROT_EXEC),
+    CALL(munmap, INGRESS),
+    CALL(mremap, INGRESS),
+    CALL(madvise, INGRESS),
+    CALL(futex, INGRESS),
+    CALL(exit, INGRESS),
+    CALL(exit_group, INGRESS),
+    CALL(restart_syscall, INGRESS),
+    CALL(rt_sigaction, INGRESS),
+    CALL(rt_sigprocmask, INGRESS),
+    CALL(rt_sigreturn, INGRESS),
+    CALL_IF(tgkill, INGRESS, EQUAL, 2, SIGABRT),
+    CALL(getpid, INGRESS),
+    CALL(gettid, INGRESS),
+    CALL(getrandom, INGRESS),
+    CALL(clock_gettime, INGRESS),
+    CALL(gettimeofday, INGRESS),
+    CALL(read, INGRESS),
+    CALL(write, INGRESS),
+    CALL(writev, INGRESS),
+    CALL(close, INGRESS),
+    CALL(accept4, INGRESS),
+    CALL(shutdown, INGRESS),
+    /* whatever the level: no other option has this number and an effect outside the connection */
+    CALL_IF(setsockopt, INGRESS, EQUAL, 2, SO_LINGER),
+    CALL(recvmsg, INGRESS),
+    CALL_IF(sendto, INGRESS, EQUAL, 4, 0),
+    CALL(sendmsg, INGRESS),
+    CALL(ppoll, INGRESS),
+    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_GETFD),
+    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_SETFD),
+    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_GETFL),
+    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_DUPFD_CLOEXEC),
+    CALL(epoll_ctl, INGRESS),
+    CALL(epoll_pwait, INGRESS),
+    CALL_FAILS(openat, INGRESS, EACCES),
+    CALL_FAILS(newfstatat, INGRESS, EACCES),
+    CALL_FAILS(prctl, INGRESS, EINVAL),
+    CALL_FAILS(ioctl, INGRESS, ENOTTY),
+
+    /* the egress room: connections outwards, and nothing that could be reached by one */
+    CALL(brk, EGRESS),
+    CALL_IF(mmap, EGRESS, WITHOUT, 2, PROT_EXEC),
+    CALL_IF(mprotect, EGRESS, WITHOUT, 2, PROT_EXEC),
+    CALL(munmap, EGRESS),
+    CALL(mremap, EGRESS),
+    CALL(madvise, EGRESS),
+    CALL(futex, EGRESS),
+    CALL_IF(prctl, EGRESS, EQUAL, 0, PR_SET_NAME),
+    CALL_FAILS(prctl, EGRESS, EINVAL),
+    CALL(exit, EGRESS),
+    CALL(exit_group, EGRESS),
+    CALL(restart_syscall, EGRESS),
+    CALL(rt_sigaction, EGRESS), /* curl keeps SIGPIPE off while it works */
+    CALL(rt_sigprocmask, EGRESS),
+    CALL(rt_sigreturn, EGRESS),
+    CALL_IF(tgkill, EGRESS, EQUAL, 2, SIGABRT),
+    CALL(getpid, EGRESS),
+    CALL(gettid, EGRESS),
+    CALL(getuid, EGRESS),
+    CALL(geteuid, EGRESS),
+    CALL(getgid, EGRESS),
+    CALL(getegid, EGRESS),
+    CALL_IF(prlimit64, EGRESS, EQUAL, 2, 0),
+    CALL(getrandom, EGRESS),
+    CALL(clock_gettime, EGRESS),
+    CALL(gettimeofday, EGRESS),
+    CALL(read, EGRESS),
+    CALL(write, EGRESS),
+    CALL(readv, EGRESS),
+    CALL(writev, EGRESS),
+    CALL(close, EGRESS),
+    CALL(fstat, EGRESS),
+    CALL(recvmsg, EGRESS),
+    CALL(sendmsg, EGRESS),
+    CALL(recvfrom, EGRESS), /* answers of DNS, with their sender */
+    CALL(sendto, EGRESS),
+    CALL(ppoll, EGRESS),
+    CALL(epoll_ctl, EGRESS),
+    CALL(epoll_pwait, EGRESS),
+    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_GETFD),
+    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_SETFD),
+    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_GETFL),
+    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_SETFL),
+    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_DUPFD_CLOEXEC),
+    CALL_FAILS(ioctl, EGRESS, ENOTTY),
+    CALL_IF(socket, EGRESS, INTERNET, 0, 0),
+    CALL(connect, EGRESS),
+    CALL(getsockname, EGRESS),
+    CALL(getpeername, EGRESS),
+    CALL(getsockopt, EGRESS),
+    CALL(setsockopt, EGRESS),
+    CALL(shutdown, EGRESS),
+    /* Probes of libraries that live without an answer. */
+    CALL_FAILS(openat, EGRESS, EACCES),
+    CALL_FAILS(newfstatat, EGRESS, EACCES),
+    CALL_FAILS(statx, EGRESS, EACCES),
+    CALL_FAILS(readlinkat, EGRESS, EACCES),
+
     /* files: Landlock says which */
     CALL(openat, WORKER),
     CALL(openat2, WORKER),
@@ -185,8 +295,18 @@ static const struct rule rules[] = {
     CALL_FAILS(readlinkat, COMPILER, EACCES),
 #ifdef __x86_64__
     CALL(poll, BOTH),
+    CALL(poll, EGRESS),
+    CALL(epoll_wait, EGRESS),
+    CALL(time, EGRESS),
+    CALL_FAILS(open, EGRESS, EACCES),
+    CALL_FAILS(stat, EGRESS, EACCES),
+    CALL_FAILS(access, EGRESS, EACCES),
     CALL(epoll_wait, WORKER),
     CALL(time, BOTH),
+    CALL(poll, INGRESS),
+    CALL(epoll_wait, INGRESS),
+    CALL(time, INGRESS),
+    CALL_FAILS(open, INGRESS, EACCES),
     CALL_FAILS(open, BOTH, EACCES),
     CALL_FAILS(stat, BOTH, EACCES),
     CALL_FAILS(readlink, BOTH, EACCES),
@@ -237,13 +357,39 @@ static bool is_wide(const struct rule *r)
            r->nr == SYS_recvfrom || r->nr == SYS_mmap || r->nr == SYS_mprotect;
 }
 
+/* One of these values in the low half of an argument, or on to *ret_fail. */
+static void emit_one_of(struct program *p, unsigned index, const uint32_t *values, size_t count,
+                        size_t *ret_fail)
+{
+    emit_load(p, low_half(index));
+    for (size_t i = 0; i < count; i++)
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, values[i], (uint8_t)(count - 1 - i), 0);
+    *ret_fail = p->count - 1;
+}
+
+/* The arguments of socket() are ints: the kernel reads their low halves. */
+static size_t emit_internet(struct program *p, size_t fails[static 3])
+{
+    static const uint32_t families[] = { AF_INET, AF_INET6 }, protocols[] = { 0 };
+    static const uint32_t types[] = {
+        SOCK_STREAM, SOCK_STREAM | SOCK_CLOEXEC, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+        SOCK_DGRAM,  SOCK_DGRAM | SOCK_CLOEXEC,  SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK
+    };
+    emit_one_of(p, 0, families, ARRAY_SIZE(families), &fails[0]);
+    emit_one_of(p, 1, types, ARRAY_SIZE(types), &fails[1]);
+    emit_one_of(p, 2, protocols, ARRAY_SIZE(protocols), &fails[2]);
+    return 3;
+}
+
 /* Entered with the number loaded, left so when the rule did not answer. */
 static void emit_rule(struct program *p, const struct rule *r)
 {
     size_t test = p->count;
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->nr, 0, 0);
-    size_t fails[2], fail_count = 0;
-    if (r->condition == EQUAL) {
+    size_t fails[3], fail_count = 0;
+    if (r->condition == INTERNET) {
+        fail_count = emit_internet(p, fails);
+    } else if (r->condition == EQUAL) {
         emit_load(p, low_half(r->index));
         fails[fail_count++] = p->count;
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->value, 0, 0);

@@ -86,8 +86,7 @@ int jail_layer_parse(const char *name, uint32_t *ret_bits)
 
 const char *room_role_name(enum room_role r)
 {
-    static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler", "egress",
-                                                         "ingress" };
+    static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler", "egress", "ingress" };
     return (unsigned)r < ROOM_ROLE_COUNT ? names[r] : "unknown";
 }
 
@@ -117,17 +116,21 @@ static void child_map_ids(uid_t uid, gid_t gid)
     child_write("/proc/self/gid_map", line);
 }
 
-static uint32_t child_unshare(uint32_t allow_missing)
+/* Egress is there to use the network: it keeps the one it was started in. */
+static uint32_t child_unshare(enum room_role role, uint32_t allow_missing)
 {
-    static const struct {
-        int flag;
+    int network = role == ROOM_EGRESS ? 0 : CLONE_NEWNET;
+    const struct {
+        int flag; /* 0: this room goes without */
         unsigned index;
-    } steps[] = { { CLONE_NEWNS, 3 }, { CLONE_NEWIPC, 4 }, { CLONE_NEWNET, 2 } };
-    uint32_t missing = left_out & (JAIL_MOUNT_NAMESPACE | JAIL_IPC_NAMESPACE | JAIL_NET_NAMESPACE);
-    if (!missing && unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET) == 0)
+    } steps[] = { { CLONE_NEWNS, 3 }, { CLONE_NEWIPC, 4 }, { network, 2 } };
+    uint32_t missing = left_out & (JAIL_MOUNT_NAMESPACE | JAIL_IPC_NAMESPACE |
+                                   (network ? JAIL_NET_NAMESPACE : 0u));
+    if (!missing && unshare(CLONE_NEWNS | CLONE_NEWIPC | network) == 0)
         return 0;
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-        if ((missing & layers[steps[i].index].layer) || unshare(steps[i].flag) == 0)
+        if ((missing & layers[steps[i].index].layer) || steps[i].flag == 0 ||
+            unshare(steps[i].flag) == 0)
             continue;
         uint32_t bit = layers[steps[i].index].layer;
         if (!(allow_missing & bit))
@@ -166,7 +169,7 @@ __attribute__((noreturn)) static void child_main(enum room_role role, int channe
     setsid();
     if (!(missing & JAIL_USER_NAMESPACE))
         child_map_ids(uid, gid);
-    missing |= child_unshare(allow_missing);
+    missing |= child_unshare(role, allow_missing);
     child_descriptors(channel_fd, words_fd);
     sigset_t none;
     sigemptyset(&none);
