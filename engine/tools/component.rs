@@ -34,10 +34,13 @@ fn image_of(module: &[u8], init: &str) -> Result<Vec<u8>> {
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &module)?;
     let status = instance.get_typed_func::<(), i32>(&mut store, init)?.call(&mut store, ())?;
-    if status != 0 {
-        return Err(format!("{init} failed with {status}").into());
-    }
     let memory = instance.get_memory(&mut store, "memory").ok_or("the module exports no memory")?;
+    if status != 0 {
+        // A module may say why: the address of a text that ends with a zero.
+        let at = instance.get_typed_func::<(), i32>(&mut store, "ambit_error").and_then(|f| f.call(&mut store, ())).unwrap_or(0);
+        let text = memory.data(&store).get(at as usize..).unwrap_or_default().split(|b| *b == 0).next().unwrap_or_default();
+        return Err(format!("{init} failed with {status}: {}", String::from_utf8_lossy(text)).into());
+    }
     Ok(memory.data(&store).to_vec())
 }
 

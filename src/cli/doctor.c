@@ -134,14 +134,15 @@ static void look_at_machine(struct doctor *d)
 
 /* ---- Ambit ---- */
 
-static void look_at_python(struct doctor *d)
+static void look_at_component(struct doctor *d, enum target_language language)
 {
+    const struct target_language_facts *facts = &target_languages[language];
     struct error e = ERROR_INIT;
     struct stat st;
     CLEANUP(mem_freep) char *path = NULL;
     CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
 
-    bool found = target_find_python(getenv("AMBIT_PYTHON_COMPONENT"), &path, &e) == 0 &&
+    bool found = target_find_component(language, getenv(facts->variable), &path, &e) == 0 &&
                  stat(path, &st) == 0;
     if (found) {
         buf_printf(&text, "%s, ", path);
@@ -149,10 +150,14 @@ static void look_at_python(struct doctor *d)
     } else {
         buf_puts(&text, path != NULL ? path : "not installed");
     }
-    add(d, (struct doctor_row){
-               "ambit", "Python component", found ? DOCTOR_OK : DOCTOR_NOTE,
-               mem_strdup(buf_cstr(&text)), NULL,
-               "make (in Ambit's folder) builds it; or AMBIT_PYTHON_COMPONENT=/path/python.wasm" });
+    bool python = language == TARGET_PYTHON;
+    add(d,
+        (struct doctor_row){
+            "ambit", python ? "Python component" : "JavaScript component",
+            found ? DOCTOR_OK : DOCTOR_NOTE, mem_strdup(buf_cstr(&text)), NULL,
+            python
+                ? "make (in Ambit's folder) builds it; or AMBIT_PYTHON_COMPONENT=/path/python.wasm"
+                : "make (in Ambit's folder) builds it; or AMBIT_JS_COMPONENT=/path/js.wasm" });
 }
 
 static void look_at_state(struct doctor *d)
@@ -195,7 +200,8 @@ static void look_at_ambit(struct doctor *d)
 
     add(d, (struct doctor_row){ "ambit", "engine", DOCTOR_OK, mem_strdup(ambit_engine_version()),
                                 NULL, NULL });
-    look_at_python(d);
+    look_at_component(d, TARGET_PYTHON);
+    look_at_component(d, TARGET_JAVASCRIPT);
     look_at_state(d);
     buf_puts(&text, "memory ");
     text_put_size(&text, l->memory_bytes);

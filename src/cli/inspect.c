@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/needs.h"
 #include "control/cache.h"
+#include "control/target.h"
 #include "room/spawn.h"
 
 #define HEAD_SIZE 4096
@@ -28,10 +29,10 @@ struct inspection {
     const char *file; /* as typed */
     const char *name; /* for people */
     int fd;
-    bool python;
+    enum target_language language;
     struct digest digest;
     uint64_t size;
-    json_t *description; /* NULL for Python */
+    json_t *description; /* NULL for a script */
     struct needs needs;
 };
 
@@ -43,16 +44,6 @@ static void inspection_done(struct inspection *i)
 }
 
 /* ---- looking ---- */
-
-static bool is_python(const char *name, const uint8_t *head, size_t size)
-{
-    size_t length = strlen(name), line = 0;
-    if (length > 3 && strcmp(name + length - 3, ".py") == 0)
-        return true;
-    while (line < size && head[line] != '\n')
-        line++;
-    return size > 2 && head[0] == '#' && head[1] == '!' && memmem(head, line, "python", 6) != NULL;
-}
 
 static int open_file(struct inspection *i, struct error *e)
 {
@@ -75,7 +66,7 @@ static int open_file(struct inspection *i, struct error *e)
     ssize_t got = pread(i->fd, head, sizeof(head), 0);
     if (got < 0)
         return error_set_errno(e, errno, "cannot read it");
-    i->python = is_python(i->file, head, (size_t)got);
+    i->language = target_language_of(i->file, head, (size_t)got);
     i->size = (uint64_t)st.st_size;
     return 0;
 }
@@ -120,9 +111,9 @@ static int look(struct inspection *i, struct error *e)
     int r = open_file(i, e);
     if (r < 0)
         return r;
-    if (!i->python)
+    if (i->language == TARGET_WASM)
         return describe(i, e);
-    i->needs = needs_of_python();
+    i->needs = needs_of_script();
     return digest_fd(i->fd, &i->digest, e);
 }
 
@@ -138,8 +129,9 @@ static void put_kind(struct buf *out, const struct inspection *i)
 {
     const json_t *d = i->description;
     buf_puts(out, "  kind      ");
-    if (i->python) {
-        buf_puts(out, "Python script: runs on the Python that ships with Ambit\n");
+    if (i->language != TARGET_WASM) {
+        const char *title = target_languages[i->language].title;
+        buf_printf(out, "%s script: runs on the %s that ships with Ambit\n", title, title);
         return;
     }
     if (strcmp(text_of(d, "kind"), "module") == 0)
@@ -300,8 +292,9 @@ static int tell_wit(const struct inspection *i)
     if (wit[0] == '\0') {
         struct error e = ERROR_INIT;
         (void)error_set(&e, -ENOENT, "%s",
-                        i->python ? "a script has none"
-                                  : "its types cannot be told as WIT, or are too large");
+                        i->language != TARGET_WASM
+                            ? "a script has none"
+                            : "its types cannot be told as WIT, or are too large");
         error_hint(&e, "ambit inspect %s", i->file);
         return cli_fail(&i->cli, CLI_COMPONENT, &e, "%s: there is no WIT to print", i->name);
     }
@@ -337,7 +330,7 @@ static int tell_json(const struct inspection *i)
     digest_text(&i->digest, digest);
     needs_put_skeleton(&skeleton, i->name, &i->needs);
     json_object_set_new(value, "file", json_string_lossy(i->name, strlen(i->name)));
-    json_object_set_new(value, "kind", json_string("python"));
+    json_object_set_new(value, "kind", json_string(target_languages[i->language].name));
     json_object_set_new(value, "digest", json_string(digest));
     json_object_set_new(value, "size", json_integer((json_int_t)i->size));
     if (i->description != NULL) {

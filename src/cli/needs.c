@@ -156,7 +156,7 @@ struct needs needs_of(const json_t *description)
     return n;
 }
 
-struct needs needs_of_python(void)
+struct needs needs_of_script(void)
 {
     struct needs n = { .args = true,
                        .environment = true,

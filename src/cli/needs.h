@@ -38,8 +38,8 @@ struct needs {
     uint32_t fs_verbs;
 };
 struct needs needs_of(const json_t *description);
-/* Everything a Python script may come to ask: the component that runs it imports all of it. */
-struct needs needs_of_python(void);
+/* Everything a script may come to ask: the component that runs it imports all of it. */
+struct needs needs_of_script(void);
 
 /* A grant file with all of it, smallest authority first: valid as it is. `name` is the file's. */
 void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n);

@@ -569,7 +569,8 @@ int cli_run(int argc, char **argv)
     if (code != CLI_OK)
         return code < 0 ? CLI_OK : code;
     c.request.grants = c.flags;
-    c.request.python_component = getenv("AMBIT_PYTHON_COMPONENT");
+    for (int i = TARGET_PYTHON; i < TARGET_LANGUAGE_COUNT; i++)
+        c.request.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS
     if (test_skip(&c.request.test_skip, &e) < 0)
         return cli_usage(&c.cli, &e);

@@ -58,6 +58,7 @@ static const struct help_flag run_flags[] = {
 static const struct help_pair run_examples[] = {
     { "ambit run hello.wasm", "run a component or module that may touch none of your files" },
     { "ambit run --read . report.py", "a Python script that may read this folder" },
+    { "ambit run --read . app.js", "JavaScript, its modules beside it" },
     { "ambit run --read data --write out convert.wasm data/a.csv out/a.json",
       "read one folder, write another" },
     { "ambit run --learn needs.yaml script.py", "find out what it asks for, allowing none of it" },
@@ -131,8 +132,8 @@ static const char run_text[] =
     "(ambit runs show last). Everything after FILE belongs to the guest.\n"
     "\n"
     "FILE is a WebAssembly component (WASI 0.2), a core module (WASI 0.1), either as text\n"
-    "(.wat), a Python script (.py, or one that starts with #! and python), or - for any\n"
-    "of them on standard input (at most 64MiB).\n"
+    "(.wat), a Python script (.py, or #! and python), a JavaScript module (.js, .mjs, or #!\n"
+    "and node or ambit), or - for any of them on standard input (at most 64MiB).\n"
     "\n"
     "Implied, unless --bare is given: standard input, output and error; the arguments typed;\n"
     "the real clock; real random bytes; an empty /tmp of 64MiB in memory; and a script's own\n"
@@ -247,6 +248,8 @@ const struct help_pair help_environment[] = {
       "The state folder; else $XDG_STATE_HOME/ambit, else ~/.local/state/ambit." },
     { "AMBIT_PYTHON_COMPONENT",
       "The Python component; else share/ambit/python.wasm beside or above the command." },
+    { "AMBIT_JS_COMPONENT",
+      "The JavaScript component; else share/ambit/js.wasm beside or above the command." },
     { "NO_COLOR", "When set, nothing is coloured." },
     { NULL, NULL },
 };

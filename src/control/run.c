@@ -117,13 +117,13 @@ static int step_target(struct run *r)
     struct target_spec spec = { .file = r->request->file,
                                 .work_host = r->work_host,
                                 .scratch_root = scratch_root,
-                                .python_component = r->request->python_component,
+                                .components = r->request->components,
                                 .grants = r->request->grants };
     if (target_open(&spec, &r->target, &e) != 0) {
         run_end(r, RUN_BAD_FILE, EXIT_BAD_FILE, &e);
         return 1;
     }
-    r->report->component_name = r->target.python ? "python" : "component";
+    r->report->component_name = target_languages[r->target.language].name;
     return 0;
 }
 

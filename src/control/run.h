@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "control/target.h"
 #include "grant/grant.h"
 #include "wire/run.h"
 
@@ -39,7 +40,8 @@ struct run_request {
     const char *cwd;              /* guest path, or NULL: /work */
     const char *invoke;           /* or NULL */
     const char *receipt_copy;     /* or NULL */
-    const char *python_component; /* from the environment, or NULL */
+    /* By language (control/target.h), from the environment; each may be NULL. */
+    const char *components[TARGET_LANGUAGE_COUNT];
     uint32_t allow_missing;       /* enum jail_layer bits */
     uint32_t test_skip;           /* 0 but in test builds */
 };
@@ -96,7 +98,7 @@ struct run_report {
     bool cache_hit;
     uint64_t log_lines;
     struct digest component;
-    const char *component_name; /* static: "component", "python" */
+    const char *component_name; /* static: "component", "python", "javascript" */
 };
 void run_report_done(struct run_report *r);
 

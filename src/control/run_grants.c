@@ -136,7 +136,7 @@ int run_imply_grants(struct run *r, struct error *e)
     for (size_t i = 0; status == 0 && !r->request->bare && i < ARRAY_SIZE(implied); i++)
         if (!has_class(s, implied[i].class))
             status = add(s, implied[i], "implied", e);
-    if (status == 0 && r->target.python) {
+    if (status == 0 && r->target.language != TARGET_WASM) {
         CLEANUP(grant_done) struct grant g = { 0 };
         status = target_script_grant(&r->target, &g, e);
         if (status == 0)

@@ -190,7 +190,7 @@ static char **argv_of(const struct run *r, size_t *ret_count, uint32_t *ret_prog
     if (argv == NULL)
         return NULL;
     argv[count++] = r->target.argv0;
-    if (r->target.python)
+    if (r->target.language != TARGET_WASM)
         argv[count++] = r->target.script_guest;
     *ret_program = (uint32_t)count;
     for (size_t i = 0; i < q->arg_count; i++)

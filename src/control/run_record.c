@@ -166,10 +166,10 @@ int run_record_cache(struct run *r, uint64_t elapsed_ns, struct error *e)
     const struct cache_entry *entry = &r->entry;
     json_t *event = json_object();
 
-    json_object_set_new(event, "kind", json_string(r->target.python ? "python" : "component"));
+    json_object_set_new(event, "kind", json_string(target_languages[r->target.language].name));
     json_object_set_new(event, "component", digest_json(&entry->component));
     json_object_set_new(event, "component_bytes", count_json(entry->component_size));
-    if (r->target.python) {
+    if (r->target.language != TARGET_WASM) {
         json_object_set_new(event, "script", digest_json(&r->target.script_digest));
         json_object_set_new(event, "script_bytes", count_json(r->target.script_size));
         json_object_set_new(event, "script_guest", string_of(r->target.script_guest));

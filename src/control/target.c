@@ -42,6 +42,43 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
+/* ---- languages ---- */
+
+const struct target_language_facts target_languages[TARGET_LANGUAGE_COUNT] = {
+    [TARGET_WASM] = { "component", "WebAssembly", NULL, NULL },
+    [TARGET_PYTHON] = { "python", "Python", "python.wasm", "AMBIT_PYTHON_COMPONENT" },
+    [TARGET_JAVASCRIPT] = { "javascript", "JavaScript", "js.wasm", "AMBIT_JS_COMPONENT" },
+};
+
+/* What the script's own process is called inside, and the name of one that came through a pipe. */
+static const struct {
+    const char *argv0, *piped;
+} scripts[TARGET_LANGUAGE_COUNT] = {
+    [TARGET_PYTHON] = { "python", "stdin.py" },
+    [TARGET_JAVASCRIPT] = { "ambit", "stdin.mjs" },
+};
+
+static bool line_names(const uint8_t *line, size_t size, const char *what)
+{
+    return memmem(line, size, what, strlen(what)) != NULL;
+}
+
+enum target_language target_language_of(const char *name, const uint8_t *head, size_t size)
+{
+    bool named_python = ends_with(name, ".py");
+    if (size > 2 && memcmp(head, "#!", 2) == 0) { /* says what it is for, whatever its name is */
+        const uint8_t *end = memchr(head, '\n', size);
+        size_t line = end != NULL ? (size_t)(end - head) : size;
+        if (line_names(head, line, "python") || (named_python && line_names(head, line, "ambit")))
+            return TARGET_PYTHON;
+        return line_names(head, line, "node") || line_names(head, line, "ambit") ? TARGET_JAVASCRIPT
+                                                                                 : TARGET_WASM;
+    }
+    if (named_python)
+        return TARGET_PYTHON;
+    return ends_with(name, ".js") || ends_with(name, ".mjs") ? TARGET_JAVASCRIPT : TARGET_WASM;
+}
+
 /* ---- what is it? ---- */
 
 struct source {
@@ -114,22 +151,15 @@ static int source_open(struct source *s, const char *file, struct error *e)
     return 0;
 }
 
-static bool names_python(const struct source *s)
-{
-    const uint8_t *end = memchr(s->head, '\n', s->head_size);
-    size_t size = end != NULL ? (size_t)(end - s->head) : s->head_size;
-    return size > 2 && memcmp(s->head, "#!", 2) == 0 && memmem(s->head, size, "python", 6) != NULL;
-}
-
 static int refuse_unknown(const char *file, struct error *e)
 {
     static const struct {
         const char *end, *why, *hint;
     } known[] = {
-        { ".js", "it is JavaScript source",
-          "build a component of it (npx jco componentize …) and run that" },
         { ".ts", "it is TypeScript source",
-          "build a component of it (npx jco componentize …) and run that" },
+          "turn it into JavaScript first (npx esbuild x.ts --format=esm --outfile=x.mjs)" },
+        { ".cjs", "it is a CommonJS module",
+          "write it as an ES module (import and export), .js or .mjs" },
         { ".go", "it is Go source", "build it first: GOOS=wasip1 GOARCH=wasm go build -o x.wasm" },
         { ".rs", "it is Rust source", "build it first: cargo build --target wasm32-wasip2" },
         { ".c", "it is C source", "build it first: clang --target=wasm32-wasi -o x.wasm" },
@@ -142,17 +172,19 @@ static int refuse_unknown(const char *file, struct error *e)
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (ends_with(file, known[i].end))
             return refuse(e, known[i].why, known[i].hint);
-    return refuse(
-        e, "it is neither a WebAssembly component or module, nor WAT text, nor a Python script",
-        "run a .wasm, .wat or .py file; ambit inspect FILE says what a file is");
+    return refuse(e, "it is neither a WebAssembly component or module, nor WAT text, nor a script",
+                  "run a .wasm, .wat, .py or .js file; ambit inspect FILE says what a file is");
 }
 
-/* 0 WebAssembly, 2 Python, 1 refused. */
-static int classify(const struct source *s, const char *file, struct error *e)
+/* 0, or 1 refused. */
+static int classify(const struct source *s, const char *file, enum target_language *ret,
+                    struct error *e)
 {
-    bool named_python = ends_with(file, ".py"), stream = s->fd < 0;
+    enum target_language language = target_language_of(file, s->head, s->head_size);
+    bool stream = s->fd < 0;
     enum ambit_kind kind = ambit_kind_of(s->head, s->head_size);
 
+    *ret = TARGET_WASM;
     if (kind == AMBIT_KIND_COMPONENT || kind == AMBIT_KIND_MODULE)
         return 0;
     if (kind == AMBIT_KIND_MACHINE_CODE)
@@ -162,31 +194,34 @@ static int classify(const struct source *s, const char *file, struct error *e)
         return refuse(e, "it is a native program of this machine (ELF)",
                       "build it for WebAssembly: --target=wasm32-wasi for C, GOOS=wasip1 for Go, "
                       "wasm32-wasip2 for Rust");
-    if (names_python(s))
-        return 2;
-    if (kind == AMBIT_KIND_SCRIPT)
+    if (kind == AMBIT_KIND_SCRIPT && language == TARGET_WASM)
         return refuse(e,
                       "it is a script for an interpreter of this machine, which starts programs "
                       "with all your rights",
-                      "put the steps into a Python script, or into a component");
-    if (named_python)
-        return 2;
+                      "put the steps into a Python or JavaScript script, or into a component");
+    if (language != TARGET_WASM) {
+        *ret = language;
+        return 0;
+    }
     if (kind == AMBIT_KIND_WAT)
         return 0;
     if (s->head_size == 0)
-        return refuse(e, "it is empty",
-                      "give it a component, a module, WAT text or a Python script");
+        return refuse(e, "it is empty", "give it a component, a module, WAT text or a script");
     if (stream && text_is_utf8(s->held.data, s->held.size) &&
-        memchr(s->held.data, 0, s->held.size) == NULL)
-        return 2;
+        memchr(s->held.data, 0, s->held.size) == NULL) {
+        *ret = TARGET_PYTHON;
+        return 0;
+    }
     return refuse_unknown(file, e);
 }
 
-/* ---- Python ---- */
+/* ---- scripts ---- */
 
-int target_find_python(const char *named, char **ret_path, struct error *e)
+int target_find_component(enum target_language language, const char *named, char **ret_path,
+                          struct error *e)
 {
-    static const char *const places[] = { "share/ambit/python.wasm", "../share/ambit/python.wasm" };
+    static const char *const places[] = { "share/ambit", "../share/ambit" };
+    const struct target_language_facts *facts = &target_languages[language];
     char exe[4096];
 
     if (named != NULL && *named != '\0') {
@@ -201,7 +236,7 @@ int target_find_python(const char *named, char **ret_path, struct error *e)
     if (slash != NULL)
         *slash = '\0';
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        CLEANUP(mem_freep) char *path = mem_printf("%s/%s", exe, places[i]);
+        CLEANUP(mem_freep) char *path = mem_printf("%s/%s/%s", exe, places[i], facts->file);
         if (path == NULL)
             return error_set(e, -ENOMEM, "no memory");
         if (access(path, F_OK) == 0) {
@@ -209,22 +244,26 @@ int target_find_python(const char *named, char **ret_path, struct error *e)
             return 0;
         }
     }
-    return refuse(e, "the Python component, which runs Python scripts, is not installed",
-                  "make (in Ambit's folder) builds it; or name one with "
-                  "AMBIT_PYTHON_COMPONENT=/path/python.wasm");
+    error_set(e, -ENOEXEC, "the %s component, which runs %s scripts, is not installed",
+              facts->title, facts->title);
+    error_hint(e, "make (in Ambit's folder) builds it; or name one with %s=/path/%s",
+               facts->variable, facts->file);
+    return 1;
 }
 
-static int python_find(struct target *t, const struct target_spec *spec, struct error *e)
+static int component_find(struct target *t, const struct target_spec *spec, struct error *e)
 {
-    int r = target_find_python(spec->python_component, &t->component_path, e);
+    const struct target_language_facts *facts = &target_languages[t->language];
+    const char *named = spec->components != NULL ? spec->components[t->language] : NULL;
+    int r = target_find_component(t->language, named, &t->component_path, e);
     if (r != 0)
         return r;
     t->fd = open(t->component_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (t->fd < 0) {
-        r = error_set_errno(e, errno, "the Python component %s cannot be opened",
+        r = error_set_errno(e, errno, "the %s component %s cannot be opened", facts->title,
                             t->component_path);
-        if (spec->python_component != NULL)
-            error_hint(e, "AMBIT_PYTHON_COMPONENT names it: correct or unset it");
+        if (named != NULL)
+            error_hint(e, "%s names it: correct or unset it", facts->variable);
     }
     return r;
 }
@@ -329,14 +368,13 @@ static int script_from_file(struct target *t, const struct target_spec *spec, st
     return script_to_scratch(t, spec, bytes.data, bytes.size, name, e);
 }
 
-static int python_prepare(struct target *t, const struct target_spec *spec, struct source *s,
+static int script_prepare(struct target *t, const struct target_spec *spec, struct source *s,
                           struct error *e)
 {
-    int r = python_find(t, spec, e);
+    int r = component_find(t, spec, e);
     if (r != 0)
         return r;
-    t->python = true;
-    t->argv0 = mem_strdup("python");
+    t->argv0 = mem_strdup(scripts[t->language].argv0);
     if (t->argv0 == NULL)
         return error_set(e, -ENOMEM, "no memory");
     if (s->fd >= 0)
@@ -344,7 +382,7 @@ static int python_prepare(struct target *t, const struct target_spec *spec, stru
     t->script_size = s->held.size;
     if ((r = digest_bytes(s->held.data, s->held.size, &t->script_digest, e)) < 0)
         return r;
-    return script_to_scratch(t, spec, s->held.data, s->held.size, "stdin.py", e);
+    return script_to_scratch(t, spec, s->held.data, s->held.size, scripts[t->language].piped, e);
 }
 
 static int wasm_prepare(struct target *t, const struct target_spec *spec, struct source *s,
@@ -374,10 +412,9 @@ int target_open(const struct target_spec *spec, struct target *ret, struct error
     int r = source_open(&s, spec->file, e);
     if (r != 0)
         return r;
-    int kind = classify(&s, spec->file, e);
-    if (kind == 1)
+    if (classify(&s, spec->file, &t.language, e) == 1)
         return 1;
-    r = kind == 2 ? python_prepare(&t, spec, &s, e) : wasm_prepare(&t, spec, &s, e);
+    r = t.language != TARGET_WASM ? script_prepare(&t, spec, &s, e) : wasm_prepare(&t, spec, &s, e);
     if (r != 0)
         return r;
     *ret = t;

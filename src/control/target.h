@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What FILE on the command line is, and what has to be run for it: a component, module or WAT text
- * itself, or the Python component that ships, with the script as its first argument and a grant of
- * its own for the script's file.
+ * itself, or, for a script, the component of its language that ships, with the script as its first
+ * argument and a grant of its own for the script's file.
  *
- * Kinds are told by the first bytes (ambit_kind_of) and, for Python only, by the name's end or the
+ * Kinds are told by the first bytes (ambit_kind_of) and, for scripts only, by the name's end or the
  * #! line. Nothing here parses WebAssembly. What Ambit does not run is an outcome with a reason and
  * what to do instead.
  *
@@ -23,11 +23,21 @@
 #define TARGET_SCRIPT_MAX (64u << 20)
 #define TARGET_SCRATCH_GUEST "/run/ambit"
 
+/* A script's language; its component ships as share/ambit/FILE. */
+enum target_language { TARGET_WASM, TARGET_PYTHON, TARGET_JAVASCRIPT, TARGET_LANGUAGE_COUNT };
+struct target_language_facts {
+    const char *name;     /* in receipts and --json: "component", "python", "javascript" */
+    const char *title;    /* "Python" */
+    const char *file;     /* "python.wasm" */
+    const char *variable; /* of the environment, names another component */
+};
+extern const struct target_language_facts target_languages[TARGET_LANGUAGE_COUNT];
+
 struct target {
     char *name;           /* what the person typed; "standard input" for - */
     int fd;               /* the WebAssembly bytes: a regular file, or a sealed memfd */
     char *component_path; /* of fd; "" when it has none */
-    bool python;
+    enum target_language language;
     bool took_stdin; /* FILE was -: the guest's own standard input is empty */
     char *argv0;
     /* of a script: */
@@ -39,10 +49,10 @@ struct target {
 };
 
 struct target_spec {
-    const char *file;             /* as typed */
-    const char *work_host;        /* the command's own folder, absolute and real */
-    const char *python_component; /* from the environment, or NULL */
-    const char *scratch_root;     /* folder of ours for scratch folders: the state folder's "tmp" */
+    const char *file;              /* as typed */
+    const char *work_host;         /* the command's own folder, absolute and real */
+    const char *const *components; /* by language, from the environment; each may be NULL */
+    const char *scratch_root; /* folder of ours for scratch folders: the state folder's "tmp" */
     const struct grant_set
         *grants; /* what else is granted: says whether the script's place is taken */
 };
@@ -50,9 +60,13 @@ struct target_spec {
 /* 0; 1: Ambit does not run this, `e` says why and what to do; < 0: it could not be read. */
 int target_open(const struct target_spec *spec, struct target *ret, struct error *e) MUST_CHECK;
 void target_done(struct target *t);
-/* Where the Python component is: `named` (of the environment, may be NULL), else beside the
+/* The language of a script with this name that begins so; TARGET_WASM when it is none by name or #!
+ * line. */
+enum target_language target_language_of(const char *name, const uint8_t *head, size_t size);
+/* Where the component of a language is: `named` (of the environment, may be NULL), else beside the
  * command. 0 (mem_free), 1 not there, < 0. */
-int target_find_python(const char *named, char **ret_path, struct error *e) MUST_CHECK;
+int target_find_component(enum target_language language, const char *named, char **ret_path,
+                          struct error *e) MUST_CHECK;
 /* The grant for a script's own file. */
 int target_script_grant(const struct target *t, struct grant *ret, struct error *e) MUST_CHECK;
 

@@ -78,13 +78,18 @@ static void take_away(const struct place *p, const char *name)
     (void)unlink(path);
 }
 
-/* Python's own component may be any file here: nothing is compiled. */
+/* The languages' own components may be any file here: nothing is compiled. */
+static const char *const components[TARGET_LANGUAGE_COUNT] = {
+    [TARGET_PYTHON] = "/dev/null",
+    [TARGET_JAVASCRIPT] = "/dev/null",
+};
+
 static int open_target(const struct place *p, const char *file, struct target *t, struct error *e)
 {
     CLEANUP(mem_freep) char *root = mem_printf("%s/tmp", p->folder);
     struct target_spec spec = { .file = file,
                                 .work_host = p->folder,
-                                .python_component = "/dev/null",
+                                .components = components,
                                 .scratch_root = root,
                                 .grants = p->grants };
     CHECK(chdir(p->folder) == 0);
@@ -101,7 +106,9 @@ TEST(refusals_name_the_reason)
         { "x.sh", "#!/bin/sh\necho", 14, "interpreter" },
         { "x", "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\76\0", 20, "ELF" },
         { "empty.wasm", "", 0, "empty" },
-        { "a.js", "let x = 1", 9, "JavaScript" },
+        { "a.ts", "let x = 1", 9, "TypeScript" },
+        { "a.cjs", "let x = 1", 9, "CommonJS" },
+        { "b.js", "#!/usr/bin/env bun\n", 19, "interpreter" },
         { "a.go", "package main", 12, "Go" },
         { "notes.txt", "hello", 5, "neither" },
         { "b.sh", "echo", 4, "shell" },
@@ -125,6 +132,30 @@ TEST(refusals_name_the_reason)
     CHECK_EQ(open_target(&p, "not-there.wasm", &t, &e), -ENOENT);
 }
 
+TEST(language_is_told_by_line_then_by_name)
+{
+    static const struct {
+        const char *name, *head;
+        enum target_language wanted;
+    } rows[] = {
+        { "a.py", "pass", TARGET_PYTHON },
+        { "a.js", "let x", TARGET_JAVASCRIPT },
+        { "a.mjs", "", TARGET_JAVASCRIPT },
+        { "a.js", "#!/usr/bin/env python3\n", TARGET_PYTHON },
+        { "a.py", "#!/usr/bin/env -S ambit run\n", TARGET_PYTHON },
+        { "tool", "#!/usr/bin/env -S ambit run\n", TARGET_JAVASCRIPT },
+        { "tool", "#!/usr/bin/node\n", TARGET_JAVASCRIPT },
+        { "tool", "#!/usr/bin/python3", TARGET_PYTHON },
+        { "tool", "#!/bin/sh\nnode x", TARGET_WASM },
+        { "a.py", "#!/bin/sh\n", TARGET_WASM },
+        { "a.json", "{}", TARGET_WASM },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        CHECK_EQ(
+            target_language_of(rows[i].name, (const uint8_t *)rows[i].head, strlen(rows[i].head)),
+            rows[i].wanted);
+}
+
 TEST(relative_script_stands_below_work_and_absolute_where_it_is)
 {
     CLEANUP(place_done) struct place p = { 0 };
@@ -138,7 +169,7 @@ TEST(relative_script_stands_below_work_and_absolute_where_it_is)
         CLEANUP(target_done) struct target t = { .fd = -1, .scratch_fd = -1 };
         struct error e = ERROR_INIT;
         CHECK_EQ(open_target(&p, typed[i], &t, &e), 0);
-        CHECK(t.python);
+        CHECK(t.language == TARGET_PYTHON);
         CHECK_STR(t.script_guest, wanted[i]);
         CHECK_STR(t.script_host, absolute);
         CLEANUP(grant_done) struct grant g = { 0 };
@@ -180,7 +211,7 @@ static int open_once(const struct place *p)
     CLEANUP(mem_freep) char *root = mem_printf("%s/tmp", p->folder);
     struct target_spec spec = { .file = "s.py",
                                 .work_host = p->folder,
-                                .python_component = "/dev/null",
+                                .components = components,
                                 .scratch_root = root,
                                 .grants = p->grants };
     if (root == NULL)
