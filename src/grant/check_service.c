@@ -108,7 +108,7 @@ int http_origin_read(const char *text, struct grant *g, struct error *e)
     bool https = scheme == 5 && memcmp(text, "https", 5) == 0;
     if (!https && !(scheme == 4 && memcmp(text, "http", 4) == 0)) {
         int r = error_set(e, -EINVAL, "the scheme of `%s` is neither https nor http", text);
-        error_hint(e, "write it in lower case");
+        error_hint(e, "https://HOST or http://HOST, in lower case: nothing else is spoken");
         return r;
     }
     authority += 3;
