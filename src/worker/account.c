@@ -172,71 +172,97 @@ static enum log_level level_of(const char *name)
     return (enum log_level)i;
 }
 
-/* The smallest grant as text. Only where a grant would help: none brings back an expired run, opens
- * a device or a full quota. */
-static int propose(const struct guest *g, enum grant_class class, const char *operation,
-                   const char *resource, uint32_t verbs, enum grant_reason reason, struct buf *yaml)
+/* Of classes whose resource is the text. */
+struct named {
+    enum grant_class class;
+    const char *operation, *resource;
+    uint32_t verbs;
+    enum grant_reason reason;
+};
+
+/* Only where a grant would help: none brings back an expired run, opens a device or a full quota. */
+static int propose_named(const struct guest *g, const void *what, struct grant *ret)
 {
-    struct grant grant = { 0 };
-    int status;
+    const struct named *n = what;
     bool tree;
-    if (reason != GRANT_NO_GRANT && reason != GRANT_NO_PATH && reason != GRANT_NO_VERB)
-        return 0;
-    switch (class) {
+    if (n->reason != GRANT_NO_GRANT && n->reason != GRANT_NO_PATH && n->reason != GRANT_NO_VERB)
+        return -EINVAL;
+    switch (n->class) {
     case GRANT_FS:
         /* Outside every mount nobody looked whether it is a folder that is moved. */
-        tree = !strcmp(operation, VFS_RENAME_FOLDER) ||
-               (reason == GRANT_NO_GRANT && (verbs & FS_RENAME));
-        status = tree ? grant_propose_fs_tree(g->rules, resource, verbs, &grant, NULL)
-                      : grant_propose_fs(g->rules, resource, verbs, &grant, NULL);
-        break;
+        tree = !strcmp(n->operation, VFS_RENAME_FOLDER) ||
+               (n->reason == GRANT_NO_GRANT && (n->verbs & FS_RENAME));
+        return tree ? grant_propose_fs_tree(g->rules, n->resource, n->verbs, ret, NULL)
+                    : grant_propose_fs(g->rules, n->resource, n->verbs, ret, NULL);
     case GRANT_STDIO:
-        status = grant_propose_stdio(stream_bit(resource), &grant, NULL);
-        break;
+        return grant_propose_stdio(stream_bit(n->resource), ret, NULL);
     case GRANT_CONFIG:
-        status = grant_propose_config(resource, &grant, NULL);
-        break;
+        return grant_propose_config(n->resource, ret, NULL);
     case GRANT_LOG:
-        status = grant_propose_log(level_of(resource), &grant, NULL);
-        break;
+        return grant_propose_log(level_of(n->resource), ret, NULL);
     default:
-        status = grant_propose_class(class, &grant, NULL);
-        break;
+        return grant_propose_class(n->class, ret, NULL);
     }
+}
+
+/* The smallest grant as text. A resource that the grammar cannot write down (a NUL, say) is denied
+ * without one. */
+static int propose(const struct guest *g, guest_proposer make, const void *what, struct buf *yaml)
+{
+    struct grant grant = { 0 };
+    int status = make(g, what, &grant);
     if (status == 0)
         status = grant_print(&grant, yaml, NULL);
     grant_done(&grant);
-    return status;
+    if (status != 0)
+        buf_clear(yaml);
+    return status == -ENOMEM ? status : 0;
+}
+
+static int tell(struct guest *g, struct run_denial *told, guest_proposer make, const void *what)
+{
+    CLEANUP(buf_done) struct buf yaml = BUF_INIT(DENIAL_GRANT_MAX);
+    int status = propose(g, make, what, &yaml);
+    if (status < 0)
+        return status;
+    told->grant_yaml = (char *)buf_cstr(&yaml);
+    return g->report.denial(g->report.context, told);
+}
+
+void guest_denied_by(struct guest *g, enum grant_class c, const char *operation,
+                     const char *resource, uint32_t verbs, struct grant_decision d,
+                     guest_proposer make, const void *what)
+{
+    int status = denials_record(g->denials, c, operation, resource, verbs, d.reason);
+    if (status > 0) {
+        const struct denial *kept = &g->denials->items[g->denials->count - 1];
+        struct run_denial told = {
+            .class = c,
+            .reason = d.reason,
+            .rule = d.rule,
+            .verbs = verbs,
+            .operation = kept->operation,
+            .resource = kept->resource,
+        };
+        status = tell(g, &told, make, what);
+    }
+    if (status < 0) /* a refusal that cannot be recorded: no further effects (P4) */
+        guest_fault(g, status, "recording a denial");
 }
 
 void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource,
                   uint32_t verbs, struct grant_decision d)
 {
-    int status = denials_record(&g->denials, c, operation, resource, verbs, d.reason);
-    if (status == 0)
-        return;
-    struct buf yaml = BUF_INIT(DENIAL_GRANT_MAX);
-    if (status > 0) {
-        const struct denial *kept = &g->denials.items[g->denials.count - 1];
-        status = propose(g, c, operation, kept->resource, verbs, d.reason, &yaml);
-        if (status != -ENOMEM) {
-            /* A resource that the grammar cannot write down (a NUL, say) is denied without a
-             * proposal. */
-            if (status != 0)
-                buf_clear(&yaml);
-            struct run_denial told = {
-                .class = c,
-                .reason = d.reason,
-                .rule = d.rule,
-                .verbs = verbs,
-                .operation = kept->operation,
-                .resource = kept->resource,
-                .grant_yaml = (char *)buf_cstr(&yaml),
-            };
-            status = g->report.denial(g->report.context, &told);
+    /* Proposed for what is kept of the text. */
+    char *cut = NULL;
+    if (strnlen(resource, DENIAL_RESOURCE_MAX + 1) > DENIAL_RESOURCE_MAX) {
+        cut = mem_strndup(resource, DENIAL_RESOURCE_MAX);
+        if (!cut) {
+            guest_fault(g, -ENOMEM, "recording a denial");
+            return;
         }
     }
-    buf_done(&yaml);
-    if (status < 0) /* a refusal that cannot be recorded: no further effects (P4) */
-        guest_fault(g, status, "recording a denial");
+    struct named named = { c, operation, cut ? cut : resource, verbs, d.reason };
+    guest_denied_by(g, c, operation, named.resource, verbs, d, propose_named, &named);
+    mem_free(cut);
 }

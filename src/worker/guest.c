@@ -47,7 +47,10 @@ static int fill(struct guest *g, const struct guest_config *config, struct error
     g->done.use_count = grant_rules_count(g->rules);
     g->uses = mem_array(MAX(g->done.use_count, (size_t)1), sizeof(*g->uses));
     int status = streams_init(g, config->stdio, e); /* first: it owns descriptors */
-    if (status == 0 && !g->uses)
+    g->denials = mem_zalloc(sizeof(*g->denials));
+    g->http.pairs = mem_array(HTTP_FIELDS_MAX, sizeof(*g->http.pairs));
+    g->http.fields = mem_array(HTTP_FIELDS_MAX, sizeof(*g->http.fields));
+    if (status == 0 && (!g->uses || !g->denials || !g->http.pairs || !g->http.fields))
         status = error_set(e, -ENOMEM, "out of memory");
     if (status == 0)
         status = host_environment_init(g, e);
@@ -81,6 +84,8 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
     g->rules = config->rules;
     g->start = config->start;
     g->report = config->report;
+    g->commons = config->commons;
+    url_init(&g->http.url);
     g->gate = GRANT_ALLOWED;
     g->expires_ns = UINT64_MAX;
     host_network_prepare(g);
@@ -90,7 +95,6 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
     handles_init(&g->handles, guest_skips(g, HANDLES)
                                   ? UINT32_MAX
                                   : (size_t)MIN(g->limits.handles, (uint64_t)UINT32_MAX));
-    denials_init(&g->denials);
     g->scratch = (struct buf)BUF_INIT(64u << 10);
     int status = fill(g, config, e);
     if (status < 0) {
@@ -110,7 +114,7 @@ void guest_free(struct guest *g)
     ambit_task_free(g->task); /* drops what the guest holds, through calls to this host */
     g->task = NULL;
     operations_forget_all(g->loop, g);
-    fs_close_all(g);
+    host_close_all(g);
     handles_done(&g->handles);
     vfs_free(g->vfs);
     timer_clear(g->loop, &g->wall_timer);
@@ -120,7 +124,12 @@ void guest_free(struct guest *g)
     host_config_done(g);
     host_environment_done(g);
     host_random_done(g);
-    denials_done(&g->denials);
+    if (g->denials)
+        denials_done(g->denials);
+    mem_free(g->denials);
+    mem_free(g->http.pairs);
+    mem_free(g->http.fields);
+    url_done(&g->http.url);
     buf_done(&g->scratch);
     mem_free(g->uses);
     mem_free(g->message);
@@ -242,12 +251,12 @@ static void fill_done(struct guest *g)
     d->wall_ns = clock_monotonic_ns() - g->started_ns;
     d->handles_peak = g->handles.peak;
     d->uses = g->uses;
-    d->denials = g->denials.total;
-    d->denials_dropped = g->denials.dropped;
-    d->denial_counts = mem_array(MAX(g->denials.count, (size_t)1), sizeof(*d->denial_counts));
-    d->denial_count = d->denial_counts ? g->denials.count : 0;
+    d->denials = g->denials->total;
+    d->denials_dropped = g->denials->dropped;
+    d->denial_counts = mem_array(MAX(g->denials->count, (size_t)1), sizeof(*d->denial_counts));
+    d->denial_count = d->denial_counts ? g->denials->count : 0;
     for (size_t i = 0; i < d->denial_count; i++)
-        d->denial_counts[i] = g->denials.items[i].count;
+        d->denial_counts[i] = g->denials->items[i].count;
 }
 
 static void finish(struct guest *g)
@@ -279,6 +288,8 @@ static void drain(struct guest *g)
         else if (!more && s->watch.events)
             watch_forget(g->loop, &s->watch);
     }
+    if (patient && g->http.incoming && body_drains(g->http.incoming))
+        left = true; /* the answer is whole, its reader is slow */
     g->draining = left;
     if (!left)
         finish(g);
@@ -292,6 +303,15 @@ static void conclude(struct guest *g)
 }
 
 /* ---- turns ---- */
+
+/* An exchange will be answered, or fail: no time passes before that, were it for ever. */
+static bool waits_for_others(const struct guest *g)
+{
+    for (const struct operation *o = g->operations; o; o = o->next)
+        if (o->event)
+            return true;
+    return false;
+}
 
 /* It waits. When it has ended meanwhile it is to go on to its end; when its clock is frozen, time
  * jumps. */
@@ -312,7 +332,7 @@ static void parked(struct guest *g)
         g->recheck = false;
         operations_complete_all(g->loop, g);
     }
-    if (!g->queued && g->clock.frozen)
+    if (!g->queued && g->clock.frozen && !waits_for_others(g))
         host_clock_jump(g);
 }
 
@@ -321,7 +341,9 @@ void guest_turn(struct guest *g)
     if (g->finished)
         return;
     if (g->concluded) {
-        if (!g->draining)
+        if (g->draining)
+            drain(g);
+        else
             finish(g);
         return;
     }

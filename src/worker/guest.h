@@ -19,6 +19,7 @@
 #include "ambit_engine.h"
 #include "grant/grant.h"
 #include "worker/denials.h"
+#include "worker/exchange.h"
 #include "worker/handles.h"
 #include "worker/host/random.h"
 #include "worker/loop.h"
@@ -32,6 +33,12 @@ struct guest_report {
     int (*log)(void *context, uint32_t level, struct ambit_bytes topic, struct ambit_bytes message);
 };
 
+/* What all guests of a worker share, and no guest owns. NULL members: there is none. */
+struct guest_commons {
+    struct http_peer *egress; /* NULL: no http grants, every request is denied */
+    struct keyvalue *keyvalue;
+};
+
 /* All borrowed for the guest's life, except descriptors, which are taken (also on failure). */
 struct guest_config {
     const struct grant_rules *rules;
@@ -39,6 +46,7 @@ struct guest_config {
     int stdio[3];
     int *mount_fds; /* one per mount, -1 for memory */
     struct guest_report report;
+    struct guest_commons commons;
 };
 
 enum { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_COUNT };
@@ -77,6 +85,14 @@ struct guest_log {
     uint64_t window_ns, window_lines, dropped;
 };
 
+/* wasi:http of one guest. Texts and lists that calls answer with stay until the next call. */
+struct guest_http {
+    struct url url;            /* the request that is being decided */
+    struct ambit_pair *pairs;  /* HTTP_FIELDS_MAX */
+    struct http_field *fields; /* HTTP_FIELDS_MAX */
+    struct exchange *incoming; /* the request that it answers, as long as it is not over */
+};
+
 #define GUEST_NETWORK_CALLS 3 /* host calls that ask for a network: host/network.c */
 
 struct guest {
@@ -101,9 +117,12 @@ struct guest {
     size_t environment_count, config_count;
     struct ambit_bytes *arguments;
     size_t argument_count;
+    struct guest_commons commons;
+    struct exchange *exchanges; /* all of its own */
+    struct guest_http http;
     struct buf scratch; /* bytes given to the engine by pointer, until its next call */
 
-    struct denials denials;
+    struct denials *denials;
     struct run_use *uses; /* one per rule */
     struct run_done done; /* figures so far; complete when finished */
     uint64_t started_ns;  /* host's monotonic clock at the run's start */
@@ -154,6 +173,12 @@ static inline struct grant_decision guest_gated(const struct guest *g, struct gr
 /* Counts and tells a denial. */
 void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource,
                   uint32_t verbs, struct grant_decision d);
+/* The same for resources that are more than a text: `propose` makes the smallest grant (as
+ * grant_propose_*(): -EINVAL where none helps), once, when the denial is a new one. */
+typedef int (*guest_proposer)(const struct guest *g, const void *what, struct grant *ret);
+void guest_denied_by(struct guest *g, enum grant_class c, const char *operation,
+                     const char *resource, uint32_t verbs, struct grant_decision d,
+                     guest_proposer propose, const void *what);
 /* Counts a use of the rule that allowed something. */
 static inline void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
                               uint64_t bytes_written)
@@ -165,6 +190,14 @@ static inline void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, ui
     use->verbs |= verbs;
     use->bytes_read += bytes_read;
     use->bytes_written += bytes_written;
+}
+static inline void guest_used_bytes(struct guest *g, uint32_t rule, uint64_t bytes_read,
+                                    uint64_t bytes_written)
+{
+    if (!g || rule >= g->done.use_count)
+        return;
+    g->uses[rule].bytes_read += bytes_read;
+    g->uses[rule].bytes_written += bytes_written;
 }
 /* Does a negative control leave this defence open? guest_skips(g, CPU) asks for RUN_SKIP_CPU;
  * always false in a release build. */

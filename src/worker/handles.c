@@ -55,6 +55,21 @@ void *handles_get(const struct handles *h, enum handle_kind kind, uint32_t handl
     return h->slots[handle - 1].object;
 }
 
+enum handle_kind handles_any(const struct handles *h, uint32_t handle, void **ret_object)
+{
+    if (handle == 0 || handle > h->used)
+        return HANDLE_FREE;
+    *ret_object = h->slots[handle - 1].object;
+    return h->slots[handle - 1].kind;
+}
+
+void handles_reset(struct handles *h)
+{
+    ASSERT(h->live == 0);
+    h->used = h->peak = 0;
+    h->first_free = 0;
+}
+
 void *handles_remove(struct handles *h, enum handle_kind kind, uint32_t handle)
 {
     void *object = handles_get(h, kind, handle);

@@ -12,7 +12,17 @@
 
 #include "base/error.h"
 
-enum handle_kind { HANDLE_FREE, HANDLE_STREAM, HANDLE_FILE, HANDLE_LISTING };
+enum handle_kind {
+    HANDLE_FREE,
+    HANDLE_STREAM, /* a standard stream */
+    HANDLE_LINES,  /* the same in `ambit serve` */
+    HANDLE_FILE,
+    HANDLE_LISTING,
+    HANDLE_EXCHANGE,
+    HANDLE_BODY,
+    HANDLE_BUCKET,
+    HANDLE_KIND_COUNT
+};
 
 struct handle_slot {
     void *object;
@@ -33,7 +43,11 @@ void handles_done(struct handles *h);
 int handles_add(struct handles *h, enum handle_kind kind, void *object, uint32_t *ret) MUST_CHECK;
 /* NULL = no such. */
 void *handles_get(const struct handles *h, enum handle_kind kind, uint32_t handle);
+/* Whatever it is: its kind, or HANDLE_FREE. */
+enum handle_kind handles_any(const struct handles *h, uint32_t handle, void **ret_object);
 void *handles_remove(struct handles *h, enum handle_kind kind, uint32_t handle);
+/* Forgets everything, keeps the memory: for the next guest of a pool. Nothing may be open. */
+void handles_reset(struct handles *h);
 /* Calls `close` for each open thing and empties the table. */
 void handles_each(struct handles *h,
                   void (*close)(void *context, enum handle_kind kind, void *object), void *context);

@@ -14,6 +14,7 @@
 
 #define EVENTS_MAX 32
 #define ARMED_UNKNOWN UINT64_MAX
+#define BLIND_NS NS_PER_MS /* a busy worker with links looks at its descriptors this often */
 
 static int epoll_change(const struct loop *l, int action, int fd, uint32_t events, void *tag)
 {
@@ -63,6 +64,53 @@ int loop_control_writes(struct loop *l, bool on, struct error *e)
         return error_set_errno(e, -status, "watching the control channel");
     l->control_writes = on;
     return 0;
+}
+
+/* ---- links ---- */
+
+int loop_add_source(struct loop *l, struct source *s, struct error *e)
+{
+    int status = epoll_change(l, EPOLL_CTL_ADD, s->fd, EPOLLIN | (uint32_t)EPOLLET, &l->sources);
+    if (status < 0)
+        return error_set_errno(e, -status, "watching a link");
+    s->next = l->sources;
+    l->sources = s;
+    return 0;
+}
+
+void loop_remove_source(struct loop *l, struct source *s)
+{
+    struct source **at = &l->sources;
+    while (*at && *at != s)
+        at = &(*at)->next;
+    if (*at)
+        *at = s->next;
+    (void)epoll_change(l, EPOLL_CTL_DEL, s->fd, 0, NULL);
+}
+
+static int sources_take(struct loop *l, struct error *e)
+{
+    int status = 0;
+    for (struct source *s = l->sources, *next; s && status == 0; s = next) {
+        next = s->next;
+        status = s->take(s, e);
+    }
+    return status;
+}
+
+static void sources_flush(struct loop *l)
+{
+    for (struct source *s = l->sources; s; s = s->next)
+        s->flush(s);
+}
+
+/* True: something came, the loop goes on. */
+static bool sources_keep_awake(struct loop *l)
+{
+    bool awake = false;
+    for (struct source *s = l->sources; s; s = s->next)
+        awake |= s->sleep(s);
+    return awake;
 }
 
 /* ---- run queue ---- */
@@ -153,7 +201,10 @@ static int arm(struct loop *l, struct error *e)
     uint64_t deadline = l->heap_count ? l->heap[0]->deadline_ns : 0;
     if (deadline == UINT64_MAX)
         deadline = 0; /* "for ever" needs no clock */
-    if (deadline == l->armed_ns)
+    /* One that fires too early is looked at again, once: cheaper than setting it for each guest
+     * that came and went. */
+    if (deadline == l->armed_ns ||
+        (l->armed_ns != ARMED_UNKNOWN && l->armed_ns && (deadline == 0 || l->armed_ns < deadline)))
         return 0;
     struct itimerspec spec = { .it_value = { .tv_sec = (time_t)(deadline / NS_PER_S),
                                              .tv_nsec = (long)(deadline % NS_PER_S) } };
@@ -177,6 +228,8 @@ static int take_events(struct loop *l, int timeout_ms, struct error *e)
         uint32_t got = events[i].events;
         if (tag == &l->timer_fd) {
             l->armed_ns = ARMED_UNKNOWN; /* it has fired: setting it again makes it quiet */
+        } else if (tag == &l->sources) {
+            continue; /* looked at in every round */
         } else if (tag == &l->control_fd) {
             int status = l->control(l->control_context, e);
             if (status < 0)
@@ -206,12 +259,32 @@ static void fire_timers(struct loop *l)
     }
 }
 
+/* Descriptors cost a system call, links none. */
+static int look_without_waiting(struct loop *l, struct error *e)
+{
+    if (l->sources) {
+        uint64_t now = clock_monotonic_ns();
+        if (now - l->looked_ns < BLIND_NS)
+            return 0;
+        l->looked_ns = now;
+    }
+    return take_events(l, 0, e);
+}
+
+static int look(struct loop *l, struct error *e)
+{
+    if (l->queue_first || sources_keep_awake(l))
+        return look_without_waiting(l, e);
+    int status = arm(l, e);
+    return status < 0 ? status : take_events(l, -1, e);
+}
+
 int loop_run(struct loop *l, struct error *e)
 {
-    while (l->live > 0) {
-        int status = l->queue_first ? 0 : arm(l, e);
+    while (l->live > 0 || l->stays) {
+        int status = look(l, e);
         if (status == 0)
-            status = take_events(l, l->queue_first ? 0 : -1, e);
+            status = sources_take(l, e);
         if (status < 0)
             return status;
         fire_timers(l);
@@ -219,6 +292,7 @@ int loop_run(struct loop *l, struct error *e)
         struct guest *last = l->queue_last;
         for (struct guest *g = last ? queue_take(l) : NULL; g; g = g == last ? NULL : queue_take(l))
             guest_turn(g);
+        sources_flush(l);
     }
     return 0;
 }

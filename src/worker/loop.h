@@ -7,6 +7,8 @@
  *               engine; an operation is in the table from wait() until it is completed (exactly
  *               once) or cancelled
  *   timers      a heap behind one timerfd: sleeping guests, wall limits, expiries
+ *   sources     links: shared memory that is looked at in every round without a system call, and a
+ *               descriptor that is waited for when nobody can run
  *   control     the channel's descriptor: looked at without blocking after every round, waited for
  *               when nobody can run
  *
@@ -34,13 +36,23 @@ struct watch {
     bool never_blocks; /* a regular file: always ready, and epoll refuses it */
 };
 
+/* A link, as the loop sees it. */
+struct source {
+    int fd; /* tells when there is something, once sleep() said false; by its edges */
+    int (*take)(struct source *s, struct error *e); /* what is there now; < 0 ends the loop */
+    bool (*sleep)(struct source *s);                /* about to wait; true = do not */
+    void (*flush)(struct source *s);                /* a round is over */
+    struct source *next;
+};
+
 struct operation {
     uint64_t id;
     struct guest *guest;
     struct operation *chain;           /* of the hash table */
     struct operation *next, *previous; /* of the guest */
     struct timer timer;
-    struct watch *watch; /* or NULL: a time */
+    struct watch *watch; /* or NULL: a time, or an event */
+    const void *event;   /* an exchange or a body of HTTP, or NULL */
     bool for_write;
     uint64_t frozen_ns; /* a time of a frozen clock, else UINT64_MAX */
 };
@@ -54,6 +66,9 @@ struct loop {
     uint64_t armed_ns; /* what timer_fd is set to; 0 = off */
     struct guest *queue_first, *queue_last;
     size_t live; /* guests that are not finished */
+    bool stays;  /* runs on when no guest is left: others come */
+    struct source *sources;
+    uint64_t looked_ns; /* when descriptors were asked last, while busy */
     int control_fd;
     /* The control channel can be read or written. 0 go on, 1 the other side is gone (every guest is
      * to be ended), < 0 fault. */
@@ -69,7 +84,10 @@ void loop_done(struct loop *l); /* guests must be freed */
 /* Asks to be told when control can take more bytes. */
 int loop_control_writes(struct loop *l, bool on, struct error *e) MUST_CHECK;
 
-/* Runs until every guest is finished. */
+int loop_add_source(struct loop *l, struct source *s, struct error *e) MUST_CHECK;
+void loop_remove_source(struct loop *l, struct source *s); /* before its descriptor is closed */
+
+/* Runs until every guest is finished, and `stays` is false. */
 int loop_run(struct loop *l, struct error *e) MUST_CHECK;
 
 /* Puts a guest into the run queue, once. Any time, also from inside its poll. */
@@ -86,6 +104,10 @@ int operation_add_time(struct loop *l, struct guest *g, uint64_t id,
                        uint64_t deadline_ns) MUST_CHECK;
 int operation_add_frozen(struct loop *l, struct guest *g, uint64_t id,
                          uint64_t frozen_ns) MUST_CHECK;
+/* Until operations_complete_event(). */
+int operation_add_event(struct loop *l, struct guest *g, uint64_t id, const void *event,
+                        bool for_write) MUST_CHECK;
+void operations_complete_event(struct loop *l, struct guest *g, const void *event, bool for_write);
 /* Forgets it without completing it; unknown ids are fine. */
 void operation_cancel(struct loop *l, struct guest *g, uint64_t id);
 /* Completes it: it is forgotten first, so that it can complete only once. */

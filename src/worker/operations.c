@@ -201,6 +201,27 @@ int operation_add_frozen(struct loop *l, struct guest *g, uint64_t id, uint64_t 
     return 0;
 }
 
+int operation_add_event(struct loop *l, struct guest *g, uint64_t id, const void *event,
+                        bool for_write)
+{
+    struct operation *o;
+    int status = add(l, g, id, &o);
+    if (status < 0)
+        return status;
+    o->event = event;
+    o->for_write = for_write;
+    return 0;
+}
+
+void operations_complete_event(struct loop *l, struct guest *g, const void *event, bool for_write)
+{
+    for (struct operation *o = g->operations, *next; o; o = next) {
+        next = o->next;
+        if (o->event == event && o->for_write == for_write)
+            operation_complete(l, o);
+    }
+}
+
 void operation_cancel(struct loop *l, struct guest *g, uint64_t id)
 {
     struct operation *o = l->table_size ? *find(l, g, id) : NULL;

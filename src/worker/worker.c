@@ -25,7 +25,7 @@
 #include "base/mem.h"
 #include "room/jail.h"
 #include "room/probe.h"
-#include "worker/guest.h"
+#include "worker/host/host.h"
 #include "worker/ticker.h"
 
 #define EPOCH_US 10000
@@ -54,8 +54,10 @@ struct worker {
     struct ticker ticker;
     struct loop loop;
     struct guest *guest;
-    enum run_stop stop; /* asked for before the guest started; 0 = none */
-    bool gone;          /* control is */
+    struct http_peer egress;
+    int links[2][LINK_FDS]; /* of the start: egress, ingress; -1 = none, or taken */
+    enum run_stop stop;     /* asked for before the guest started; 0 = none */
+    bool gone;              /* control is */
 };
 
 /* ---- frames from control ---- */
@@ -66,6 +68,22 @@ static int take_fd(int fd, int *ret, struct error *e)
     return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
 }
 
+static void close_link(int fds[static LINK_FDS])
+{
+    for (size_t i = 0; i < LINK_FDS; i++)
+        fd_closep(&fds[i]);
+}
+
+static int take_link(const int *fds, int ret[static LINK_FDS], struct error *e)
+{
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < LINK_FDS; i++)
+        status = take_fd(fds[i], &ret[i], e);
+    if (status < 0)
+        close_link(ret);
+    return status;
+}
+
 static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -73,13 +91,21 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
     int status = run_start_get(payload, &w->start, e);
     if (status < 0)
         return status;
-    if (fd_count < FDS_FIRST_MOUNT)
+    size_t links = (size_t)__builtin_popcount(w->start.links) * LINK_FDS;
+    if (fd_count < FDS_FIRST_MOUNT + links)
         return error_set(e, -EBADMSG, "a start with %zu descriptors", fd_count);
+    fd_count -= links;
     status = take_fd(fds[0], &w->code_fd, e);
     for (size_t i = 0; status == 0 && i < STREAM_COUNT; i++)
         status = take_fd(fds[1 + i], &w->stdio[i], e);
     for (size_t i = FDS_FIRST_MOUNT; status == 0 && i < fd_count; i++)
         status = take_fd(fds[i], &w->folders[w->folder_count++], e);
+    for (size_t bit = 0, at = fd_count; status == 0 && bit < ARRAY_SIZE(w->links); bit++) {
+        if (w->start.links & 1u << bit) {
+            status = take_link(&fds[at], w->links[bit], e);
+            at += LINK_FDS;
+        }
+    }
     w->started = true;
     w->gate.phase = PHASE_RUNNING;
     return status;
@@ -99,9 +125,32 @@ static int on_stop(void *context, struct cursor *payload, const int *fds, size_t
     return 0;
 }
 
+/* Opens an end of a link for the peer; what was under way on its old one has failed. */
+static int attach(struct worker *w, struct http_peer *p, int fds[static LINK_FDS], struct error *e)
+{
+    struct link *link;
+    int status = link_open(fds, &link, e);
+    for (size_t i = 0; i < LINK_FDS; i++)
+        fds[i] = -1;
+    return status < 0 ? status : http_peer_attach(p, &w->loop, link, e);
+}
+
+static int on_link(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                   struct error *e)
+{
+    struct worker *w = context;
+    uint32_t which = cursor_u32(payload);
+    int taken[LINK_FDS] = { -1, -1, -1 };
+    if (fd_count != LINK_FDS || which != RUN_LINK_EGRESS || !(w->start.links & which))
+        return error_set(e, -EBADMSG, "a link that nobody waits for");
+    int status = take_link(fds, taken, e);
+    return status < 0 ? status : attach(w, &w->egress, taken, e);
+}
+
 static const struct frame_rule rules_of_frames[] = {
     { RUN_START, "start", 1u << PHASE_WAITING, true, CHANNEL_FDS_MAX, FRAME_MAX, on_start },
     { RUN_STOP, "stop", 1u << PHASE_RUNNING, false, 0, sizeof(uint32_t), on_stop },
+    { RUN_LINK, "link", 1u << PHASE_RUNNING, false, LINK_FDS, sizeof(uint32_t), on_link },
 };
 
 /* The loop found the channel readable or writable. */
@@ -356,7 +405,10 @@ static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *r
         .stdio = { w->stdio[0], w->stdio[1], w->stdio[2] },
         .mount_fds = mount_fds,
         .report = { .context = w, .denial = report_denial, .log = report_log },
+        .commons = { .egress = w->start.links & RUN_LINK_EGRESS ? &w->egress : NULL },
     };
+    if (status == 0 && w->start.links & RUN_LINK_EGRESS)
+        status = attach(w, &w->egress, w->links[0], e);
     if (status == 0) {
         w->stdio[0] = w->stdio[1] = w->stdio[2] = -1;
         status = guest_new(&w->loop, &config, &w->guest, e);
@@ -411,6 +463,9 @@ static void worker_done(struct worker *w)
 {
     ticker_stop(&w->ticker);
     guest_free(w->guest);
+    http_peer_done(&w->egress);
+    for (size_t i = 0; i < ARRAY_SIZE(w->links); i++)
+        close_link(w->links[i]);
     loop_done(&w->loop);
     ambit_component_free(w->component);
     ambit_engine_free(w->engine);
@@ -460,10 +515,13 @@ int worker_room_main(struct channel *control)
         .gate = { .rules = rules_of_frames, .rule_count = ARRAY_SIZE(rules_of_frames) },
         .code_fd = -1,
         .stdio = { -1, -1, -1 },
+        .links = { { -1, -1, -1 }, { -1, -1, -1 } },
         .loop = { .epoll = -1, .timer_fd = -1 },
     };
     struct error e = ERROR_INIT;
     int status;
+    http_peer_init(&w.egress, true);
+    w.egress.refused = http_refused;
     if (loop_init(&w.loop, channel_fd(control), on_control, &w, &e) < 0)
         status = report_fault(&w, RUN_FAULT_INTERNAL, &e);
     else

@@ -89,7 +89,7 @@ TEST(random_without_a_grant)
     CHECK(memcmp(one, two, 16) != 0);
     CHECK_EQ(f.denials, 1);
     CHECK_HAS(f.yaml[0], "random: real");
-    CHECK_EQ(f.guest->denials.total, 2);
+    CHECK_EQ(f.guest->denials->total, 2);
     fixture_close(&f);
     fixture_open(&f, "grants: []\n");
     f.v->random(f.guest, true, two, 16);
@@ -121,7 +121,7 @@ TEST(no_clock)
     CHECK_EQ(f.v->monotonic_now(f.guest), 0);
     CHECK_EQ(f.v->monotonic_now(f.guest), 1000);
     CHECK_EQ(f.denials, 2); /* two clocks; the third reading is a repeat */
-    CHECK_EQ(f.guest->denials.total, 3);
+    CHECK_EQ(f.guest->denials->total, 3);
     CHECK_STR(f.resources[0], "wall");
     CHECK_HAS(f.yaml[0], "clock: real");
     fixture_close(&f);

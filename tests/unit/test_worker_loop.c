@@ -169,7 +169,7 @@ TEST(expiry_ends_a_stream_not_the_guest)
     fixture_run(&f, reads, NULL);
     CHECK_EQ(f.guest->done.end, RUN_END_EXIT);
     CHECK_EQ(f.denials, 1);
-    CHECK_EQ(f.guest->denials.items[0].reason, GRANT_EXPIRED);
+    CHECK_EQ(f.guest->denials->items[0].reason, GRANT_EXPIRED);
     fixture_close(&f);
     close(fds[1]);
 }
@@ -544,7 +544,7 @@ static int live(void)
     if (status == 0)
         status = loop_run(&f.loop, NULL);
     /* An operation of the file system that had no memory is that operation's own error. */
-    if (status == 0 && (f.guest->done.end != RUN_END_EXIT || f.guest->denials.total != 2 ||
+    if (status == 0 && (f.guest->done.end != RUN_END_EXIT || f.guest->denials->total != 2 ||
                         !f.guest->done.denial_count || f.guest->done.use_count != 5 ||
                         f.guest->uses[0].bytes_written != 1 || !f.guest->done.values))
         status = -ENOMEM;

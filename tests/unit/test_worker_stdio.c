@@ -80,7 +80,7 @@ TEST(denied_streams)
     CHECK_STR(f.operations[0], "read");
     CHECK_STR(f.resources[1], "stdout");
     CHECK_HAS(f.yaml[1], "stdout");
-    CHECK_EQ(f.guest->denials.total, 3);
+    CHECK_EQ(f.guest->denials->total, 3);
     CHECK_EQ(f.guest->done.output_bytes, 0);
     fixture_close(&f);
     close(in.ours);

@@ -28,8 +28,9 @@ int host_config_init(struct guest *g, struct error *e)
     for (size_t i = 0; i < grant_rules_count(g->rules); i++) {
         const struct grant *grant = grant_rules_grant(g->rules, i);
         for (size_t p = 0; grant->class == GRANT_CONFIG && p < grant->pair_count; p++)
-            g->config[g->config_count++] = (struct ambit_pair){ guest_bytes(grant->pairs[p].key),
-                                                                guest_bytes(grant->pairs[p].value) };
+            g->config[g->config_count++] =
+                (struct ambit_pair){ guest_bytes(grant->pairs[p].key),
+                                     guest_bytes(grant->pairs[p].value) };
     }
     return 0;
 }

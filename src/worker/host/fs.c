@@ -63,17 +63,12 @@ static int no_file(struct guest *g)
     return g->ended ? -ECANCELED : guest_fault(g, -EBADF, "a file handle that is not open");
 }
 
-static void close_object(void *context, enum handle_kind kind, void *object)
+void fs_close(enum handle_kind kind, void *object)
 {
     if (kind == HANDLE_FILE)
         vfs_close(object);
     else if (kind == HANDLE_LISTING)
         vfs_listing_close(object);
-}
-
-void fs_close_all(struct guest *g)
-{
-    handles_each(&g->handles, close_object, NULL);
 }
 
 /* Gives an opened thing a handle; closes it when there is none. */
@@ -82,7 +77,7 @@ static int give_handle(struct guest *g, enum handle_kind kind, void *object, uin
     int status = handles_add(&g->handles, kind, object, ret);
     if (status == 0)
         return 0;
-    close_object(NULL, kind, object);
+    fs_close(kind, object);
     if (status < 0)
         return guest_fault(g, status, "opening a file");
     guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HANDLES, "more than %zu handles", g->handles.max);

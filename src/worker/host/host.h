@@ -15,10 +15,39 @@ int host_enter(void *host, ambit_call call);
 enum ambit_slice host_slice(void *host);
 void host_limit(void *host, enum ambit_limit which, uint64_t asked);
 
-/* operations.c */
-enum ambit_wait host_wait(void *host, uint32_t handle, bool for_write, uint64_t operation);
+/* vtbl.c */
 enum ambit_wait host_wait_until(void *host, uint64_t monotonic_ns, uint64_t operation);
 void host_cancel(void *host, uint64_t operation);
+
+/*
+ * streams.c: what can be behind a stream handle, one class for each kind of object. The guest is not
+ * at its end when these are called; sizes that are given back are 0 before. A class that cannot read
+ * (write) answers FAILED with a text.
+ */
+struct stream_class {
+    enum ambit_stream_status (*read)(struct guest *g, void *object, uint8_t *into, size_t size,
+                                     size_t *ret_size);
+    enum ambit_stream_status (*check_write)(struct guest *g, void *object, size_t *ret_size);
+    enum ambit_stream_status (*write)(struct guest *g, void *object, const uint8_t *bytes,
+                                      size_t size);
+    enum ambit_stream_status (*flush)(struct guest *g, void *object);
+    struct ambit_bytes (*error)(struct guest *g, void *object); /* also at the guest's end */
+    /* READY when the next call can say more than "nothing now". */
+    enum ambit_wait (*wait)(struct guest *g, void *object, bool for_write, uint64_t operation);
+};
+extern const struct stream_class stdio_class, lines_class, exchange_class, body_class;
+enum ambit_wait host_wait(void *host, uint32_t handle, bool for_write, uint64_t operation);
+enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size,
+                                          size_t *ret_size);
+enum ambit_stream_status host_stream_check_write(void *host, uint32_t stream, size_t *ret_size);
+enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes,
+                                           size_t size);
+enum ambit_stream_status host_stream_flush(void *host, uint32_t stream);
+struct ambit_bytes host_stream_error(void *host, uint32_t stream);
+void host_stream_drop(void *host, uint32_t stream);
+/* Gives an object a handle; 0 = there is none left, or no memory: the guest ends. */
+uint32_t host_give_handle(struct guest *g, enum handle_kind kind, void *object);
+void host_close_all(struct guest *g); /* whatever the guest left open */
 
 /* environment.c */
 int host_environment_init(struct guest *g, struct error *e) MUST_CHECK;
@@ -34,15 +63,6 @@ void streams_done(struct guest *g);
 bool stream_drain(struct stream *s);
 uint32_t host_stdio(void *host, uint32_t which);
 bool host_stdio_is_terminal(void *host, uint32_t which);
-enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size,
-                                          size_t *ret_size);
-enum ambit_stream_status host_stream_check_write(void *host, uint32_t stream, size_t *ret_size);
-enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes,
-                                           size_t size);
-enum ambit_stream_status host_stream_flush(void *host, uint32_t stream);
-struct ambit_bytes host_stream_error(void *host, uint32_t stream);
-void host_stream_drop(void *host, uint32_t stream);
-enum ambit_wait stream_wait(struct guest *g, struct stream *s, bool for_write, uint64_t operation);
 
 /* clock.c */
 void host_clock_init(struct guest *g);
@@ -67,7 +87,7 @@ void host_random(void *host, bool secure, uint8_t *into, size_t size);
 int host_random_identity_key(struct guest *g, uint8_t ret_key[32]) MUST_CHECK;
 
 /* fs.c */
-void fs_close_all(struct guest *g);
+void fs_close(enum handle_kind kind, void *object);
 void fs_audit_denied(void *guest, const char *operation, const char *path, uint32_t verbs,
                      struct grant_decision d);
 void fs_audit_used(void *guest, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
@@ -107,6 +127,30 @@ int host_fs_listing_next(void *host, uint32_t listing, uint32_t *ret_type,
                          struct ambit_bytes *ret_name, bool *ret_end);
 void host_fs_listing_drop(void *host, uint32_t listing);
 bool host_fs_same_object(void *host, uint32_t a, uint32_t b);
+
+/* http.c */
+void http_close(enum handle_kind kind, void *object); /* an exchange or a body that was left */
+void http_end(struct guest *g); /* the guest is freed: what it has under way is aborted */
+void http_pairs_to_fields(const struct ambit_pair *pairs, size_t count, struct http_field *ret);
+/* For a peer of exchanges that guests ask for. */
+void http_refused(void *context, struct exchange *x, const struct http_failure *f);
+uint32_t host_http_body_new(void *host, uint64_t content_length);
+int host_http_body_finish(void *host, uint32_t body, const struct ambit_pair *trailers,
+                          size_t count, struct ambit_http_error *ret_error);
+void host_http_body_abandon(void *host, uint32_t body);
+void host_http_body_unsent(void *host, uint32_t body);
+int host_http_send(void *host, const struct ambit_http_request *request, uint32_t body,
+                   uint32_t *ret_exchange, struct ambit_http_error *ret_error);
+enum ambit_wait host_http_response(void *host, uint32_t exchange, struct ambit_http_response *ret,
+                                   struct ambit_http_error *ret_error);
+enum ambit_wait host_http_trailers(void *host, uint32_t exchange, const struct ambit_pair **ret,
+                                   size_t *ret_count, struct ambit_http_error *ret_error);
+void host_http_discard(void *host, uint32_t exchange);
+void host_http_drop(void *host, uint32_t exchange);
+bool host_http_stream_error(void *host, uint32_t stream, struct ambit_http_error *ret_error);
+int host_http_respond(void *host, uint32_t exchange, const struct ambit_http_response *response,
+                      uint32_t body, struct ambit_http_error *ret_error);
+int host_http_fail(void *host, uint32_t exchange, const struct ambit_http_error *error);
 
 /* config.c */
 int host_config_init(struct guest *g, struct error *e) MUST_CHECK;

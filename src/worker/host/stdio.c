@@ -243,26 +243,11 @@ bool host_stdio_is_terminal(void *host, uint32_t which)
     return (g->start->terminal & s->bit) && guest_gated(g, s->decision).reason == GRANT_ALLOWED;
 }
 
-/* The stream behind a handle, unless the guest is at its end or the handle is nobody's. */
-static struct stream *stream_of(struct guest *g, uint32_t handle)
+static enum ambit_stream_status stdio_read(struct guest *g, void *object, uint8_t *into,
+                                           size_t size, size_t *ret_size)
 {
-    if (g->ended)
-        return NULL;
-    struct stream *s = handles_get(&g->handles, HANDLE_STREAM, handle);
-    if (!s)
-        guest_fault(g, -EBADF, "a stream handle that is not open");
-    return s;
-}
-
-enum ambit_stream_status host_stream_read(void *host, uint32_t stream, uint8_t *into, size_t size,
-                                          size_t *ret_size)
-{
-    struct guest *g = host;
-    struct stream *s = stream_of(g, stream);
+    struct stream *s = object;
     struct grant_decision d;
-    *ret_size = 0;
-    if (!s)
-        return AMBIT_STREAM_END;
     if (s->bit != STDIO_IN)
         return stream_failed(s, "not open for reading");
     if (!allowed(s, "read", &d))
@@ -297,13 +282,10 @@ static enum ambit_stream_status writable(struct stream *s, struct grant_decision
     return s->closed || s->watch.fd < 0 ? AMBIT_STREAM_CLOSED : AMBIT_STREAM_OK;
 }
 
-enum ambit_stream_status host_stream_check_write(void *host, uint32_t stream, size_t *ret_size)
+static enum ambit_stream_status stdio_check_write(struct guest *g, void *object, size_t *ret_size)
 {
-    struct stream *s = stream_of(host, stream);
+    struct stream *s = object;
     struct grant_decision d;
-    *ret_size = 0;
-    if (!s)
-        return AMBIT_STREAM_END;
     enum ambit_stream_status status = writable(s, &d);
     if (status != AMBIT_STREAM_OK)
         return status;
@@ -325,14 +307,11 @@ static size_t within_limit(struct guest *g, size_t size)
     return size <= left || guest_skips(g, OUTPUT) ? size : (size_t)left;
 }
 
-enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const uint8_t *bytes,
-                                           size_t size)
+static enum ambit_stream_status stdio_write(struct guest *g, void *object, const uint8_t *bytes,
+                                            size_t size)
 {
-    struct guest *g = host;
-    struct stream *s = stream_of(g, stream);
+    struct stream *s = object;
     struct grant_decision d;
-    if (!s)
-        return AMBIT_STREAM_END;
     enum ambit_stream_status status = writable(s, &d);
     if (status != AMBIT_STREAM_OK)
         return status;
@@ -353,12 +332,10 @@ enum ambit_stream_status host_stream_write(void *host, uint32_t stream, const ui
     return status;
 }
 
-enum ambit_stream_status host_stream_flush(void *host, uint32_t stream)
+static enum ambit_stream_status stdio_flush(struct guest *g, void *object)
 {
-    struct stream *s = stream_of(host, stream);
+    struct stream *s = object;
     struct grant_decision d;
-    if (!s)
-        return AMBIT_STREAM_END;
     enum ambit_stream_status status = writable(s, &d);
     if (status != AMBIT_STREAM_OK)
         return status;
@@ -367,26 +344,19 @@ enum ambit_stream_status host_stream_flush(void *host, uint32_t stream)
     return held < 0 ? write_status(s, held) : AMBIT_STREAM_OK;
 }
 
-struct ambit_bytes host_stream_error(void *host, uint32_t stream)
+static struct ambit_bytes stdio_error(struct guest *g, void *object)
 {
-    struct guest *g = host;
-    struct stream *s = handles_get(&g->handles, HANDLE_STREAM, stream);
-    const char *text = s ? s->error : "";
-    return (struct ambit_bytes){ (const uint8_t *)text, strlen(text) };
-}
-
-void host_stream_drop(void *host, uint32_t stream)
-{
-    struct guest *g = host;
-    handles_remove(&g->handles, HANDLE_STREAM, stream);
+    const struct stream *s = object;
+    return (struct ambit_bytes){ (const uint8_t *)s->error, strlen(s->error) };
 }
 
 /* Ready when the next call can say more than "nothing now", which a denied or closed stream always
  * can. */
-enum ambit_wait stream_wait(struct guest *g, struct stream *s, bool for_write, uint64_t operation)
+static enum ambit_wait stdio_wait(struct guest *g, void *object, bool for_write, uint64_t operation)
 {
+    struct stream *s = object;
     bool mine = for_write == (s->bit != STDIO_IN);
-    if (g->ended || !mine || s->closed || s->watch.fd < 0 || s->watch.never_blocks ||
+    if (!mine || s->closed || s->watch.fd < 0 || s->watch.never_blocks ||
         guest_gated(g, s->decision).reason != GRANT_ALLOWED)
         return AMBIT_READY;
     if (watch_ready(&s->watch, for_write) && (!for_write || write_held(s) <= 0))
@@ -397,3 +367,12 @@ enum ambit_wait stream_wait(struct guest *g, struct stream *s, bool for_write, u
     guest_fault(g, status, "waiting for a standard stream");
     return AMBIT_READY;
 }
+
+const struct stream_class stdio_class = {
+    .read = stdio_read,
+    .check_write = stdio_check_write,
+    .write = stdio_write,
+    .flush = stdio_flush,
+    .error = stdio_error,
+    .wait = stdio_wait,
+};

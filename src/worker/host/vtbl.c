@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table the engine calls, and its operations: what a guest waits for goes to the file that
- * knows when it is ready. */
+/* The table the engine calls, and what belongs to no class. */
 #include "worker/host/host.h"
-
-enum ambit_wait host_wait(void *host, uint32_t handle, bool for_write, uint64_t operation)
-{
-    struct guest *g = host;
-    struct stream *s = handles_get(&g->handles, HANDLE_STREAM, handle);
-    return s ? stream_wait(g, s, for_write, operation) : AMBIT_READY;
-}
 
 enum ambit_wait host_wait_until(void *host, uint64_t monotonic_ns, uint64_t operation)
 {
@@ -71,6 +63,18 @@ const struct ambit_host_vtbl host_vtbl = {
     .fs_listing_next = host_fs_listing_next,
     .fs_listing_drop = host_fs_listing_drop,
     .fs_same_object = host_fs_same_object,
+    .http_body_new = host_http_body_new,
+    .http_body_finish = host_http_body_finish,
+    .http_body_abandon = host_http_body_abandon,
+    .http_body_unsent = host_http_body_unsent,
+    .http_send = host_http_send,
+    .http_response = host_http_response,
+    .http_trailers = host_http_trailers,
+    .http_discard = host_http_discard,
+    .http_drop = host_http_drop,
+    .http_stream_error = host_http_stream_error,
+    .http_respond = host_http_respond,
+    .http_fail = host_http_fail,
     .config_get = host_config_get,
     .config_all = host_config_all,
     .log = host_log,
