@@ -48,10 +48,12 @@ const struct help_verb *help_verb_find(const char *name); /* NULL: no such verb 
 const struct help_verb *help_verbs(size_t *ret_count);
 extern const struct help_pair help_exit_codes[], help_environment[], help_files[];
 
-/* What `run` understands; its rows carry these ids. */
+/* What `run` and `serve` understand; their rows carry these ids. */
 enum help_run_flag {
     RUN_FLAG_READ = 1,
     RUN_FLAG_WRITE,
+    RUN_FLAG_NET,
+    RUN_FLAG_KEYVALUE,
     RUN_FLAG_ENV,
     RUN_FLAG_CONFIG,
     RUN_FLAG_CLOCK,

@@ -43,8 +43,11 @@ static const struct row {
     { "wasi:filesystem/preopens",
       { NEED_FS, "fs", "an fs grant for each folder, else there are no files" } },
     { "wasi:sockets/", { NEED_REFUSES, NULL, "nothing can be granted: sockets are refused" } },
-    { "wasi:http/", { NEED_NOT_THERE, "http", "not there yet: http grants" } },
-    { "wasi:keyvalue/", { NEED_NOT_THERE, "keyvalue", "not there yet: keyvalue grants" } },
+    { "wasi:http/outgoing-handler",
+      { NEED_HTTP, "http", "an http grant for each host, else requests are denied" } },
+    { "wasi:http/types", { NEED_NOTHING, NULL, "nothing" } },
+    { "wasi:keyvalue/",
+      { NEED_KEYVALUE, "keyvalue", "a keyvalue grant for each bucket, else it is denied" } },
     { "wasi:blobstore/", { NEED_NOT_THERE, "blob", "not there yet: blob grants" } },
     { "ambit:", { NEED_NOT_THERE, NULL, "not there yet: an Ambit interface of a later version" } },
     { "wasi:", { NEED_NOT_THERE, NULL, "not there: Ambit does not provide this WASI interface" } },
@@ -165,7 +168,7 @@ struct needs needs_of_script(void)
                        .errors = true,
                        .fs_verbs = FS_RW };
     n.kinds[NEED_STDIO] = n.kinds[NEED_ARGS_ENV] = n.kinds[NEED_CLOCK] = n.kinds[NEED_RANDOM] =
-        n.kinds[NEED_FS] = true;
+        n.kinds[NEED_FS] = n.kinds[NEED_HTTP] = true;
     return n;
 }
 
@@ -210,6 +213,18 @@ static void put_fs(struct buf *out, uint32_t verbs)
     buf_puts(out, "    paths: [\"**\"]            # name what it needs, e.g. \"data/**\"\n");
 }
 
+static void put_services(struct buf *out, const struct needs *n)
+{
+    if (n->kinds[NEED_KEYVALUE])
+        buf_puts(out, "  - keyvalue: default        # each bucket by name\n"
+                      "    allow: [get, set, delete, list, increment]\n");
+    if (n->kinds[NEED_HTTP])
+        buf_puts(out,
+                 "  - http: https://example.com  # each host by name\n"
+                 "    methods: [GET]\n"
+                 "    paths: [\"/**\"]           # name what it needs, e.g. \"/v1/items/**\"\n");
+}
+
 void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n)
 {
     buf_puts(out, "# What ");
@@ -219,7 +234,7 @@ void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n
                   "version: 1\n");
     bool any = n->kinds[NEED_STDIO] || n->args || n->environment || n->kinds[NEED_CLOCK] ||
                n->kinds[NEED_RANDOM] || n->kinds[NEED_LOG] || n->kinds[NEED_CONFIG] ||
-               n->kinds[NEED_FS];
+               n->kinds[NEED_FS] || n->kinds[NEED_HTTP] || n->kinds[NEED_KEYVALUE];
     buf_puts(out, any ? "grants:\n" : "grants: []\n");
     if (n->kinds[NEED_STDIO])
         put_stdio(out, n);
@@ -240,6 +255,7 @@ void needs_put_skeleton(struct buf *out, const char *name, const struct needs *n
         buf_puts(out, "  - config: { example: \"\" }  # each key by name\n");
     if (n->kinds[NEED_FS])
         put_fs(out, n->fs_verbs);
+    put_services(out, n);
     if (n->kinds[NEED_REFUSES])
         buf_puts(out, "# Sockets are refused whatever is granted.\n");
     if (n->kinds[NEED_NOT_THERE])

@@ -17,6 +17,8 @@ enum need_kind {
     NEED_LOG,
     NEED_CONFIG,
     NEED_FS,
+    NEED_HTTP,
+    NEED_KEYVALUE,
     NEED_REFUSES,   /* linked, and every call is refused */
     NEED_NOT_THERE, /* stops the start */
     NEED_COUNT

@@ -10,21 +10,18 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/grant_flags.h"
 #include "cli/summary.h"
-#include "control/mounts.h"
 #include "control/run.h"
 #include "room/spawn.h"
 
-#define GRANT_FILE_MAX (1u << 20)
 #define OUTPUT_MAX (64u << 20)
 #define PROGRESS_AFTER_NS NS_PER_S
 
 struct run_command {
     struct cli cli;
     struct run_request request;
-    struct grant_set *flags; /* grants of flags; files are merged into it */
-    char *work_host;
+    struct grant_flags flags;
     const char *learn;
     bool quiet;
     bool progress_shown;
@@ -32,189 +29,7 @@ struct run_command {
 
 static void run_command_done(struct run_command *c)
 {
-    grant_set_free(c->flags);
-    mem_free(c->work_host);
-}
-
-/* ---- flags → grants ---- */
-
-static int no_memory(struct error *e)
-{
-    return error_set(e, -ENOMEM, "no memory for the command line");
-}
-
-static int add_grant(struct run_command *c, struct grant *g, struct error *e)
-{
-    if (g->origin == NULL)
-        g->origin = mem_printf("--%s", c->cli.flag->name);
-    if (g->origin == NULL) {
-        grant_done(g);
-        return no_memory(e);
-    }
-    return grant_set_add(c->flags, g, e);
-}
-
-static int flag_path(struct run_command *c, bool write, struct error *e)
-{
-    const char *flag = write ? "--write" : "--read";
-    CLEANUP(mem_freep) char *host = NULL;
-    struct grant g = { 0 };
-    bool is_folder = false;
-
-    int r = grant_path_flag_host(flag, c->cli.value, c->work_host, &host, e);
-    if (r == 0)
-        r = mounts_path_is_folder(flag, host, &is_folder, e);
-    if (r == 0)
-        r = grant_from_path_flag(flag, c->cli.value, write, is_folder, c->work_host, &g, e);
-    if (r < 0)
-        return r;
-    return add_grant(c, &g, e);
-}
-
-/* NAME=VALUE as a grant of one pair. */
-static int add_pair(struct run_command *c, enum grant_class class, const char *name,
-                    size_t name_size, const char *value, struct error *e)
-{
-    struct grant g = { .class = class, .pairs = mem_array(1, sizeof(struct grant_pair)) };
-    if (g.pairs == NULL)
-        return no_memory(e);
-    g.pair_count = 1;
-    g.pairs[0].key = mem_strndup(name, name_size);
-    g.pairs[0].value = mem_strdup(value);
-    if (g.pairs[0].key == NULL || g.pairs[0].value == NULL) {
-        grant_done(&g);
-        return no_memory(e);
-    }
-    return add_grant(c, &g, e);
-}
-
-static int flag_pair(struct run_command *c, enum grant_class class, struct error *e)
-{
-    const char *text = c->cli.value, *equals = strchr(text, '=');
-    if (equals != NULL)
-        return add_pair(c, class, text, (size_t)(equals - text), equals + 1, e);
-    if (class != GRANT_ENV) {
-        error_set(e, -EINVAL, "--%s %s has no value", c->cli.flag->name, text);
-        error_hint(e, "--%s %s=VALUE", c->cli.flag->name, text);
-        return -EINVAL;
-    }
-    const char *own = getenv(text);
-    if (own == NULL) {
-        error_set(e, -EINVAL, "--env %s: you have no variable of that name", text);
-        error_hint(e, "--env %s=VALUE", text);
-        return -EINVAL;
-    }
-    return add_pair(c, class, text, strlen(text), own, e);
-}
-
-static int flag_clock(struct run_command *c, struct error *e)
-{
-    struct grant g = { .class = GRANT_CLOCK, .real = strcmp(c->cli.value, "real") == 0 };
-    if (!g.real && text_parse_timestamp(c->cli.value, &g.clock_ns, e) < 0) {
-        error_hint(e, "--clock real, or --clock 2026-01-01T00:00:00Z");
-        return -EINVAL;
-    }
-    return add_grant(c, &g, e);
-}
-
-static int flag_random(struct run_command *c, struct error *e)
-{
-    struct grant g = { .class = GRANT_RANDOM, .real = strcmp(c->cli.value, "real") == 0 };
-    if (!g.real && strncmp(c->cli.value, "seed:", 5) != 0) {
-        error_set(e, -EINVAL, "--random does not take \"%s\"", c->cli.value);
-        error_hint(e, "--random real, or --random seed:ANY-TEXT");
-        return -EINVAL;
-    }
-    if (!g.real && (g.seed = mem_strdup(c->cli.value + 5)) == NULL)
-        return no_memory(e);
-    return add_grant(c, &g, e);
-}
-
-static int flag_log(struct run_command *c, struct error *e)
-{
-    struct grant g = { .class = GRANT_LOG };
-
-    for (const char *at = c->cli.value; *at != '\0';) {
-        size_t length = strcspn(at, ","), level = 0;
-        while (level < LOG_LEVEL_COUNT && (strlen(log_level_names[level]) != length ||
-                                           memcmp(log_level_names[level], at, length) != 0))
-            level++;
-        if (level < LOG_LEVEL_COUNT) {
-            g.levels |= 1u << level;
-        } else if (length == 3 && memcmp(at, "all", 3) == 0) {
-            g.levels = (1u << LOG_LEVEL_COUNT) - 1;
-        } else {
-            error_set(e, -EINVAL, "--log: there is no level \"%.*s\"",
-                      (int)MIN(length, (size_t)100), at);
-            error_hint(e, "trace, debug, info, warn, error, critical, or all");
-            return -EINVAL;
-        }
-        at += length + (at[length] == ',');
-    }
-    return add_grant(c, &g, e);
-}
-
-static int flag_file(struct run_command *c, struct error *e)
-{
-    const char *name = c->cli.value, *slash = strrchr(name, '/');
-    CLEANUP(buf_done) struct buf text = BUF_INIT(GRANT_FILE_MAX);
-    CLEANUP(grant_set_freep) struct grant_set *set = NULL;
-
-    int r = file_read(name, &text, e);
-    if (r < 0)
-        return r;
-    CLEANUP(mem_freep)
-    char *folder = slash == NULL ? mem_strdup(".")
-                                 : mem_strndup(name, slash == name ? 1 : (size_t)(slash - name));
-    if (folder == NULL)
-        return no_memory(e);
-    char *real = realpath(folder, NULL);
-    if (real == NULL)
-        return error_set_errno(e, errno, "the folder of %s", name);
-    r = grant_set_parse(name, real, (const char *)text.data, text.size, &set, e);
-    free(real); /* libc's own block */
-    if (r == 0)
-        r = grant_set_merge(c->flags, set, e);
-    return r;
-}
-
-/* ---- flags → limits ---- */
-
-static int limit_number(struct run_command *c, uint64_t *limit, struct error *e)
-{
-    const char *text = c->cli.value;
-    uint64_t n = 0;
-    if (*text == '\0' || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text)) {
-        error_set(e, -EINVAL, "--%s does not take \"%s\"", c->cli.flag->name, text);
-        error_hint(e, "a number, for example --%s 1000", c->cli.flag->name);
-        return -EINVAL;
-    }
-    for (; *text != '\0'; text++)
-        n = n * 10 + (uint64_t)(*text - '0');
-    *limit = MIN(*limit, n);
-    return 0;
-}
-
-static int limit_size(struct run_command *c, uint64_t *limit, struct error *e)
-{
-    uint64_t bytes;
-    if (text_parse_size(c->cli.value, &bytes, e) < 0) {
-        error_prefix(e, "--%s", c->cli.flag->name);
-        return -EINVAL;
-    }
-    *limit = MIN(*limit, bytes);
-    return 0;
-}
-
-static int limit_time(struct run_command *c, uint64_t *limit, struct error *e)
-{
-    uint64_t ns;
-    if (text_parse_duration(c->cli.value, &ns, e) < 0) {
-        error_prefix(e, "--%s", c->cli.flag->name);
-        return -EINVAL;
-    }
-    *limit = MIN(*limit, ns);
-    return 0;
+    grant_flags_done(&c->flags);
 }
 
 static int flag_tmp(struct run_command *c, struct error *e)
@@ -255,41 +70,13 @@ static int flag_allow_missing(struct run_command *c, struct error *e)
 /* 0; -EINVAL a usage error; other faults are those of a grant. */
 static int take_flag(struct run_command *c, struct error *e)
 {
-    struct grant_limits *l = &c->flags->limits;
+    int r = grant_flags_take(&c->flags, &c->cli, e);
+    if (r <= 0)
+        return r;
     switch ((enum help_run_flag)c->cli.flag->id) {
-    case RUN_FLAG_READ:
-        return flag_path(c, false, e);
-    case RUN_FLAG_WRITE:
-        return flag_path(c, true, e);
-    case RUN_FLAG_ENV:
-        return flag_pair(c, GRANT_ENV, e);
-    case RUN_FLAG_CONFIG:
-        return flag_pair(c, GRANT_CONFIG, e);
-    case RUN_FLAG_CLOCK:
-        return flag_clock(c, e);
-    case RUN_FLAG_RANDOM:
-        return flag_random(c, e);
-    case RUN_FLAG_LOG:
-        return flag_log(c, e);
-    case RUN_FLAG_GRANTS:
-        return flag_file(c, e);
     case RUN_FLAG_BARE:
         c->request.bare = true;
         return 0;
-    case RUN_FLAG_MEMORY:
-        return limit_size(c, &l->memory_bytes, e);
-    case RUN_FLAG_CPU:
-        return limit_time(c, &l->cpu_ns, e);
-    case RUN_FLAG_WALL:
-        return limit_time(c, &l->wall_ns, e);
-    case RUN_FLAG_HANDLES:
-        return limit_number(c, &l->handles, e);
-    case RUN_FLAG_OUTPUT:
-        return limit_size(c, &l->output_bytes, e);
-    case RUN_FLAG_HOSTCALLS:
-        return limit_number(c, &l->hostcalls, e);
-    case RUN_FLAG_EXPIRES:
-        return limit_time(c, &c->flags->expires_ns, e);
     case RUN_FLAG_TMP:
         return flag_tmp(c, e);
     case RUN_FLAG_CWD:
@@ -311,6 +98,8 @@ static int take_flag(struct run_command *c, struct error *e)
         return 0;
     case RUN_FLAG_ALLOW_MISSING:
         return flag_allow_missing(c, e);
+    default:
+        break;
     }
     return error_set(e, -EINVAL, "--%s is not understood", c->cli.flag->name);
 }
@@ -318,7 +107,7 @@ static int take_flag(struct run_command *c, struct error *e)
 /* Flags of the design whose classes do not exist yet: named as such, not as typing errors. */
 static void explain_later(const char *word, struct error *e)
 {
-    static const char *const later[] = { "--net", "--secret", "--session", "--base", "--ask" };
+    static const char *const later[] = { "--secret", "--session", "--base", "--ask" };
     for (size_t i = 0; i < ARRAY_SIZE(later); i++) {
         size_t size = strlen(later[i]);
         if (strncmp(word, later[i], size) == 0 && (word[size] == '\0' || word[size] == '=')) {
@@ -328,13 +117,6 @@ static void explain_later(const char *word, struct error *e)
             error_hint(e, "what works now: ambit help run");
         }
     }
-}
-
-static bool is_grant_flag(int id)
-{
-    return id == RUN_FLAG_READ || id == RUN_FLAG_WRITE || id == RUN_FLAG_GRANTS ||
-           id == RUN_FLAG_ENV || id == RUN_FLAG_CONFIG || id == RUN_FLAG_CLOCK ||
-           id == RUN_FLAG_RANDOM || id == RUN_FLAG_LOG;
 }
 
 /* CLI_OK and the request is whole, CLI_HELP's answer −1, or an exit code after an error was
@@ -347,10 +129,7 @@ static int read_command_line(struct run_command *c, int argc, char **argv)
     while ((item = cli_next(&c->cli, argc, argv, &e)) == CLI_FLAG) {
         if (take_flag(c, &e) == 0)
             continue;
-        if (is_grant_flag(c->cli.flag->id))
-            return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given: --%s %s",
-                            c->cli.flag->name, c->cli.value);
-        return cli_usage(&c->cli, &e);
+        return grant_flags_fail(&c->cli, &e);
     }
     if (item == CLI_HELP)
         return -1;
@@ -555,20 +334,13 @@ int cli_run(int argc, char **argv)
     struct run_command c = { .cli = { .verb = help_verb_find("run"), .json_to_stderr = true } };
     struct run_report report;
     struct error e = ERROR_INIT;
-    char path[4096];
 
-    if (getcwd(path, sizeof(path)) == NULL || path[0] != '/') {
-        error_set(&e, -ENOENT, "it was removed, or is not below the root");
-        error_hint(&e, "cd to a folder that exists");
-        return cli_fail(&c.cli, CLI_INTERNAL, &e, "the working directory has no name");
-    }
-    c.work_host = mem_strdup(path);
-    if (c.work_host == NULL || grant_set_new(&c.flags, &e) < 0)
-        return cli_fail(&c.cli, CLI_INTERNAL, &e, "no memory");
+    if (grant_flags_init(&c.flags, &e) < 0)
+        return cli_fail(&c.cli, CLI_INTERNAL, &e, "nothing was run");
     int code = read_command_line(&c, argc, argv);
     if (code != CLI_OK)
         return code < 0 ? CLI_OK : code;
-    c.request.grants = c.flags;
+    c.request.grants = c.flags.set;
     for (int i = TARGET_PYTHON; i < TARGET_LANGUAGE_COUNT; i++)
         c.request.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS

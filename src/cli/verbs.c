@@ -2,7 +2,7 @@
 /* The tables behind cli/help.h: every verb, flag, example, exit code,
  * variable and file. Text only. */
 #include "base/mem.h"
-#include "cli/cli.h"
+#include "cli/grant_flags.h"
 
 #define JSON_FLAG                                           \
     {                                                       \
@@ -12,34 +12,10 @@
 #define EXAMPLES(array) .examples = array, .example_count = ARRAY_SIZE(array)
 
 static const struct help_flag run_flags[] = {
-    { RUN_FLAG_READ, 'r', "read", HELP_FILE, "PATH[:GUEST]",
-      "Let it read and list PATH (a file, or a folder with all below it)." },
-    { RUN_FLAG_WRITE, 'w', "write", HELP_FILE, "PATH[:GUEST]",
-      "Let it read, write, create, rename, link and delete in PATH." },
-    { RUN_FLAG_ENV, 'e', "env", HELP_TEXT, "NAME[=VALUE]",
-      "Give it one variable; without a value, yours of that name." },
-    { RUN_FLAG_CONFIG, 0, "config", HELP_TEXT, "KEY=VALUE", "Give it one value of wasi:config." },
-    { RUN_FLAG_CLOCK, 0, "clock", HELP_TEXT, "real|TIMESTAMP",
-      "The clock it sees: the real one, or one that stands at 2026-01-01T00:00:00Z." },
-    { RUN_FLAG_RANDOM, 0, "random", HELP_TEXT, "real|seed:TEXT",
-      "Its random bytes: real ones, or the repeatable stream of a seed." },
-    { RUN_FLAG_LOG, 0, "log", HELP_TEXT, "LEVEL[,LEVEL…]",
-      "Levels of wasi:logging it may write: trace debug info warn error critical, or all." },
-    { RUN_FLAG_GRANTS, 'g', "grants", HELP_FILE, "FILE",
-      "Add the grants of a grant file (repeatable)." },
+    GRANT_FLAG_ROWS,
     { RUN_FLAG_BARE, 0, "bare", HELP_NONE, NULL,
       "Imply nothing: no stdio, arguments, clock, random or /tmp but those granted." },
-    { RUN_FLAG_MEMORY, 'm', "memory", HELP_TEXT, "SIZE",
-      "Memory, summed over all memories and tables of the run." },
-    { RUN_FLAG_CPU, 0, "cpu", HELP_TEXT, "TIME", "CPU time." },
-    { RUN_FLAG_WALL, 't', "wall", HELP_TEXT, "TIME", "Time by the clock on the wall." },
-    { RUN_FLAG_HANDLES, 0, "handles", HELP_TEXT, "N",
-      "Open files, streams and other handles at once." },
-    { RUN_FLAG_OUTPUT, 0, "output", HELP_TEXT, "SIZE",
-      "Bytes on standard output and error together." },
-    { RUN_FLAG_HOSTCALLS, 0, "hostcalls", HELP_TEXT, "N", "Calls from the guest to Ambit." },
-    { RUN_FLAG_EXPIRES, 0, "expires", HELP_TEXT, "TIME",
-      "Grants end this long after the start; later uses are denied." },
+    LIMIT_FLAG_ROWS,
     { RUN_FLAG_TMP, 0, "tmp", HELP_TEXT, "SIZE|none",
       "Size of /tmp, which is memory (64MiB), or no /tmp." },
     { RUN_FLAG_CWD, 0, "cwd", HELP_TEXT, "GUEST", "Its working directory (/work)." },
@@ -61,6 +37,8 @@ static const struct help_pair run_examples[] = {
     { "ambit run --read . app.js", "JavaScript, its modules beside it" },
     { "ambit run --read data --write out convert.wasm data/a.csv out/a.json",
       "read one folder, write another" },
+    { "ambit run --net 'GET https://api.github.com/repos/acme/shop/**' fetch.py",
+      "requests to one host, by method and path" },
     { "ambit run --learn needs.yaml script.py", "find out what it asks for, allowing none of it" },
     { "ambit run -g needs.yaml script.py", "run it with the grants of a file that you have read" },
     { "ambit run --clock 2026-01-01T00:00:00Z --random seed:1 job.wasm",

@@ -4,7 +4,8 @@
  * would have allowed it; those are read by the ordinary reader (what it refuses is left out),
  * merged, and printed by the ordinary printer, so that the result is a valid file by construction.
  * Two fs grants of one mount are merged when their verbs or their paths are the same, which allows
- * exactly what the two allow.
+ * exactly what the two allow; so are two http grants of one origin whose methods or paths are the
+ * same, and two keyvalue grants of one bucket whose verbs or keys are.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -57,14 +58,19 @@ static int parse_item(const char *yaml, struct grant_set **ret, struct error *e)
 
 /* ---- merging ---- */
 
-static bool same_paths(const struct grant *a, const struct grant *b)
+static bool same_strings(char *const *a, size_t a_count, char *const *b, size_t b_count)
 {
-    if (a->fs.path_count != b->fs.path_count)
+    if (a_count != b_count)
         return false;
-    for (size_t i = 0; i < a->fs.path_count; i++)
-        if (strcmp(a->fs.paths[i], b->fs.paths[i]) != 0)
+    for (size_t i = 0; i < a_count; i++)
+        if (strcmp(a[i], b[i]) != 0)
             return false;
     return true;
+}
+
+static bool same_paths(const struct grant *a, const struct grant *b)
+{
+    return same_strings(a->fs.paths, a->fs.path_count, b->fs.paths, b->fs.path_count);
 }
 
 static bool same_mount(const struct grant *a, const struct grant *b)
@@ -80,26 +86,82 @@ static int compare_strings(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Moves b's paths into a, sorted, without doubles. */
-static int join_paths(struct grant *a, struct grant *b)
+/* Moves b's strings into a's, sorted, without doubles. */
+static int join_strings(char ***a, size_t *a_count, char **b, size_t *b_count)
 {
-    char **paths = mem_grow(a->fs.paths, a->fs.path_count + b->fs.path_count, sizeof(char *));
-    if (paths == NULL)
+    char **all = mem_grow(*a, *a_count + *b_count, sizeof(char *));
+    if (all == NULL)
         return -ENOMEM;
-    a->fs.paths = paths;
-    for (size_t i = 0; i < b->fs.path_count; i++)
-        paths[a->fs.path_count++] = TAKE(b->fs.paths[i]);
-    b->fs.path_count = 0;
-    qsort(paths, a->fs.path_count, sizeof(char *), compare_strings);
+    *a = all;
+    for (size_t i = 0; i < *b_count; i++)
+        all[(*a_count)++] = TAKE(b[i]);
+    *b_count = 0;
+    qsort(all, *a_count, sizeof(char *), compare_strings);
     size_t kept = 1;
-    for (size_t i = 1; i < a->fs.path_count; i++) {
-        if (strcmp(paths[i], paths[kept - 1]) == 0)
-            mem_free(paths[i]);
+    for (size_t i = 1; i < *a_count; i++) {
+        if (strcmp(all[i], all[kept - 1]) == 0)
+            mem_free(all[i]);
         else
-            paths[kept++] = paths[i];
+            all[kept++] = all[i];
     }
-    a->fs.path_count = kept;
+    *a_count = kept;
     return 0;
+}
+
+/* Proposals name no headers, counters and sizes; only those are joined. */
+static bool is_plain_http(const struct grant *g)
+{
+    return g->http.method_count > 0 && g->http.require_count == 0 && g->http.set_count == 0 &&
+           g->http.strip_count == 0 && g->http.max_requests == GRANT_UNSET &&
+           g->http.max_request_bytes == GRANT_UNSET && g->http.max_response_bytes == GRANT_UNSET &&
+           g->http.timeout_ns == GRANT_UNSET && g->rate_count == GRANT_UNSET;
+}
+
+static bool same_origin(const struct grant *a, const struct grant *b)
+{
+    if (a->http.https != b->http.https || a->http.wildcard != b->http.wildcard ||
+        a->http.port != b->http.port || strcmp(a->http.host, b->http.host) != 0 ||
+        a->http.address_count != b->http.address_count)
+        return false;
+    for (size_t i = 0; i < a->http.address_count; i++)
+        if (a->http.addresses[i].bits != b->http.addresses[i].bits ||
+            !address_equal(&a->http.addresses[i].address, &b->http.addresses[i].address))
+            return false;
+    return true;
+}
+
+/* 1: b went into a; 0: they stay two; < 0. So for keyvalue. */
+static int join_http(struct grant *a, struct grant *b)
+{
+    int r = 0;
+    if (!is_plain_http(a) || !is_plain_http(b) || !same_origin(a, b))
+        return 0;
+    if (same_strings(a->http.paths, a->http.path_count, b->http.paths, b->http.path_count))
+        r = join_strings(&a->http.methods, &a->http.method_count, b->http.methods,
+                         &b->http.method_count);
+    else if (same_strings(a->http.methods, a->http.method_count, b->http.methods,
+                          b->http.method_count))
+        r = join_strings(&a->http.paths, &a->http.path_count, b->http.paths, &b->http.path_count);
+    else
+        return 0;
+    return r < 0 ? r : 1;
+}
+
+static int join_keyvalue(struct grant *a, struct grant *b)
+{
+    if (strcmp(a->keyvalue.bucket, b->keyvalue.bucket) != 0 || a->rate_count != b->rate_count ||
+        a->rate_ns != b->rate_ns || a->keyvalue.max_bytes != b->keyvalue.max_bytes)
+        return 0;
+    if (same_strings(a->keyvalue.keys, a->keyvalue.key_count, b->keyvalue.keys,
+                     b->keyvalue.key_count)) {
+        a->keyvalue.verbs |= b->keyvalue.verbs;
+        return 1;
+    }
+    if (a->keyvalue.verbs != b->keyvalue.verbs)
+        return 0;
+    int r = join_strings(&a->keyvalue.keys, &a->keyvalue.key_count, b->keyvalue.keys,
+                         &b->keyvalue.key_count);
+    return r < 0 ? r : 1;
 }
 
 static bool has_pair(const struct grant *g, const char *key)
@@ -138,7 +200,7 @@ static int join(struct grant *a, struct grant *b)
         if (same_paths(a, b))
             a->fs.verbs |= b->fs.verbs;
         else if (a->fs.verbs == b->fs.verbs)
-            r = join_paths(a, b);
+            r = join_strings(&a->fs.paths, &a->fs.path_count, b->fs.paths, &b->fs.path_count);
         else
             return 0;
         break;
@@ -152,15 +214,25 @@ static int join(struct grant *a, struct grant *b)
     case GRANT_LOG:
         a->levels |= b->levels;
         break;
+    case GRANT_HTTP:
+        return join_http(a, b);
+    case GRANT_KEYVALUE:
+        return join_keyvalue(a, b);
     case GRANT_ARGS:
     case GRANT_CLOCK:
     case GRANT_RANDOM:
-    case GRANT_HTTP:
-    case GRANT_KEYVALUE:
     case GRANT_CLASS_COUNT:
         break; /* one is as good as the next: proposals say `given` and `real` */
     }
     return r < 0 ? r : 1;
+}
+
+static int compare_http(const struct grant *a, const struct grant *b)
+{
+    int r = strcmp(a->http.host, b->http.host);
+    if (r == 0)
+        r = (int)a->http.port - (int)b->http.port;
+    return r != 0 ? r : strcmp(a->http.paths[0], b->http.paths[0]);
 }
 
 static int compare_grants(const void *left, const void *right)
@@ -168,6 +240,10 @@ static int compare_grants(const void *left, const void *right)
     const struct grant *a = left, *b = right;
     if (a->class != b->class)
         return (int)a->class - (int)b->class;
+    if (a->class == GRANT_HTTP)
+        return compare_http(a, b);
+    if (a->class == GRANT_KEYVALUE)
+        return strcmp(a->keyvalue.bucket, b->keyvalue.bucket);
     if (a->class != GRANT_FS)
         return 0;
     int r = strcmp(a->fs.guest, b->fs.guest);

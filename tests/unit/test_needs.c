@@ -43,8 +43,8 @@ TEST(each_interface_has_its_need)
         { "wasi:config/store@0.2.0-rc.1", NEED_CONFIG },
         { "wasi:filesystem/types@0.2.1", NEED_FS },
         { "wasi:sockets/tcp@0.2.1", NEED_REFUSES },
-        { "wasi:http/outgoing-handler@0.2.1", NEED_NOT_THERE },
-        { "wasi:keyvalue/store@0.2.0-draft", NEED_NOT_THERE },
+        { "wasi:http/outgoing-handler@0.2.1", NEED_HTTP },
+        { "wasi:keyvalue/store@0.2.0-draft", NEED_KEYVALUE },
         { "wasi:nn/graph@0.2.0", NEED_NOT_THERE },
         { "wasi:clocks/timezone@0.2.1", NEED_NOT_THERE },
         { "wasi:cli/stdoutx@0.2.1", NEED_NOT_THERE },
@@ -62,7 +62,7 @@ TEST(each_interface_has_its_need)
 
 TEST(the_skeleton_is_valid_whatever_is_asked)
 {
-    for (unsigned bits = 0; bits < 1u << 9; bits++) {
+    for (unsigned bits = 0; bits < 1u << 11; bits++) {
         struct needs n = { .input = bits & 1,
                            .output = bits & 2,
                            .errors = bits & 4,
@@ -75,13 +75,17 @@ TEST(the_skeleton_is_valid_whatever_is_asked)
         n.kinds[NEED_FS] = bits & 128;
         n.fs_verbs = bits & 256 ? FS_WRITE | FS_CREATE : FS_RW;
         n.kinds[NEED_REFUSES] = n.kinds[NEED_NOT_THERE] = bits & 1;
+        n.kinds[NEED_HTTP] = bits & 512;
+        n.kinds[NEED_KEYVALUE] = bits & 1024;
         struct grant_set *set = parsed(&n, "tool.wasm");
         size_t wanted =
             (size_t)(n.kinds[NEED_STDIO] + n.args + n.environment + n.kinds[NEED_CLOCK] +
-                     2 * n.kinds[NEED_RANDOM] + n.kinds[NEED_CONFIG] + n.kinds[NEED_FS]);
+                     2 * n.kinds[NEED_RANDOM] + n.kinds[NEED_CONFIG] + n.kinds[NEED_FS] +
+                     n.kinds[NEED_HTTP] + n.kinds[NEED_KEYVALUE]);
         CHECK_EQ(set->count, wanted);
         if (n.kinds[NEED_FS]) {
-            const struct grant *fs = &set->grants[set->count - 1];
+            size_t after = 1 + n.kinds[NEED_HTTP] + n.kinds[NEED_KEYVALUE];
+            const struct grant *fs = &set->grants[set->count - after];
             CHECK_EQ(fs->class, GRANT_FS);
             /* Reading comes first; writing is there at once only where there is nothing else. */
             CHECK_EQ(fs->fs.verbs, bits & 256 ? FS_WRITE | FS_CREATE : FS_RO);
