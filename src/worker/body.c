@@ -66,7 +66,7 @@ void body_attach(struct body *b, struct exchange *x)
     b->exchange = x;
     x->body = b;
     if (!b->writing && !b->finished) { /* abandoned before it was sent */
-        exchange_abort(x, HTTP_ERROR_INTERNAL, "a body was not finished");
+        guest_exchange_abort(x, HTTP_ERROR_INTERNAL, "a body was not finished");
         return;
     }
     body_pump(b);
@@ -118,7 +118,7 @@ void body_pump(struct body *b)
         return;
     x->out_ended = true;
     peer_put(x->peer, HTTP_END, x, (struct bytes){ b->trailers, b->trailers_size });
-    exchange_check_over(x);
+    guest_exchange_check_over(x);
 }
 
 int body_finish(struct body *b, const struct http_field *trailers, size_t count)
@@ -147,5 +147,5 @@ void body_abandon(struct body *b, enum http_error error)
     if (!x)
         body_release(b);
     else if (!x->out_ended) /* else nobody wants it: it breaks nothing */
-        exchange_abort(x, error, "a body was not finished");
+        guest_exchange_abort(x, error, "a body was not finished");
 }

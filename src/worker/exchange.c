@@ -61,7 +61,7 @@ static struct exchange **find(struct http_peer *p, uint64_t number)
     return at;
 }
 
-struct exchange *exchange_find(struct http_peer *p, uint64_t number)
+struct exchange *guest_exchange_find(struct http_peer *p, uint64_t number)
 {
     return p->table_size ? *find(p, number) : NULL;
 }
@@ -87,7 +87,7 @@ static int table_reserve(struct http_peer *p)
     return 0;
 }
 
-int exchange_enter(struct exchange *x, struct http_peer *p, uint64_t number)
+int guest_exchange_enter(struct exchange *x, struct http_peer *p, uint64_t number)
 {
     if (table_reserve(p) < 0)
         return -ENOMEM;
@@ -116,7 +116,7 @@ static void leave(struct exchange *x)
 
 /* ---- lives ---- */
 
-struct exchange *exchange_alloc(void)
+struct exchange *guest_exchange_alloc(void)
 {
     struct exchange *x = mem_zalloc(sizeof(*x));
     if (!x)
@@ -128,7 +128,7 @@ struct exchange *exchange_alloc(void)
     return x;
 }
 
-void exchange_give(struct exchange *x, struct guest *g)
+void guest_exchange_give(struct exchange *x, struct guest *g)
 {
     x->guest = g;
     x->previous = NULL;
@@ -138,15 +138,15 @@ void exchange_give(struct exchange *x, struct guest *g)
     g->exchanges = x;
 }
 
-struct exchange *exchange_new(struct http_peer *p, struct guest *g)
+struct exchange *guest_exchange_new(struct http_peer *p, struct guest *g)
 {
-    struct exchange *x = exchange_alloc();
-    if (!x || exchange_enter(x, p, p->last + 1) < 0) {
+    struct exchange *x = guest_exchange_alloc();
+    if (!x || guest_exchange_enter(x, p, p->last + 1) < 0) {
         mem_free(x);
         return NULL;
     }
     p->last++;
-    exchange_give(x, g);
+    guest_exchange_give(x, g);
     return x;
 }
 
@@ -166,7 +166,7 @@ static void forget_guest(struct exchange *x)
     x->next = x->previous = NULL;
 }
 
-void exchange_release(struct exchange *x)
+void guest_exchange_release(struct exchange *x)
 {
     if (x->has_handle || x->peer)
         return;
@@ -182,7 +182,7 @@ void exchange_release(struct exchange *x)
 
 /* ---- telling guests ---- */
 
-void exchange_tell(const struct exchange *x, bool for_write)
+void guest_exchange_tell(const struct exchange *x, bool for_write)
 {
     struct guest *g = x->guest;
     const void *what = for_write ? (const void *)x->body : (const void *)x;
@@ -202,32 +202,33 @@ static void part_from_body(struct exchange *x)
     body_release(b);
 }
 
-void exchange_over(struct exchange *x)
+void guest_exchange_over(struct exchange *x)
 {
     leave(x);
     x->in_ended = x->out_ended = true;
     if (x->guest && x->body)
-        exchange_tell(x, true);
+        guest_exchange_tell(x, true);
     part_from_body(x);
-    exchange_tell(x, false);
-    exchange_release(x);
+    guest_exchange_tell(x, false);
+    guest_exchange_release(x);
 }
 
-void exchange_cancel(struct exchange *x)
+void guest_exchange_cancel(struct exchange *x)
 {
     ASSERT(x->number == x->peer->last);
     x->peer->last--;
     x->has_handle = false;
-    exchange_over(x);
+    guest_exchange_over(x);
 }
 
-void exchange_check_over(struct exchange *x)
+void guest_exchange_check_over(struct exchange *x)
 {
     if (x->peer && x->in_ended && x->out_ended)
-        exchange_over(x);
+        guest_exchange_over(x);
 }
 
-void exchange_fail(struct exchange *x, enum http_error error, uint64_t number, struct bytes text)
+void guest_exchange_fail(struct exchange *x, enum http_error error, uint64_t number,
+                         struct bytes text)
 {
     if (error == HTTP_OK)
         error = HTTP_ERROR_CONNECTION_TERMINATED;
@@ -236,10 +237,10 @@ void exchange_fail(struct exchange *x, enum http_error error, uint64_t number, s
         failure_set(&x->failure, error, number, text);
     if (x->body && !x->out_ended)
         failure_set(&x->body->failure, error, number, text);
-    exchange_over(x);
+    guest_exchange_over(x);
 }
 
-void exchange_abort(struct exchange *x, enum http_error error, const char *text)
+void guest_exchange_abort(struct exchange *x, enum http_error error, const char *text)
 {
     struct http_peer *p = x->peer;
     if (!p)
@@ -251,12 +252,12 @@ void exchange_abort(struct exchange *x, enum http_error error, const char *text)
     buf_clear(&p->scratch);
     http_failure_put(&p->scratch, &f);
     peer_put_scratch(p, HTTP_ABORT, x);
-    exchange_fail(x, error, UINT64_MAX, bytes_of(text ? text : ""));
+    guest_exchange_fail(x, error, UINT64_MAX, bytes_of(text ? text : ""));
 }
 
 /* ---- sending ---- */
 
-int exchange_send_request(struct exchange *x, const struct http_request *r)
+int guest_exchange_send_request(struct exchange *x, const struct http_request *r)
 {
     struct http_peer *p = x->peer;
     buf_clear(&p->scratch);
@@ -268,7 +269,7 @@ int exchange_send_request(struct exchange *x, const struct http_request *r)
     return 0;
 }
 
-int exchange_send_response(struct exchange *x, const struct http_response *r)
+int guest_exchange_send_response(struct exchange *x, const struct http_response *r)
 {
     struct http_peer *p = x->peer;
     buf_clear(&p->scratch);
@@ -279,7 +280,7 @@ int exchange_send_response(struct exchange *x, const struct http_response *r)
     peer_put_scratch(p, HTTP_RESPONSE, x);
     if (r->no_body) {
         x->out_ended = true;
-        exchange_check_over(x);
+        guest_exchange_check_over(x);
     }
     return 0;
 }
@@ -303,21 +304,21 @@ static void give_back(struct exchange *x)
     send_window(x, size);
 }
 
-void exchange_owe(struct exchange *x, size_t size)
+void guest_exchange_owe(struct exchange *x, size_t size)
 {
     x->owed += (uint32_t)size; /* no more than came, which is at most a window */
     give_back(x);
 }
 
-void exchange_consumed(struct exchange *x, size_t size)
+void guest_exchange_consumed(struct exchange *x, size_t size)
 {
     fifo_take(&x->in, size);
     if (x->in_ended && x->in.size == 0)
         fifo_done(&x->in);
-    exchange_owe(x, size);
+    guest_exchange_owe(x, size);
 }
 
-void exchange_wants_body(struct exchange *x)
+void guest_exchange_wants_body(struct exchange *x)
 {
     if (!x->asks_body)
         return;
@@ -326,7 +327,7 @@ void exchange_wants_body(struct exchange *x)
         send_window(x, 0);
 }
 
-void exchange_discard(struct exchange *x)
+void guest_exchange_discard(struct exchange *x)
 {
     fifo_done(&x->in);
     if (!x->peer || x->in_ended)
@@ -335,15 +336,15 @@ void exchange_discard(struct exchange *x)
     struct http_peer *p = x->peer;
     buf_clear(&p->scratch);
     peer_put_scratch(p, HTTP_DISCARD, x);
-    exchange_check_over(x);
+    guest_exchange_check_over(x);
 }
 
-void exchange_throw_away(struct exchange *x)
+void guest_exchange_throw_away(struct exchange *x)
 {
     size_t held = x->in.size;
     x->throw_away = true;
-    exchange_wants_body(x);
+    guest_exchange_wants_body(x);
     fifo_done(&x->in);
     if (held)
-        exchange_owe(x, held);
+        guest_exchange_owe(x, held);
 }

@@ -16,7 +16,7 @@
  * out, and trailers. How many there are is bounded by the guest's handles.
  *
  * An exchange is freed when nobody holds it any more: no handle of the guest, and it is over
- * (exchange_release()); a body when both its ends and its exchange are.
+ * (guest_exchange_release()); a body when both its ends and its exchange are.
  *
  * The other side is not believed: a frame that breaks the protocol ends the link, and every exchange
  * on it fails with CONNECTION_TERMINATED.
@@ -129,28 +129,29 @@ static inline bool http_peer_busy(const struct http_peer *p)
 }
 
 /* Makes one, held by a handle to come, on the peer's table with a number of ours. NULL = no memory. */
-struct exchange *exchange_new(struct http_peer *p, struct guest *g) MUST_CHECK;
+struct exchange *guest_exchange_new(struct http_peer *p, struct guest *g) MUST_CHECK;
 /* The last one that was made, nothing of which was sent: it never was. Frees it. */
-void exchange_cancel(struct exchange *x);
-void exchange_give(struct exchange *x,
-                   struct guest *g); /* incoming: to the guest that answers it */
+void guest_exchange_cancel(struct exchange *x);
+void guest_exchange_give(struct exchange *x,
+                         struct guest *g); /* incoming: to the guest that answers it */
 /* Frees it when nothing holds it any more. */
-void exchange_release(struct exchange *x);
+void guest_exchange_release(struct exchange *x);
 /* Over, with a reason that its readers are told. */
-void exchange_fail(struct exchange *x, enum http_error error, uint64_t number, struct bytes text);
+void guest_exchange_fail(struct exchange *x, enum http_error error, uint64_t number,
+                         struct bytes text);
 /* Tells the peer and is over. HTTP_OK: it is no longer wanted. */
-void exchange_abort(struct exchange *x, enum http_error error, const char *text);
+void guest_exchange_abort(struct exchange *x, enum http_error error, const char *text);
 /* The request (asks), or the answer, of an exchange that is not over. 0, or -ENOMEM. */
-int exchange_send_request(struct exchange *x, const struct http_request *r) MUST_CHECK;
-int exchange_send_response(struct exchange *x, const struct http_response *r) MUST_CHECK;
+int guest_exchange_send_request(struct exchange *x, const struct http_request *r) MUST_CHECK;
+int guest_exchange_send_response(struct exchange *x, const struct http_response *r) MUST_CHECK;
 /* `size` bytes at the start of `in` were read. */
-void exchange_consumed(struct exchange *x, size_t size);
+void guest_exchange_consumed(struct exchange *x, size_t size);
 /* Somebody wants to read: the client that waits for that may send. */
-void exchange_wants_body(struct exchange *x);
+void guest_exchange_wants_body(struct exchange *x);
 /* The rest of what comes in is not wanted. */
-void exchange_discard(struct exchange *x);
+void guest_exchange_discard(struct exchange *x);
 /* Trailers only: what still comes of the body is thrown away. */
-void exchange_throw_away(struct exchange *x);
+void guest_exchange_throw_away(struct exchange *x);
 
 struct body *body_new(struct guest *g, uint64_t length) MUST_CHECK;
 /* Its message's end: after its head was sent, or instead of that. May free it. */

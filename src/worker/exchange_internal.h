@@ -5,15 +5,15 @@
 #include "worker/exchange.h"
 
 /* exchange.c */
-struct exchange *exchange_alloc(void) MUST_CHECK; /* on no table, of no guest */
-int exchange_enter(struct exchange *x, struct http_peer *p, uint64_t number) MUST_CHECK;
-struct exchange *exchange_find(struct http_peer *p, uint64_t number); /* NULL = none */
+struct exchange *guest_exchange_alloc(void) MUST_CHECK; /* on no table, of no guest */
+int guest_exchange_enter(struct exchange *x, struct http_peer *p, uint64_t number) MUST_CHECK;
+struct exchange *guest_exchange_find(struct http_peer *p, uint64_t number); /* NULL = none */
 /* Who waits for it (for_write: for its body) may go on. */
-void exchange_tell(const struct exchange *x, bool for_write);
+void guest_exchange_tell(const struct exchange *x, bool for_write);
 /* Off the table, both directions ended; may free it. */
-void exchange_over(struct exchange *x);
-void exchange_check_over(struct exchange *x);
-void exchange_owe(struct exchange *x, size_t size); /* so much was read */
+void guest_exchange_over(struct exchange *x);
+void guest_exchange_check_over(struct exchange *x);
+void guest_exchange_owe(struct exchange *x, size_t size); /* so much was read */
 
 /* body.c */
 void failure_set(struct exchange_failure *f, enum http_error error, uint64_t number,

@@ -54,7 +54,7 @@ static void tell_bodies(struct http_peer *p)
             next = x->chain;
             if (!x->body)
                 continue;
-            exchange_tell(x, true);
+            guest_exchange_tell(x, true);
             body_pump(x->body);
         }
     }
@@ -114,8 +114,8 @@ static int on_request(struct http_peer *p, uint64_t number, struct cursor *c, st
     int status = http_request_get(c, p->fields, &r, e);
     if (status < 0)
         return status;
-    struct exchange *x = exchange_alloc();
-    if (!x || exchange_enter(x, p, number) < 0) {
+    struct exchange *x = guest_exchange_alloc();
+    if (!x || guest_exchange_enter(x, p, number) < 0) {
         mem_free(x);
         return error_set(e, -ENOMEM, "out of memory");
     }
@@ -141,8 +141,8 @@ static int on_response(struct http_peer *p, struct exchange *x, struct cursor *c
         return error_set(e, -ENOMEM, "out of memory");
     x->answered = true;
     x->in_ended |= r.no_body;
-    exchange_tell(x, false);
-    exchange_check_over(x);
+    guest_exchange_tell(x, false);
+    guest_exchange_check_over(x);
     return 0;
 }
 
@@ -161,12 +161,12 @@ static int on_body(struct http_peer *p, struct exchange *x, struct cursor *c, st
     if (x->rule != GRANT_NO_RULE)
         guest_used_bytes(x->guest, x->rule, size, 0);
     if (x->throw_away) {
-        exchange_owe(x, size);
+        guest_exchange_owe(x, size);
         return 0;
     }
     if (fifo_put(&x->in, bytes, size) < 0)
         return error_set(e, -ENOMEM, "out of memory");
-    exchange_tell(x, false);
+    guest_exchange_tell(x, false);
     return 0;
 }
 
@@ -187,8 +187,8 @@ static int on_end(struct http_peer *p, struct exchange *x, struct cursor *c, str
             return error_set(e, -ENOMEM, "out of memory");
     }
     x->in_ended = true;
-    exchange_tell(x, false);
-    exchange_check_over(x);
+    guest_exchange_tell(x, false);
+    guest_exchange_check_over(x);
     return 0;
 }
 
@@ -201,7 +201,7 @@ static int on_window(struct http_peer *p, struct exchange *x, struct cursor *c, 
         return broken(e, "a window that is too large");
     x->out_window += size;
     if (x->body) {
-        exchange_tell(x, true);
+        guest_exchange_tell(x, true);
         body_pump(x->body);
     }
     return 0;
@@ -215,9 +215,9 @@ static int on_discard(struct http_peer *p, struct exchange *x, struct cursor *c,
     if (x->body) {
         x->body->unwanted = true;
         fifo_done(&x->body->held);
-        exchange_tell(x, true);
+        guest_exchange_tell(x, true);
     }
-    exchange_check_over(x);
+    guest_exchange_check_over(x);
     return 0;
 }
 
@@ -232,7 +232,7 @@ static int on_abort(struct http_peer *p, struct exchange *x, struct cursor *c, s
         p->refused(p->context, x, &f);
     if (x->incoming && p->gone)
         p->gone(p->context, x);
-    exchange_fail(x, f.error, f.number, f.text);
+    guest_exchange_fail(x, f.error, f.number, f.text);
     return 0;
 }
 
@@ -253,7 +253,7 @@ static int on_frame(struct http_peer *p, const struct frame *f, struct error *e)
         return on_request(p, number, &c, e);
     if (number == 0 || number > p->last)
         return broken(e, "a frame about an exchange that never began");
-    struct exchange *x = exchange_find(p, number);
+    struct exchange *x = guest_exchange_find(p, number);
     if (!x)
         return 0; /* it is over */
     int status = handlers[f->kind - HTTP_REQUEST](p, x, &c, e);
@@ -323,8 +323,8 @@ void http_peer_fail(struct http_peer *p)
             if (x->incoming && p->gone)
                 p->gone(p->context, x);
             if (p->table[i] == x)
-                exchange_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, UINT64_MAX,
-                              bytes_of("the room that does this has ended"));
+                guest_exchange_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, UINT64_MAX,
+                                    bytes_of("the room that does this has ended"));
         }
     }
     buf_clear(&p->backlog);

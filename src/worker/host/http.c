@@ -54,7 +54,7 @@ void http_close(enum handle_kind kind, void *object)
     if (kind == HANDLE_EXCHANGE) {
         struct exchange *x = object;
         x->has_handle = false;
-        exchange_release(x);
+        guest_exchange_release(x);
     } else if (kind == HANDLE_BODY) {
         struct body *b = object;
         b->unsent = false;
@@ -67,7 +67,7 @@ void http_end(struct guest *g)
     for (struct exchange *x = g->exchanges, *next; x; x = next) {
         next = x->next;
         if (x->peer)
-            exchange_abort(x, x->incoming ? HTTP_ERROR_INTERNAL : HTTP_OK, NULL);
+            guest_exchange_abort(x, x->incoming ? HTTP_ERROR_INTERNAL : HTTP_OK, NULL);
     }
 }
 
@@ -180,9 +180,9 @@ static int malformed(struct guest *g, const struct ambit_http_request *r,
     char *authority =
         mem_strndup((const char *)r->authority.data, MIN(r->authority.size, (size_t)URL_HOST_MAX));
     CLEANUP(mem_freep)
-    char *url =
-        authority ? mem_printf("%s://%s", r->scheme == SCHEME_HTTP ? "http" : "https", authority)
-                  : NULL;
+    char *url = authority
+                    ? mem_printf("%s://%s", r->scheme == SCHEME_HTTP ? "http" : "https", authority)
+                    : NULL;
     struct grant_decision d = { .reason = GRANT_MALFORMED, .rule = GRANT_NO_RULE };
     struct asked asked = { .reason = GRANT_MALFORMED };
     deny(g, method, url, d, &asked);
@@ -223,7 +223,7 @@ static int decide(struct guest *g, const struct ambit_http_request *r,
 /* Makes the exchange with its handle. NULL: the guest ends. */
 static struct exchange *open_exchange(struct guest *g, uint32_t rule, uint32_t *ret)
 {
-    struct exchange *x = exchange_new(g->commons.egress, g);
+    struct exchange *x = guest_exchange_new(g->commons.egress, g);
     if (!x) {
         guest_fault(g, -ENOMEM, "asking for something");
         return NULL;
@@ -238,7 +238,7 @@ static struct exchange *open_exchange(struct guest *g, uint32_t rule, uint32_t *
         return x;
     if (!x->url)
         guest_fault(g, -ENOMEM, "asking for something");
-    exchange_cancel(x);
+    guest_exchange_cancel(x);
     return NULL;
 }
 
@@ -261,7 +261,7 @@ static int send(struct guest *g, const struct ambit_http_request *r, bool body, 
     x->method = shown_method(request.method);
     if (buf_status(&authority) < 0 || !x->method)
         return -ENOMEM;
-    return exchange_send_request(x, &request);
+    return guest_exchange_send_request(x, &request);
 }
 
 static int ask(struct guest *g, const struct ambit_http_request *r, struct body *b,
@@ -282,7 +282,7 @@ static int ask(struct guest *g, const struct ambit_http_request *r, struct body 
     status = send(g, r, b, x);
     if (status < 0) {
         handles_remove(&g->handles, HANDLE_EXCHANGE, *ret_exchange);
-        exchange_cancel(x);
+        guest_exchange_cancel(x);
         return guest_fault(g, status, "asking for something");
     }
     guest_used(g, d.rule, 0, 0, 0);
@@ -345,7 +345,7 @@ enum ambit_wait host_http_trailers(void *host, uint32_t exchange, const struct a
     if (!x)
         return AMBIT_READY;
     if (!x->throw_away)
-        exchange_throw_away(x);
+        guest_exchange_throw_away(x);
     if (x->failure.error) {
         tell_failure(&x->failure, ret_error);
         return AMBIT_READY;
@@ -366,7 +366,7 @@ void host_http_discard(void *host, uint32_t exchange)
     struct guest *g = host;
     struct exchange *x = handles_get(&g->handles, HANDLE_EXCHANGE, exchange);
     if (x)
-        exchange_discard(x);
+        guest_exchange_discard(x);
 }
 
 void host_http_drop(void *host, uint32_t exchange)
@@ -377,13 +377,13 @@ void host_http_drop(void *host, uint32_t exchange)
         return;
     x->has_handle = false;
     if (!x->peer)
-        exchange_release(x);
+        guest_exchange_release(x);
     else if (!x->incoming)
-        exchange_abort(x, HTTP_OK, NULL);
+        guest_exchange_abort(x, HTTP_OK, NULL);
     /* An incoming one goes on with what is finished; what is not answered yet the end of the guest
      * answers, which knows why. */
     else if (x->answered)
-        exchange_discard(x);
+        guest_exchange_discard(x);
 }
 
 bool host_http_stream_error(void *host, uint32_t stream, struct ambit_http_error *ret_error)
@@ -420,12 +420,12 @@ static enum ambit_stream_status exchange_read(struct guest *g, void *object, uin
                                               size_t size, size_t *ret_size)
 {
     struct exchange *x = object;
-    exchange_wants_body(x);
+    guest_exchange_wants_body(x);
     if (x->in.size == 0)
         return read_end(x);
     size = MIN(size, x->in.size);
     memcpy(into, x->in.data + x->in.start, size);
-    exchange_consumed(x, size);
+    guest_exchange_consumed(x, size);
     *ret_size = size;
     return AMBIT_STREAM_OK;
 }
@@ -476,7 +476,7 @@ static enum ambit_wait exchange_wait(struct guest *g, void *object, bool for_wri
     if (for_write || x->failure.error || x->in.size || (x->in_ended && !head_missing))
         return AMBIT_READY;
     if (!head_missing)
-        exchange_wants_body(x);
+        guest_exchange_wants_body(x);
     return wait_event(g, x, false, operation);
 }
 
@@ -660,7 +660,7 @@ int host_http_respond(void *host, uint32_t exchange, const struct ambit_http_res
                                .fields = g->http.fields,
                                .field_count = response->header_count };
     if (x->peer)
-        status = exchange_send_response(x, &r);
+        status = guest_exchange_send_response(x, &r);
     if (status == 0 && b)
         body_attach(b, x);
     return status < 0 ? guest_fault(g, status, "answering") : 0;
@@ -680,6 +680,6 @@ int host_http_fail(void *host, uint32_t exchange, const struct ambit_http_error 
         memcpy(text, error->text.data, size);
     text[size] = '\0';
     bool known = error->code > HTTP_OK && error->code < HTTP_ERROR_COUNT;
-    exchange_abort(x, known ? (enum http_error)error->code : HTTP_ERROR_INTERNAL, text);
+    guest_exchange_abort(x, known ? (enum http_error)error->code : HTTP_ERROR_INTERNAL, text);
     return 0;
 }
