@@ -11,6 +11,10 @@ Arguments: argv[0] is a name for Python itself, argv[1] the script (`-` reads it
 the rest is the script's.
 """
 
+import tls
+
+tls.install()  # before anything imports ssl
+
 import snapshot
 
 snapshot.import_standard_library()
@@ -30,6 +34,7 @@ import types
 
 import explain
 import loop
+import wire
 from wit_world import exports
 from wit_world.imports import environment
 from wit_world.imports import exit as wasi_exit
@@ -242,6 +247,7 @@ class Run(exports.Run):
 
 explain.install()
 loop.install()
+wire.install()
 os._exit = lambda status: wasi_exit.exit_with_code(status & 0xFF)  # the C library's own knows 0 and 1 only
 snapshot.leave_build_behind()
 STANDARD_MODULES = frozenset(sys.modules)

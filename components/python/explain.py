@@ -22,7 +22,8 @@ NO_PROCESS = ("Ambit's sandbox has no processes: do it in Python, or run the pro
               "its output with --read")
 NO_THREAD = ("can't start new thread: Ambit's Python runs on one thread; call the function directly, "
              "or use asyncio")
-NO_NETWORK = ("Ambit's sandbox has no network: fetch it outside, and grant the file with --read")
+NO_NETWORK = ("Ambit's sandbox has no sockets: use urllib.request or http.client for HTTP, and grant the request with --net; "
+              "fetch anything else outside, and grant the file with --read")
 
 # Packages that people reach for and that are native code built for another platform.
 NATIVE = frozenset("""
