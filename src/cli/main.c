@@ -11,12 +11,16 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "compiler/compiler.h"
+#include "egress/egress.h"
+#include "ingress/ingress.h"
 #include "room/spawn.h"
 #include "worker/worker.h"
 
 static const room_main rooms[ROOM_ROLE_COUNT] = {
     [ROOM_WORKER] = worker_room_main,
     [ROOM_COMPILER] = compiler_room_main,
+    [ROOM_EGRESS] = egress_room_main,
+    [ROOM_INGRESS] = ingress_room_main,
 };
 
 static int unknown_verb(const char *word)

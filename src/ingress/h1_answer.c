@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers of HTTP/1: a worker's frames become a head, a body in the framing that the client can read,
+ * and trailers. Written at the end of the turn, all that came in it at once.
+ *
+ * An answer that is not whole is never made to look whole: a chunked body ends without its last
+ * chunk, one with a length ends short of it, one that only closing would end is reset.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "ingress/h1.h"
+
+static void put_field(struct buf *out, const char *name, const char *value)
+{
+    buf_puts(out, name);
+    buf_puts(out, ": ");
+    buf_puts(out, value);
+    buf_puts(out, "\r\n");
+}
+
+static bool is_ours(struct bytes name)
+{
+    static const char *const ours[] = { "connection", "transfer-encoding", "keep-alive",
+                                        "upgrade",    "proxy-connection",  "te" };
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+        if (bytes_are(name, ours[i]))
+            return true;
+    return false;
+}
+
+/* Digits within u64. */
+static bool number_of(struct bytes text, uint64_t *ret)
+{
+    uint64_t n = 0;
+    if (text.size == 0 || text.size > 19)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        n = n * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    *ret = n;
+    return true;
+}
+
+/* Drops the fields that are ours to write; finds the length and whether there is a date. False: two
+ * lengths, or one that is none. */
+static bool sort_fields(const struct http_response *r, size_t *ret_count, bool *ret_has_length,
+                        uint64_t *ret_length, bool *ret_has_date)
+{
+    size_t count = 0;
+    *ret_has_length = *ret_has_date = false;
+    *ret_length = 0;
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_field f = r->fields[i];
+        if (is_ours(f.name))
+            continue;
+        if (bytes_are(f.name, "content-length")) {
+            if (*ret_has_length || !number_of(f.value, ret_length))
+                return false;
+            *ret_has_length = true;
+        }
+        *ret_has_date = *ret_has_date || bytes_are(f.name, "date");
+        r->fields[count++] = f;
+    }
+    *ret_count = count;
+    return true;
+}
+
+static void choose_framing(struct h1 *h, const struct http_response *r, bool has_length,
+                           uint64_t length)
+{
+    bool none = h->head_request || r->status == 204 || r->status == 304;
+    h->length_left = 0;
+    if (none) {
+        h->framing = FRAMED_NONE;
+    } else if (has_length || r->no_body) {
+        h->framing = FRAMED_LENGTH;
+        h->length_left = length;
+    } else {
+        h->framing = h->minor > 0 ? FRAMED_CHUNKED : FRAMED_CLOSE;
+    }
+}
+
+/* The status line is http1_print_response()'s; our own fields go before the empty line. */
+static void print_head(struct conn *c, const struct http_response *r, size_t count, bool has_length,
+                       bool has_date)
+{
+    struct h1 *h = c->h1;
+    http1_print_response(&h->out, r->status, r->fields, count);
+    if (buf_status(&h->out) < 0)
+        return;
+    h->out.size -= 2;
+    if (!has_date)
+        put_field(&h->out, "date", ingress_date(c->i));
+    if (h->framing == FRAMED_LENGTH && !has_length)
+        put_field(&h->out, "content-length", "0");
+    if (h->framing == FRAMED_CHUNKED)
+        put_field(&h->out, "transfer-encoding", "chunked");
+    if (h->last)
+        put_field(&h->out, "connection", "close");
+    else if (h->minor == 0)
+        put_field(&h->out, "connection", "keep-alive");
+    buf_puts(&h->out, "\r\n");
+}
+
+static void count_status(struct ingress *i, uint16_t status)
+{
+    room_count(i,
+               status < 300   ? INGRESS_COUNT_responses_1xx_2xx_total
+               : status < 400 ? INGRESS_COUNT_responses_3xx_total
+               : status < 500 ? INGRESS_COUNT_responses_4xx_total
+                              : INGRESS_COUNT_responses_5xx_total,
+               1);
+}
+
+/* ---- by ourselves ---- */
+
+static void answer_text(struct conn *c, uint16_t status, const char *type, struct bytes text)
+{
+    struct h1 *h = c->h1;
+    struct buf length = BUF_INIT(32);
+    buf_printf(&length, "%zu", text.size);
+    struct http_field fields[] = {
+        { bytes_of("content-type"), bytes_of(type) },
+        { bytes_of("content-length"), bytes_of(buf_cstr(&length)) },
+        { bytes_of("retry-after"), bytes_of(RETRY_AFTER) },
+    };
+    struct http_response r = { .status = status, .fields = fields };
+    h->answering = true;
+    h->framing = FRAMED_LENGTH;
+    print_head(c, &r, status == 503 ? 3 : 2, true, false);
+    if (!h->head_request)
+        buf_append(&h->out, text.data, text.size);
+    count_status(c->i, status);
+    buf_done(&length);
+}
+
+void h1_answer(struct conn *c, uint16_t status, bool last)
+{
+    struct h1 *h = c->h1;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
+    buf_printf(&text, "%u %s\n", status, http1_reason(status));
+    h->last = h->last || last || !h->keep_alive;
+    answer_text(c, status, "text/plain", (struct bytes){ text.data, text.size });
+    if (h->x != NULL) {
+        h->x->status = status;
+        if (h->x->over || h->x->request_ended)
+            h1_drop_exchange(h);
+    }
+    if (h->last)
+        h1_drop_exchange(h);
+    h1_step(c, h->last ? H1_STEP_LAST : H1_STEP_ANSWERED);
+    h->answering = false;
+    conn_dirty(c);
+}
+
+void h1_answer_last(struct conn *c, uint16_t status)
+{
+    c->h1->keep_alive = false;
+    h1_answer(c, status, true);
+}
+
+void h1_answer_metrics(struct conn *c, const struct http1_head *head)
+{
+    struct h1 *h = c->h1;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(64u << 10);
+    bool found = bytes_are(head->path, "/metrics");
+    bool method = bytes_are(head->method, "GET") || h->head_request;
+    h->keep_alive = false;
+    if (!found || !method) {
+        h1_answer(c, found ? 405 : 404, true);
+        return;
+    }
+    ingress_counters_print(c->i->slots, c->i->start.pairs, &text);
+    h->last = true;
+    answer_text(c, 200, "text/plain; version=0.0.4", (struct bytes){ text.data, text.size });
+    h1_step(c, H1_STEP_LAST);
+    conn_dirty(c);
+}
+
+/* ---- by the worker ---- */
+
+void h1_answered(struct conn *c)
+{
+    struct h1 *h = c->h1;
+    h->answering = false;
+    /* A client that waits for "100 Continue" may or may not send its body now. */
+    bool last = h->last || (h->state == H1_BODY && h->owes_continue);
+    if (last || h->state == H1_ANSWER)
+        h1_drop_exchange(h);
+    h1_step(c, last ? H1_STEP_LAST : H1_STEP_ANSWERED);
+}
+
+/* The answer cannot become whole. */
+static void cut(struct conn *c)
+{
+    struct h1 *h = c->h1;
+    if (h->x != NULL)
+        h->x->cut = true;
+    h->reset = h->framing == FRAMED_CLOSE;
+    h->last = true;
+    room_count(c->i, INGRESS_COUNT_requests_cut_total, 1);
+    h1_drop_exchange(h);
+    h1_step(c, H1_STEP_LAST);
+}
+
+static void on_response(struct exchange *x, const struct http_response *r)
+{
+    struct conn *c = x->conn;
+    struct h1 *h = x->stream;
+    bool has_length, has_date;
+    uint64_t length;
+    size_t count;
+    conn_dirty(c);
+    if (!sort_fields(r, &count, &has_length, &length, &has_date) ||
+        (r->no_body && has_length && length > 0 && !h->head_request && r->status != 304)) {
+        h1_answer(c, 502, true);
+        return;
+    }
+    choose_framing(h, r, has_length, length);
+    h->last = !h->keep_alive || c->i->draining || h->framing == FRAMED_CLOSE ||
+              (h->state == H1_BODY && h->owes_continue);
+    h->answering = true;
+    print_head(c, r, count, has_length, has_date);
+    count_status(c->i, r->status);
+    if (h->framing == FRAMED_NONE)
+        exchange_discard(x);
+    if (x->response_ended)
+        h1_answered(c);
+}
+
+static void on_body(struct exchange *x, struct bytes data)
+{
+    struct conn *c = x->conn;
+    struct h1 *h = x->stream;
+    conn_dirty(c);
+    if (h->framing == FRAMED_LENGTH && data.size > h->length_left) {
+        h->framing = FRAMED_CLOSE; /* the length was a lie: nothing but a reset shows it */
+        cut(c);
+        return;
+    }
+    if (h->framing == FRAMED_CHUNKED)
+        http1_print_chunk(&h->out, data);
+    else
+        buf_append(&h->out, data.data, data.size);
+    if (h->framing == FRAMED_LENGTH)
+        h->length_left -= data.size;
+    h->body_in_out += data.size;
+}
+
+static void on_end(struct exchange *x, const struct http_field *trailers, size_t count)
+{
+    struct conn *c = x->conn;
+    struct h1 *h = x->stream;
+    conn_dirty(c);
+    if (h->framing == FRAMED_LENGTH && h->length_left > 0) {
+        cut(c);
+        return;
+    }
+    if (h->framing == FRAMED_CHUNKED)
+        http1_print_last_chunk(&h->out, trailers, count);
+    h1_answered(c);
+}
+
+static void on_failed(struct exchange *x, const struct http_failure *f)
+{
+    struct conn *c = x->conn;
+    struct h1 *h = x->stream;
+    conn_dirty(c);
+    if (h->state == H1_SKIP) {
+        h1_drop_exchange(h); /* the answer is whole; the rest of the request is thrown away */
+    } else if (h->answering) {
+        cut(c);
+    } else {
+        uint16_t status = exchange_failure_status(f);
+        if (status == 503)
+            room_count(c->i, INGRESS_COUNT_requests_refused_total, 1);
+        h1_answer(c, status, h->state == H1_BODY);
+    }
+}
+
+static void on_room(struct exchange *x)
+{
+    conn_dirty(x->conn);
+}
+
+static void on_proceed(struct exchange *x)
+{
+    struct h1 *h = x->stream;
+    if (!h->owes_continue)
+        return;
+    h->owes_continue = false;
+    if (!h->answering)
+        buf_puts(&h->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    conn_dirty(x->conn);
+}
+
+const struct exchange_owner h1_owner = { .response = on_response,
+                                         .body = on_body,
+                                         .end = on_end,
+                                         .failed = on_failed,
+                                         .room = on_room,
+                                         .proceed = on_proceed };

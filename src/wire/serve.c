@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See serve.h. */
+#include "wire/serve.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define AUTHORITY_MAX 300
+
+int ingress_start_put(struct buf *out, const struct ingress_start *s)
+{
+    buf_u32(out, s->flags);
+    buf_u32(out, s->index);
+    buf_u32(out, s->pairs);
+    buf_u32(out, s->connections);
+    buf_u32(out, s->concurrency);
+    buf_u32(out, s->queue);
+    buf_u64(out, s->client_timeout_ns);
+    buf_u64(out, s->idle_timeout_ns);
+    buf_u32(out, s->rate_min);
+    buf_u32(out, s->allow_missing);
+    buf_u32(out, s->test_skip);
+    buf_string(out, s->authority);
+    buf_string(out, s->certificate);
+    buf_string(out, s->key);
+    return buf_status(out);
+}
+
+static bool start_possible(const struct ingress_start *s)
+{
+    bool tls = s->flags & INGRESS_TLS;
+    return s->authority != NULL && s->certificate != NULL && s->key != NULL &&
+           strlen(s->authority) <= AUTHORITY_MAX && strlen(s->certificate) <= INGRESS_TLS_MAX &&
+           strlen(s->key) <= INGRESS_TLS_MAX && (s->certificate[0] != '\0') == tls &&
+           (s->key[0] != '\0') == tls &&
+           (s->flags & ~(uint32_t)(INGRESS_METRICS | INGRESS_LOG | INGRESS_TLS)) == 0 &&
+           s->pairs <= INGRESS_PAIRS_MAX && s->index < s->pairs && s->connections > 0 &&
+           s->connections <= INGRESS_CONNECTIONS_MAX && s->concurrency > 0 &&
+           s->queue <= INGRESS_QUEUE_MAX && s->client_timeout_ns > 0 && s->idle_timeout_ns > 0;
+}
+
+int ingress_start_get(struct cursor *c, struct ingress_start *ret, struct error *e)
+{
+    struct ingress_start s = { 0 };
+    s.flags = cursor_u32(c);
+    s.index = cursor_u32(c);
+    s.pairs = cursor_u32(c);
+    s.connections = cursor_u32(c);
+    s.concurrency = cursor_u32(c);
+    s.queue = cursor_u32(c);
+    s.client_timeout_ns = cursor_u64(c);
+    s.idle_timeout_ns = cursor_u64(c);
+    s.rate_min = cursor_u32(c);
+    s.allow_missing = cursor_u32(c);
+    s.test_skip = cursor_u32(c);
+    s.authority = cursor_string(c);
+    s.certificate = cursor_string(c);
+    s.key = cursor_string(c);
+    if (!cursor_finished(c) || !start_possible(&s)) {
+        ingress_start_done(&s);
+        return error_set(e, -EBADMSG, "INGRESS_START is malformed");
+    }
+    *ret = s;
+    return 0;
+}
+
+void ingress_start_done(struct ingress_start *s)
+{
+    if (s->key != NULL)
+        mem_wipe(s->key, strlen(s->key));
+    mem_free(s->authority);
+    mem_free(s->certificate);
+    mem_free(s->key);
+    *s = (struct ingress_start){ 0 };
+}
+
+/* ---- counters ---- */
+
+static const struct {
+    const char *name, *type, *help;
+} counters[] = {
+#define ROW(name, type, help) { #name, type, help },
+    INGRESS_COUNTERS(ROW)
+#undef ROW
+};
+
+uint64_t ingress_counted(union ingress_slot *slots, size_t count, enum ingress_counter c)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += atomic_load_explicit(&slots[i].values[c], memory_order_relaxed);
+    return sum;
+}
+
+void ingress_counters_print(union ingress_slot *slots, size_t count, struct buf *out)
+{
+    for (unsigned i = 0; i < INGRESS_COUNTER_COUNT; i++) {
+        buf_printf(out, "# HELP ambit_serve_%s %s\n# TYPE ambit_serve_%s %s\n", counters[i].name,
+                   counters[i].help, counters[i].name, counters[i].type);
+        buf_printf(out, "ambit_serve_%s %llu\n", counters[i].name,
+                   (unsigned long long)ingress_counted(slots, count, (enum ingress_counter)i));
+    }
+}

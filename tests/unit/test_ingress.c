@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* src/ingress in its jail: HTTP/1 between raw clients and a worker that is played. */
+#include "tests/unit/ingress_fixture.h"
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET_LAST(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+TEST(answers_and_keeps_the_connection)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int fd = client_open(&f);
+    for (int i = 0; i < 3; i++) {
+        client_send(fd, GET("/hello"));
+        CHECK_EQ(client_read(fd, "\r\n\r\nhello"), 0);
+        CHECK_HAS(client_text, "HTTP/1.1 200 OK\r\n");
+        CHECK_HAS(client_text, "content-length: 5\r\n");
+        CHECK_HAS(client_text, "x-worker: played\r\n");
+        CHECK_HAS(client_text, "date: ");
+        CHECK(!strstr(client_text, "connection:") && !strstr(client_text, "erver:"));
+    }
+    client_send(fd, GET("/chunks"));
+    CHECK_EQ(client_read(fd, "x-trailer: yes\r\n\r\n"), 0);
+    CHECK_HAS(client_text, "\r\n3\r\none\r\n5\r\nthree\r\n0\r\n");
+    client_send(fd, GET("/empty"));
+    CHECK_EQ(client_read(fd, "\r\n\r\n"), 0);
+    CHECK(!strstr(client_text, "content-length") && !strstr(client_text, "transfer-encoding"));
+    client_send(fd, "HEAD /chunks HTTP/1.1\r\nHost: a\r\n\r\n" GET_LAST("/hello"));
+    CHECK_EQ(client_read(fd, ""), 0);
+    CHECK(!strstr(client_text, "three"));
+    CHECK_HAS(client_text, "connection: close\r\n\r\nhello");
+    close(fd);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_connections_total), 1);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_requests_total), 7);
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    fixture_close(&f);
+}
+
+TEST(answers_pipelined_requests_in_order)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int fd = client_open(&f);
+    client_send(fd, GET("/chunks") GET("/hello") GET("/trap") GET("/empty") GET_LAST("/hello"));
+    CHECK_EQ(client_read(fd, ""), 0);
+    static const char *const order[] = { "three", "\r\n\r\nhello", " 500 ", " 204 ", "hello" };
+    const char *at = client_text;
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+        at = strstr(at, order[i]);
+        CHECK(at != NULL);
+        at += strlen(order[i]);
+    }
+    close(fd);
+    fixture_close(&f);
+}
+
+TEST(requests_of_http_1_0)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    const char *text = client_ask(&f, "GET /chunks HTTP/1.0\r\n\r\n");
+    CHECK_HAS(text, "connection: close\r\n");
+    CHECK_HAS(text, "\r\n\r\nonethree");
+    CHECK(!strstr(text, "chunked"));
+    text = client_ask(&f, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    CHECK_HAS(text, "connection: keep-alive\r\n");
+    text = client_ask(&f, "GET /head HTTP/1.0\r\n\r\n");
+    CHECK_HAS(text, "\r\n\r\nGET localhost");
+    fixture_close(&f);
+}
+
+TEST(passes_fields_and_keeps_those_of_the_connection)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    const char *text = client_ask(
+        &f,
+        "GET /head HTTP/1.1\r\nHost: h:1\r\nX-One: 1\r\nConnection: X-Hop, close\r\nX-Hop: 2\r\n"
+        "TE: trailers\r\nUpgrade: h2c\r\n\r\n");
+    CHECK_HAS(text, "GET h:1\n");
+    CHECK_HAS(text, "\nx-one=1");
+    CHECK(!strstr(text, "x-hop") && !strstr(text, "te=") && !strstr(text, "upgrade"));
+    text = client_ask(&f, "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    CHECK_HAS(text, "OPTIONS a\n");
+    text = client_ask(&f, "GET http://other/head HTTP/1.1\r\nHost: other\r\n\r\n");
+    CHECK_HAS(text, "GET other\n");
+    text = client_ask(&f, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n");
+    CHECK_HAS(text, "HTTP/1.1 501 ");
+    fixture_close(&f);
+}
+
+TEST(bodies_go_both_ways_and_windows_hold)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    const char *text = client_ask(&f, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+                                      "Connection: close\r\n\r\nbody");
+    CHECK_HAS(text, "\r\n4\r\nbody\r\n0\r\n\r\n");
+    text = client_ask(&f, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+                          "Connection: close\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n");
+    CHECK_HAS(text, "\r\n3\r\nabc\r\n0\r\n\r\n");
+    text = client_ask(&f, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+                          "Connection: close\r\n\r\n0\r\n\r\n");
+    CHECK_HAS(text, "\r\n\r\n0\r\n\r\n");
+    /* 8 MiB from a client of its own, read back here. */
+    int fd = client_open(&f);
+    client_send(fd, "POST /echo HTTP/1.0\r\nContent-Length: 8388608\r\n\r\n");
+    pid_t writer = fork();
+    if (writer == 0) {
+        static uint8_t block[65536];
+        for (int i = 0; i < 128; i++)
+            for (size_t done = 0; done < sizeof block;) {
+                ssize_t n = send(fd, block + done, sizeof block - done, MSG_NOSIGNAL);
+                if (n <= 0)
+                    _exit(1);
+                done += (size_t)n;
+            }
+        _exit(0);
+    }
+    uint64_t came = 0;
+    ssize_t n;
+    while ((n = recv(fd, client_text, sizeof client_text, 0)) > 0)
+        came += (uint64_t)n;
+    waitpid(writer, NULL, 0);
+    CHECK(came > 8388608 && came < 8388608 + 500);
+    close(fd);
+    fixture_close(&f);
+}
+
+TEST(a_client_that_does_not_read_stops_the_worker)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int fd = client_open(&f);
+    client_send(fd, GET("/endless"));
+    usleep(300000);
+    uint64_t sent = fixture_count(&f, INGRESS_COUNT_sent_bytes_total);
+    CHECK(sent > 0 && sent < (16u << 20)); /* what two socket buffers and one window take */
+    usleep(200000);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_sent_bytes_total), sent);
+    CHECK_HAS(client_ask(&f, GET_LAST("/hello")), "hello");
+    close(fd);
+    fixture_await(&f, INGRESS_COUNT_requests_running, 0);
+    fixture_close(&f);
+}
+
+TEST(tells_the_client_to_continue_when_the_guest_reads)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int fd = client_open(&f);
+    client_send(fd,
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
+                "\r\n");
+    CHECK_EQ(client_read(fd, "HTTP/1.1 100 Continue\r\n\r\n"), 0);
+    client_send(fd, "ok");
+    CHECK_EQ(client_read(fd, "2\r\nok\r\n0\r\n\r\n"), 0);
+    client_send(fd, "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+                    "Expect: 100-continue\r\n\r\n");
+    CHECK_EQ(client_read(fd, ""), 0);
+    CHECK(!strstr(client_text, " 100 "));
+    CHECK_HAS(client_text, "HTTP/1.1 403 ");
+    CHECK_HAS(client_text, "connection: close\r\n");
+    close(fd);
+    fixture_close(&f);
+}
+
+TEST(what_a_guest_does_wrong_is_seen)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    CHECK_HAS(client_ask(&f, GET_LAST("/trap")), "HTTP/1.1 500 ");
+    CHECK_HAS(client_ask(&f, GET_LAST("/slow")), "HTTP/1.1 504 ");
+    const char *text = client_ask(&f, GET_LAST("/full"));
+    CHECK_HAS(text, "HTTP/1.1 503 ");
+    CHECK_HAS(text, "retry-after: 1\r\n");
+    text = client_ask(&f, GET_LAST("/late"));
+    CHECK_HAS(text, "\r\n4\r\npart\r\n");
+    CHECK(!strstr(text, "\r\n0\r\n"));
+    text = client_ask(&f, "GET /late HTTP/1.0\r\n\r\n");
+    CHECK_HAS(text, "RESET");
+    text = client_ask(&f, GET_LAST("/short"));
+    CHECK_HAS(text, "content-length: 10\r\n");
+    CHECK_HAS(text, "\r\n\r\nhello");
+    CHECK_HAS(client_ask(&f, GET_LAST("/long")), "RESET");
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_requests_cut_total), 4);
+    fixture_close(&f);
+}
+
+static void check_broken(const char *path)
+{
+    struct fixture f;
+    struct cursor c;
+    struct error e = ERROR_INIT;
+    CLEANUP(buf_done) struct buf request = BUF_INIT(256);
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int fd = client_open(&f), other = client_open(&f);
+    client_send(other, GET("/never"));
+    fixture_await(&f, INGRESS_COUNT_requests_running, 1);
+    buf_printf(&request, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path);
+    client_send(fd, buf_cstr(&request));
+    fixture_frame(&f, INGRESS_BROKEN, &c);
+    CHECK_EQ(client_read(other, "\r\n\r\n502 "), 0);
+    /* New requests wait for a new worker. */
+    int third = client_open(&f);
+    client_send(third, GET("/hello"));
+    fixture_await(&f, INGRESS_COUNT_requests_waiting, 1);
+    int own[LINK_FDS], theirs[LINK_FDS];
+    CHECK_EQ(link_make(own, theirs, &e), 0);
+    CHECK_EQ(channel_send(f.room.channel, INGRESS_LINK, NULL, 0, own, LINK_FDS, &e), 0);
+    for (int i = 0; i < LINK_FDS; i++)
+        close(own[i]);
+    kill(f.worker, SIGKILL);
+    waitpid(f.worker, NULL, 0);
+    f.worker = played_start(theirs);
+    CHECK_EQ(client_read(third, "\r\n\r\nhello"), 0);
+    close(fd);
+    close(other);
+    close(third);
+    fixture_close(&f);
+}
+
+TEST(a_worker_that_breaks_the_protocol_loses_its_link)
+{
+    check_broken("/twice");
+    check_broken("/flood");
+}
+
+TEST(nothing_waits_without_a_bound)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.concurrency = 1;
+    f.start.queue = 2;
+    fixture_open(&f);
+    int fds[4];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client_open(&f);
+        client_send(fds[i], GET("/never"));
+        fixture_await(&f, INGRESS_COUNT_requests_total, (uint64_t)i + 1);
+    }
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_requests_running), 1);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_requests_waiting), 2);
+    fds[3] = client_open(&f);
+    client_send(fds[3], GET("/hello"));
+    CHECK_EQ(client_read(fds[3], "retry-after: 1\r\n"), 0);
+    CHECK_HAS(client_text, "HTTP/1.1 503 ");
+    client_reset(fds[0]); /* who leaves makes room */
+    fixture_await(&f, INGRESS_COUNT_requests_waiting, 1);
+    client_reset(fds[1]);
+    client_reset(fds[2]);
+    fixture_await(&f, INGRESS_COUNT_requests_running, 0);
+    client_send(fds[3], GET("/hello"));
+    CHECK_EQ(client_read(fds[3], "\r\n\r\nhello"), 0);
+    close(fds[3]);
+    fixture_close(&f);
+}
+
+TEST(malformed_requests_are_refused_once)
+{
+    static const struct {
+        const char *text, *status;
+    } rows[] = {
+        { "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+          "400" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "400" },
+        { "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400" },
+        { "GET / HTTP/1.1\nHost: a\n\n", "400" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", "400" },
+        { "GET / HTTP/1.1\r\n\r\n", "400" },
+        { "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505" },
+        { "\x16\x03\x01\x02 hello tls\r\n\r\n", "400" },
+    };
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP(buf_done) struct buf text = BUF_INIT(4096), status = BUF_INIT(64);
+        buf_printf(&text, "%s" GET("/hello"), rows[i].text);
+        buf_printf(&status, "HTTP/1.1 %s ", rows[i].status);
+        const char *answer = client_ask(&f, buf_cstr(&text));
+        if (strncmp(answer, buf_cstr(&status), status.size) != 0)
+            test_fail(__FILE__, __LINE__, "row %zu: %s", i, answer);
+        CHECK(!strstr(answer, "hello"));
+        CHECK(!strstr(answer + 1, "HTTP/1.1"));
+    }
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_requests_running), 0);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_requests_malformed_total), ARRAY_SIZE(rows));
+    fixture_close(&f);
+}
+
+TEST(slow_clients_lose_their_places)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.connections = 4;
+    fixture_open(&f);
+    int slow[4];
+    for (int i = 0; i < 4; i++) {
+        slow[i] = client_open(&f);
+        client_send(slow[i], "GET / HT");
+    }
+    fixture_await(&f, INGRESS_COUNT_connections, 4);
+    for (int i = 0; i < 8; i++)
+        CHECK_HAS(client_ask(&f, GET_LAST("/hello")), "hello");
+    CHECK(client_read(slow[0], "") != -3);
+    for (int i = 0; i < 4; i++)
+        close(slow[i]);
+    fixture_close(&f);
+    /* Who holds a place with a request under way keeps it: the newcomer is told. */
+    fixture_defaults(&f);
+    f.start.connections = 2;
+    fixture_open(&f);
+    for (int i = 0; i < 2; i++) {
+        slow[i] = client_open(&f);
+        client_send(slow[i], GET("/never"));
+    }
+    fixture_await(&f, INGRESS_COUNT_requests_running, 2);
+    CHECK_HAS(client_ask(&f, GET_LAST("/hello")), "HTTP/1.1 503 ");
+    close(slow[0]);
+    close(slow[1]);
+    fixture_close(&f);
+}
+
+TEST(clients_that_stall_are_cut)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.client_timeout_ns = NS_PER_S / 2;
+    f.start.idle_timeout_ns = NS_PER_S;
+    fixture_open(&f);
+    int head = client_open(&f), body = client_open(&f), idle = client_open(&f),
+        reads = client_open(&f), nothing = client_open(&f);
+    client_send(head, "GET / HTTP/1.1\r\n");
+    client_send(body, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
+    client_send(idle, GET("/hello"));
+    CHECK_EQ(client_read(idle, "hello"), 0);
+    client_send(reads, GET("/endless"));
+    CHECK_EQ(client_read(head, "HTTP/1.1 408 "), 0);
+    CHECK_EQ(client_read(body, "nothing that comes"), -2);
+    CHECK_EQ(client_read(idle, ""), 0);
+    CHECK_EQ(client_text[0], '\0');
+    CHECK_EQ(client_read(nothing, ""), 0);
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_connections_timed_out_total), 4);
+    int all[] = { head, body, idle, reads, nothing };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        close(all[i]);
+    fixture_close(&f);
+#ifdef AMBIT_TEST_HOOKS /* the same without the clock: nobody is cut */
+    fixture_defaults(&f);
+    f.start.client_timeout_ns = NS_PER_S / 2;
+    f.start.test_skip = INGRESS_SKIP_TIMEOUTS;
+    fixture_open(&f);
+    head = client_open(&f);
+    client_send(head, "GET / HTTP/1.1\r\n");
+    usleep(2500000);
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_connections), 1);
+    close(head);
+    fixture_close(&f);
+#endif
+}
+
+TEST(a_client_that_trickles_is_too_slow)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.rate_min = 100;
+    fixture_open(&f);
+    int fd = client_open(&f);
+    client_send(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    int sent = 0;
+    while (sent < 40 && send(fd, "x", 1, MSG_NOSIGNAL) == 1) {
+        usleep(500000);
+        sent++;
+    }
+    CHECK(sent >= 15 && sent < 40);
+    close(fd);
+    fixture_close(&f);
+}
+
+TEST(half_closed_clients_are_answered)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    CHECK_HAS(client_ask(&f, GET("/hello")), "hello");
+    CHECK_HAS(client_ask(&f, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"),
+              "body");
+    CHECK(!strstr(client_ask(&f, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nbody"),
+                  "\r\n0\r\n"));
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    fixture_close(&f);
+}
+
+TEST(drains)
+{
+    struct fixture f;
+    struct cursor c;
+    struct error e = ERROR_INIT;
+    int status;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int idle = client_open(&f), busy = client_open(&f);
+    client_send(idle, GET("/hello"));
+    CHECK_EQ(client_read(idle, "hello"), 0);
+    client_send(busy, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    CHECK_EQ(client_read(busy, "bo"), 0);
+    fixture_drain(&f, 20 * NS_PER_S);
+    CHECK_EQ(client_read(idle, ""), 0);
+    client_send(busy, "dy");
+    CHECK_EQ(client_read(busy, "\r\n0\r\n\r\n"), 0);
+    CHECK_EQ(client_read(busy, ""), 0);
+    close(busy);
+    close(idle);
+    fixture_frame(&f, INGRESS_DONE, &c);
+    CHECK_EQ(cursor_u64(&c), 0);
+    CHECK_EQ(room_wait(&f.room, 10000, &status, &e), 0);
+    CHECK_EQ(status, 0);
+    room_end(&f.room);
+    kill(f.worker, SIGKILL);
+    waitpid(f.worker, NULL, 0);
+}
+
+TEST(logs_a_line_for_each_request)
+{
+    struct fixture f;
+    char text[8192];
+    fixture_defaults(&f);
+    fixture_open(&f);
+    (void)client_ask(&f, "GET /hello HTTP/1.1\r\nHost: a\r\nUser-Agent: x\"\xc3\xa9\r\n\r\n");
+    (void)client_ask(
+        &f, "GET /hello HTTP/1.1\r\nHost: a\r\nUser-Agent: \"y\xff\"\r\nConnection: close\r\n\r\n");
+    (void)client_ask(&f, "BAD\r\n\r\n");
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    usleep(100000);
+    ssize_t n = read(f.log[0], text, sizeof text - 1);
+    CHECK(n > 0);
+    text[n] = '\0';
+    CHECK_HAS(text, "\"target\":\"/hello\"");
+    CHECK_HAS(text, "\"agent\":\"\\\"y\\u00ff\\\"\"");
+    CHECK_HAS(text, "\"status\":200,\"received\":0,\"sent\":5,");
+    CHECK_HAS(text, "\"status\":400,\"why\":\"");
+    fixture_close(&f);
+}
+
+int main(int argc, char **argv)
+{
+    static const room_main rooms[ROOM_ROLE_COUNT] = { [ROOM_INGRESS] = ingress_room_main };
+    room_dispatch(argc, argv, rooms);
+    return test_main(argc, argv);
+}
