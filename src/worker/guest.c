@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "worker/host/host.h"
+#include "worker/keyvalue.h"
 
 #define HOSTCALL_BYTES_MAX (128u << 20) /* copied by one host call */
 #define VALUES_MAX (512u << 10) /* results of an invoked function, which travel in one frame */
@@ -58,6 +59,10 @@ static int fill(struct guest *g, const struct guest_config *config, struct error
         status = host_config_init(g, e);
     if (status == 0)
         status = host_random_init(g, e);
+    if (status == 0 && !g->commons.keyvalue) {
+        status = keyvalue_new(g->rules, &g->commons.keyvalue, e);
+        g->own_keyvalue = status == 0;
+    }
     host_clock_init(g);
     host_log_init(g);
     return status;
@@ -124,6 +129,8 @@ void guest_free(struct guest *g)
     host_config_done(g);
     host_environment_done(g);
     host_random_done(g);
+    if (g->own_keyvalue)
+        keyvalue_free(g->commons.keyvalue);
     if (g->denials)
         denials_done(g->denials);
     mem_free(g->denials);

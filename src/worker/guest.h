@@ -35,8 +35,8 @@ struct guest_report {
 
 /* What all guests of a worker share, and no guest owns. NULL members: there is none. */
 struct guest_commons {
-    struct http_peer *egress; /* NULL: no http grants, every request is denied */
-    struct keyvalue *keyvalue;
+    struct http_peer *egress;  /* NULL: no http grants, every request is denied */
+    struct keyvalue *keyvalue; /* never NULL once guest_new() is done */
 };
 
 /* All borrowed for the guest's life, except descriptors, which are taken (also on failure). */
@@ -118,9 +118,11 @@ struct guest {
     struct ambit_bytes *arguments;
     size_t argument_count;
     struct guest_commons commons;
+    bool own_keyvalue;          /* made for it alone */
     struct exchange *exchanges; /* all of its own */
     struct guest_http http;
-    struct buf scratch; /* bytes given to the engine by pointer, until its next call */
+    const char *keyvalue_error; /* of the last call; a literal */
+    struct buf scratch;         /* bytes given to the engine by pointer, until its next call */
 
     struct denials *denials;
     struct run_use *uses; /* one per rule */

@@ -152,6 +152,21 @@ int host_http_respond(void *host, uint32_t exchange, const struct ambit_http_res
                       uint32_t body, struct ambit_http_error *ret_error);
 int host_http_fail(void *host, uint32_t exchange, const struct ambit_http_error *error);
 
+/* keyvalue.c */
+int host_kv_open(void *host, struct ambit_bytes name, uint32_t *ret_bucket);
+void host_kv_drop(void *host, uint32_t bucket);
+int host_kv_get(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret_found,
+                struct ambit_bytes *ret_value);
+int host_kv_set(void *host, uint32_t bucket, struct ambit_bytes key, struct ambit_bytes value);
+int host_kv_delete(void *host, uint32_t bucket, struct ambit_bytes key);
+int host_kv_exists(void *host, uint32_t bucket, struct ambit_bytes key, bool *ret);
+int host_kv_list(void *host, uint32_t bucket, uint64_t cursor, const struct ambit_bytes **ret_keys,
+                 size_t *ret_count, uint64_t *ret_cursor);
+int host_kv_increment(void *host, uint32_t bucket, struct ambit_bytes key, uint64_t delta,
+                      uint64_t *ret);
+int host_kv_set_many(void *host, uint32_t bucket, const struct ambit_pair *pairs, size_t count);
+struct ambit_bytes host_kv_error(void *host);
+
 /* config.c */
 int host_config_init(struct guest *g, struct error *e) MUST_CHECK;
 void host_config_done(struct guest *g);
