@@ -238,7 +238,8 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
     struct exchange *x = context;
     struct address address;
     uint16_t port;
-    if (purpose != CURLSOCKTYPE_IPCXN || a->socktype != SOCK_STREAM ||
+    if (purpose != CURLSOCKTYPE_IPCXN ||
+        (a->socktype & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != SOCK_STREAM ||
         !address_of(&a->addr, &address, &port))
         return CURL_SOCKET_BAD;
     enum grant_reason reason = decide_dial(x, &address, port);
