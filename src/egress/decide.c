@@ -19,7 +19,7 @@
 #define LEFT_OPEN(room, which) false
 #endif
 
-static void refuse(struct exchange *x, enum http_error error, enum grant_reason reason,
+static void refuse(struct outgoing *x, enum http_error error, enum grant_reason reason,
                    uint32_t rule, const struct address *a)
 {
     struct http_failure *f = &x->refusal;
@@ -89,7 +89,7 @@ static uint32_t first_http_rule(const struct egress_room *room)
 }
 #endif
 
-static struct grant_decision ask(struct exchange *x, uint32_t from)
+static struct grant_decision ask(struct outgoing *x, uint32_t from)
 {
     struct grant_http_request q = { .url = &x->url,
                                     .method = x->request.method,
@@ -103,7 +103,7 @@ static struct grant_decision ask(struct exchange *x, uint32_t from)
     return grant_decide_http(x->peer->room->rules, &q, from);
 }
 
-static enum grant_reason rule_allows(struct exchange *x, uint32_t rule, uint64_t now)
+static enum grant_reason rule_allows(struct outgoing *x, uint32_t rule, uint64_t now)
 {
     struct egress_room *room = x->peer->room;
     const struct grant *g = grant_rules_grant(room->rules, rule);
@@ -117,7 +117,7 @@ static enum grant_reason rule_allows(struct exchange *x, uint32_t rule, uint64_t
     return count(room, rule, now);
 }
 
-int decide_rule(struct exchange *x, uint32_t from)
+int decide_rule(struct outgoing *x, uint32_t from)
 {
     struct egress_room *room = x->peer->room;
     uint64_t now = clock_monotonic_ns();
@@ -157,7 +157,7 @@ static bool is_own_listener(const struct egress_room *room, const struct address
     return false;
 }
 
-static enum grant_reason address_allowed(const struct exchange *x, const struct address *a,
+static enum grant_reason address_allowed(const struct outgoing *x, const struct address *a,
                                          uint16_t port)
 {
     const struct egress_room *room = x->peer->room;
@@ -168,7 +168,7 @@ static enum grant_reason address_allowed(const struct exchange *x, const struct 
     return grant_decide_address(room->rules, x->rule, a);
 }
 
-int decide_addresses(struct exchange *x, const struct address *addresses, size_t count)
+int decide_addresses(struct outgoing *x, const struct address *addresses, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         enum grant_reason reason = address_allowed(x, &addresses[i], x->url.port);
@@ -180,7 +180,7 @@ int decide_addresses(struct exchange *x, const struct address *addresses, size_t
     return 0;
 }
 
-enum grant_reason decide_dial(const struct exchange *x, const struct address *a, uint16_t port)
+enum grant_reason decide_dial(const struct outgoing *x, const struct address *a, uint16_t port)
 {
     if (LEFT_OPEN(x->peer->room, EGRESS_SKIP_PIN))
         return GRANT_ALLOWED;

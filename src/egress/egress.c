@@ -142,9 +142,9 @@ static int on_revoke(void *context, struct cursor *c, const int *fds, size_t fd_
         if (i == rule || rule == EGRESS_ALL_RULES)
             room->revoked[i] = true;
     for (struct peer *p = room->peers; p; p = p->next)
-        for (struct exchange *x = p->first; x; x = x->next)
+        for (struct outgoing *x = p->first; x; x = x->next)
             if (x->rule != GRANT_NO_RULE && room->revoked[x->rule])
-                exchange_refuse(x, GRANT_REVOKED, x->rule, grant_reason_text(GRANT_REVOKED));
+                outgoing_refuse(x, GRANT_REVOKED, x->rule, grant_reason_text(GRANT_REVOKED));
     return 0;
 }
 
@@ -311,15 +311,15 @@ static int prepare(struct egress_room *room, uint32_t *ret_missing, struct error
 static void sweep(struct egress_room *room)
 {
     while (room->sweep) {
-        struct exchange *x = room->sweep;
+        struct outgoing *x = room->sweep;
         room->sweep = x->sweep;
         x->swept = false;
-        if (x->state != EXCHANGE_OVER && x->failed) {
+        if (x->state != OUTGOING_OVER && x->failed) {
             names_cancel(&x->wait);
             transfer_stop(x);
             peer_say(x); /* comes back as over, now or when there is room */
         }
-        if (x->state == EXCHANGE_OVER && !x->swept)
+        if (x->state == OUTGOING_OVER && !x->swept)
             peer_forget(x);
     }
     for (struct peer *p = room->peers, *next; p; p = next) {
@@ -332,7 +332,7 @@ static void sweep(struct egress_room *room)
 static int wait_ms(struct egress_room *room)
 {
     uint64_t now = clock_monotonic_ns();
-    uint64_t until = MIN(exchange_deadlines(room, now), pools_deadline(room));
+    uint64_t until = MIN(outgoing_deadlines(room, now), pools_deadline(room));
     until = MIN(until, names_deadline(room->names, now));
     bool stay_awake = room->sweep != NULL;
     for (struct peer *p = room->peers; p; p = p->next)

@@ -6,13 +6,13 @@
  *   poller.c    one epoll; descriptors by number
  *   names.c     names to addresses: /etc/hosts as it was, then DNS; coalesced, cached
  *   decide.c    rules, counters, addresses: may this request go, and by which rule
- *   exchange.c  one request from its frame to its record; deadlines
+ *   outgoing.c  one request from its frame to its record; deadlines
  *   peer.c      one link: its frames, its exchanges, what is to be said on it
  *   transfer.c  one exchange's life in curl: request out, response body in
  *   response.c  what an origin's header lines may be
  *
  * One thread. curl calls back while it works, and a handle must not be taken from it then: callbacks
- * only change the exchange, and what is over is swept by the loop (exchange_end() says when it may
+ * only change the exchange, and what is over is swept by the loop (outgoing_end() says when it may
  * be called).
  */
 #pragma once
@@ -83,10 +83,10 @@ void names_tick(struct names *n);
 
 /* ---- exchange ---- */
 
-enum exchange_state {
-    EXCHANGE_RESOLVING,
-    EXCHANGE_RUNNING, /* in curl's hands */
-    EXCHANGE_OVER,    /* to be swept */
+enum outgoing_state {
+    OUTGOING_RESOLVING,
+    OUTGOING_RUNNING, /* in curl's hands */
+    OUTGOING_OVER,    /* to be swept */
 };
 struct body_queue {
     struct buf bytes;
@@ -105,14 +105,14 @@ struct response {
     uint64_t content_length; /* NEVER = none named */
     bool chunked;
 };
-struct exchange {
+struct outgoing {
     struct peer *peer;
-    struct exchange *next, *previous; /* of the peer */
-    struct exchange *chain;           /* of its table */
-    struct exchange *sweep;           /* of the room's list of those to be ended */
+    struct outgoing *next, *previous; /* of the peer */
+    struct outgoing *chain;           /* of its table */
+    struct outgoing *sweep;           /* of the room's list of those to be ended */
     bool swept;
     uint64_t id, number;
-    enum exchange_state state;
+    enum outgoing_state state;
 
     /* the request */
     struct buf payload; /* as it came: `request` points into it */
@@ -158,35 +158,35 @@ struct exchange {
     enum http_error idle_error; /* what idle_ns means */
 };
 
-/* exchange.c */
+/* outgoing.c */
 /* A request came. < 0: the link broke the protocol. */
-int exchange_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e) MUST_CHECK;
+int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e) MUST_CHECK;
 /* Its end, with a failure that goes to the asker (HTTP_OK: none does). Any time: the rest happens in
  * the sweep. The first reason stays. */
-void exchange_fail(struct exchange *x, enum http_error error, const char *text);
-void exchange_refuse(struct exchange *x, enum grant_reason reason, uint32_t rule, const char *text);
-void exchange_over(struct exchange *x); /* all is said, or nobody listens */
-void exchange_free(struct exchange *x); /* not from a callback of curl's */
-void exchange_resolved(struct name_wait *w, const struct name_answer *a);
-void exchange_idle(struct exchange *x, uint64_t timeout_ns, enum http_error means);
+void outgoing_fail(struct outgoing *x, enum http_error error, const char *text);
+void outgoing_refuse(struct outgoing *x, enum grant_reason reason, uint32_t rule, const char *text);
+void outgoing_over(struct outgoing *x); /* all is said, or nobody listens */
+void outgoing_free(struct outgoing *x); /* not from a callback of curl's */
+void outgoing_resolved(struct name_wait *w, const struct name_answer *a);
+void outgoing_idle(struct outgoing *x, uint64_t timeout_ns, enum http_error means);
 /* Ends what is past its deadlines; gives the next one. */
-uint64_t exchange_deadlines(struct egress_room *room, uint64_t now);
+uint64_t outgoing_deadlines(struct egress_room *room, uint64_t now);
 
 /* decide.c */
 /* May it go? Looks at the rules from `from` on: 0 and x->rule, with its counters taken; 1 and
  * x->refusal. */
-int decide_rule(struct exchange *x, uint32_t from);
+int decide_rule(struct outgoing *x, uint32_t from);
 /* Every address: 0, or 1 and x->refusal. */
-int decide_addresses(struct exchange *x, const struct address *addresses, size_t count);
+int decide_addresses(struct outgoing *x, const struct address *addresses, size_t count);
 /* One address, as curl is about to dial it, or has it in its pool. */
-enum grant_reason decide_dial(const struct exchange *x, const struct address *a, uint16_t port);
+enum grant_reason decide_dial(const struct outgoing *x, const struct address *a, uint16_t port);
 bool decide_revoked(const struct egress_room *room, uint32_t rule);
 
 /* transfer.c */
-int transfer_start(struct exchange *x, const struct address *addresses, size_t count);
-void transfer_stop(struct exchange *x);        /* not from a callback of curl's */
-void transfer_body_came(struct exchange *x);   /* `in` grew, or ended */
-void transfer_window_came(struct exchange *x); /* `out` has room again */
+int transfer_start(struct outgoing *x, const struct address *addresses, size_t count);
+void transfer_stop(struct outgoing *x);        /* not from a callback of curl's */
+void transfer_body_came(struct outgoing *x);   /* `in` grew, or ended */
+void transfer_window_came(struct outgoing *x); /* `out` has room again */
 struct pool;
 void pools_free(struct egress_room *room);
 uint64_t pools_deadline(const struct egress_room *room);
@@ -195,10 +195,10 @@ void pool_event(struct pool *pool, int fd, uint32_t events);
 
 /* response.c */
 /* One header line as curl gives it. False: the exchange has failed. */
-bool response_line(struct exchange *x, struct bytes line);
+bool response_line(struct outgoing *x, struct bytes line);
 void response_done(struct response *r);
 /* The trailers, into the payload of END. */
-void response_trailers(const struct exchange *x, struct buf *out);
+void response_trailers(const struct outgoing *x, struct buf *out);
 
 /* ---- peer.c ---- */
 
@@ -209,8 +209,8 @@ struct peer {
     uint32_t owner;
     struct link *link;
     uint64_t last_id;
-    struct exchange *first;
-    struct exchange *table[PEER_TABLE];
+    struct outgoing *first;
+    struct outgoing *table[PEER_TABLE];
     size_t count;
     bool blocked; /* the ring was full: everything is tried again when it is not */
     bool dead;
@@ -219,11 +219,11 @@ int peer_new(struct egress_room *room, uint32_t owner, const int fds[static LINK
              struct error *e) MUST_CHECK;
 void peer_free(
     struct peer *p); /* ends its exchanges without a word; not while one is to be swept */
-void peer_forget(struct exchange *x); /* takes it out and frees it: the sweep's last step */
+void peer_forget(struct outgoing *x); /* takes it out and frees it: the sweep's last step */
 /* Takes the frames that are there, a bounded number. */
 void peer_turn(struct peer *p);
 /* Puts what an exchange has to say on the link, in its order, as far as room and window go. */
-void peer_say(struct exchange *x);
+void peer_say(struct outgoing *x);
 
 /* ---- the room ---- */
 
@@ -243,9 +243,9 @@ struct egress_room {
     struct names *names;
     struct pool **pools; /* by rule: connections of one rule serve no other */
     struct peer *peers;
-    size_t peer_count, exchange_count;
+    size_t peer_count, outgoing_count;
     uint64_t last_number;
-    struct exchange *sweep;
+    struct outgoing *sweep;
     uint64_t next_deadline_ns; /* of exchanges: not later than the first one */
     uint32_t skip;
 };

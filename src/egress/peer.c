@@ -42,7 +42,7 @@ static int put_failure(struct peer *p, uint64_t id, const struct http_failure *f
 
 static const struct bytes nothing;
 
-static int say_window(struct exchange *x, uint32_t bytes)
+static int say_window(struct outgoing *x, uint32_t bytes)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
     buf_u32(&payload, bytes);
@@ -55,7 +55,7 @@ static int say_window(struct exchange *x, uint32_t bytes)
     return status;
 }
 
-static int say_body(struct exchange *x)
+static int say_body(struct outgoing *x)
 {
     struct body_queue *q = &x->out;
     while (q->at < q->bytes.size && x->out_window > 0) {
@@ -75,7 +75,7 @@ static int say_body(struct exchange *x)
 }
 
 /* The response as far as it goes: 0 all that there will be is said. */
-static int say_response(struct exchange *x)
+static int say_response(struct outgoing *x)
 {
     if (!x->head_sent) {
         if (x->head.size == 0)
@@ -100,15 +100,15 @@ static int say_response(struct exchange *x)
     return 0;
 }
 
-void peer_say(struct exchange *x)
+void peer_say(struct outgoing *x)
 {
-    if (x->state == EXCHANGE_OVER)
+    if (x->state == OUTGOING_OVER)
         return;
     if (x->failed) {
         if (!x->abort_sent && put_failure(x->peer, x->id, &x->failure) == 0)
             x->abort_sent = true;
         if (x->abort_sent || x->peer->dead)
-            exchange_over(x);
+            outgoing_over(x);
         return;
     }
     bool worth = x->in_owed >= WINDOW_STEP || x->in.bytes.size == x->in.at;
@@ -121,14 +121,14 @@ void peer_say(struct exchange *x)
             return;
         x->in_discarded = true;
     }
-    exchange_over(x);
+    outgoing_over(x);
 }
 
 /* ---- hearing ---- */
 
-static struct exchange *find(const struct peer *p, uint64_t id)
+static struct outgoing *find(const struct peer *p, uint64_t id)
 {
-    struct exchange *x = p->table[id % PEER_TABLE];
+    struct outgoing *x = p->table[id % PEER_TABLE];
     while (x && x->id != id)
         x = x->chain;
     return x;
@@ -151,12 +151,12 @@ static int on_request(struct peer *p, uint64_t id, struct cursor *c, struct erro
     if (id <= p->last_id)
         return error_set(e, -EBADMSG, "a request with a number that was used");
     p->last_id = id;
-    if (p->count >= EXCHANGES_OF_LINK_MAX || p->room->exchange_count >= EXCHANGES_MAX)
+    if (p->count >= EXCHANGES_OF_LINK_MAX || p->room->outgoing_count >= EXCHANGES_MAX)
         return turn_away(p, id, e);
-    return exchange_new(p, id, c, e);
+    return outgoing_new(p, id, c, e);
 }
 
-static int on_body(struct exchange *x, struct cursor *c, struct error *e)
+static int on_body(struct outgoing *x, struct cursor *c, struct error *e)
 {
     size_t size = cursor_left(c);
     if (size == 0 || size > HTTP_BODY_FRAME_MAX || size > x->in_window || x->in_ended)
@@ -174,13 +174,13 @@ static int on_body(struct exchange *x, struct cursor *c, struct error *e)
         max = NEVER;
 #endif
     if (x->in_total > max) {
-        exchange_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
+        outgoing_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
         x->failure.error = HTTP_ERROR_REQUEST_BODY_SIZE;
         x->failure.number = max;
         return 0;
     }
     if (x->content_length != NEVER && x->in_total > x->content_length) {
-        exchange_fail(x, HTTP_ERROR_REQUEST_BODY_SIZE, "the body is longer than Content-Length");
+        outgoing_fail(x, HTTP_ERROR_REQUEST_BODY_SIZE, "the body is longer than Content-Length");
         return 0;
     }
     if (x->in.at == x->in.bytes.size) {
@@ -194,13 +194,13 @@ static int on_body(struct exchange *x, struct cursor *c, struct error *e)
     }
     buf_append(&x->in.bytes, c->at, size);
     if (buf_status(&x->in.bytes) < 0)
-        exchange_fail(x, HTTP_ERROR_INTERNAL, "no memory for the body");
+        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for the body");
     else
         transfer_body_came(x);
     return 0;
 }
 
-static int on_end(struct exchange *x, struct cursor *c, struct error *e)
+static int on_end(struct outgoing *x, struct cursor *c, struct error *e)
 {
     if (x->in_ended)
         return error_set(e, -EBADMSG, "a body that ends twice");
@@ -215,13 +215,13 @@ static int on_end(struct exchange *x, struct cursor *c, struct error *e)
     if (x->failed || x->in_discarded)
         return 0;
     if (x->content_length != NEVER && x->in_total != x->content_length)
-        exchange_fail(x, HTTP_ERROR_REQUEST_BODY_SIZE, "the body is shorter than Content-Length");
+        outgoing_fail(x, HTTP_ERROR_REQUEST_BODY_SIZE, "the body is shorter than Content-Length");
     else
         transfer_body_came(x);
     return 0;
 }
 
-static int on_window(struct exchange *x, struct cursor *c, struct error *e)
+static int on_window(struct outgoing *x, struct cursor *c, struct error *e)
 {
     uint32_t bytes = cursor_u32(c);
     if (!cursor_finished(c) || bytes > HTTP_WINDOW_MAX || x->out_window > HTTP_WINDOW_MAX - bytes)
@@ -233,24 +233,24 @@ static int on_window(struct exchange *x, struct cursor *c, struct error *e)
     return 0;
 }
 
-static int on_discard(struct exchange *x)
+static int on_discard(struct outgoing *x)
 {
     x->out_discarded = true;
     buf_clear(&x->out.bytes);
     x->out.at = 0;
     if (x->in_ended)
-        exchange_over(x); /* the rest of the response is not even fetched */
+        outgoing_over(x); /* the rest of the response is not even fetched */
     else
         transfer_window_came(x);
     return 0;
 }
 
-static int on_abort(struct exchange *x, struct cursor *c, struct error *e)
+static int on_abort(struct outgoing *x, struct cursor *c, struct error *e)
 {
     struct http_failure f;
     int status = http_failure_get(c, &f, e);
     if (status == 0)
-        exchange_over(x);
+        outgoing_over(x);
     return status;
 }
 
@@ -264,8 +264,8 @@ static int on_frame(struct peer *p, const struct frame *f, struct error *e)
         return on_request(p, id, &c, e);
     if (id > p->last_id)
         return error_set(e, -EBADMSG, "a frame about a request that never came");
-    struct exchange *x = find(p, id);
-    if (!x || x->state == EXCHANGE_OVER)
+    struct outgoing *x = find(p, id);
+    if (!x || x->state == OUTGOING_OVER)
         return 0;
     switch (f->kind) {
     case HTTP_BODY:
@@ -289,7 +289,7 @@ void peer_turn(struct peer *p)
     struct frame f;
     if (p->blocked) {
         p->blocked = false;
-        for (struct exchange *x = p->first; x && !p->blocked; x = x->next) {
+        for (struct outgoing *x = p->first; x && !p->blocked; x = x->next) {
             peer_say(x);
             if (!x->failed && x->out.bytes.size == 0)
                 transfer_window_came(x);
@@ -334,10 +334,10 @@ int peer_new(struct egress_room *room, uint32_t owner, const int fds[static LINK
     return 0;
 }
 
-void peer_forget(struct exchange *x)
+void peer_forget(struct outgoing *x)
 {
     struct peer *p = x->peer;
-    struct exchange **at = &p->table[x->id % PEER_TABLE];
+    struct outgoing **at = &p->table[x->id % PEER_TABLE];
     while (*at != x)
         at = &(*at)->chain;
     *at = x->chain;
@@ -348,8 +348,8 @@ void peer_forget(struct exchange *x)
     if (x->next)
         x->next->previous = x->previous;
     p->count--;
-    p->room->exchange_count--;
-    exchange_free(x);
+    p->room->outgoing_count--;
+    outgoing_free(x);
 }
 
 void peer_free(struct peer *p)

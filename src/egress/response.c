@@ -25,9 +25,9 @@ void response_done(struct response *r)
     mem_free(r->fields);
 }
 
-static bool fail(struct exchange *x, enum http_error error, const char *text)
+static bool fail(struct outgoing *x, enum http_error error, const char *text)
 {
-    exchange_fail(x, error, text);
+    outgoing_fail(x, error, text);
     return false;
 }
 
@@ -48,7 +48,7 @@ static struct http_field field_at(const struct response *r, size_t i)
 }
 
 /* "HTTP/1.1 200 OK", "HTTP/2 200 ": a new head begins. */
-static bool status_line(struct exchange *x, struct bytes line)
+static bool status_line(struct outgoing *x, struct bytes line)
 {
     struct response *r = &x->response;
     const char *text = (const char *)line.data;
@@ -82,7 +82,7 @@ static bool status_line(struct exchange *x, struct bytes line)
     return true;
 }
 
-static bool framing_field(struct exchange *x, struct bytes name, struct bytes value)
+static bool framing_field(struct outgoing *x, struct bytes name, struct bytes value)
 {
     struct response *r = &x->response;
     if (bytes_are(name, "content-length")) {
@@ -110,7 +110,7 @@ static bool framing_field(struct exchange *x, struct bytes name, struct bytes va
     return true;
 }
 
-static bool too_many(struct exchange *x)
+static bool too_many(struct outgoing *x)
 {
     return fail(x,
                 x->response.head_done ? HTTP_ERROR_RESPONSE_TRAILER_SECTION_SIZE
@@ -118,7 +118,7 @@ static bool too_many(struct exchange *x)
                 "the answer has too many or too long header fields");
 }
 
-static bool field_line(struct exchange *x, struct bytes line)
+static bool field_line(struct outgoing *x, struct bytes line)
 {
     struct response *r = &x->response;
     const uint8_t *end = line.data + line.size;
@@ -186,7 +186,7 @@ static bool is_hop_by_hop(const struct response *r, struct bytes name)
     return false;
 }
 
-static bool give_head(struct exchange *x)
+static bool give_head(struct outgoing *x)
 {
     struct response *r = &x->response;
     CLEANUP(mem_freep)
@@ -207,7 +207,7 @@ static bool give_head(struct exchange *x)
         && !(x->peer->room->skip & EGRESS_SKIP_SIZES)
 #endif
     ) {
-        exchange_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
+        outgoing_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
         x->failure.error = HTTP_ERROR_RESPONSE_BODY_SIZE;
         x->failure.number = g->http.max_response_bytes;
         return false;
@@ -221,7 +221,7 @@ static bool give_head(struct exchange *x)
     return true;
 }
 
-static bool head_end(struct exchange *x)
+static bool head_end(struct outgoing *x)
 {
     struct response *r = &x->response;
     if (r->status >= 200)
@@ -233,7 +233,7 @@ static bool head_end(struct exchange *x)
     return true;
 }
 
-bool response_line(struct exchange *x, struct bytes line)
+bool response_line(struct outgoing *x, struct bytes line)
 {
     struct response *r = &x->response;
     if (line.size < 1 || line.data[line.size - 1] != '\n')
@@ -252,7 +252,7 @@ bool response_line(struct exchange *x, struct bytes line)
     return field_line(x, line);
 }
 
-void response_trailers(const struct exchange *x, struct buf *out)
+void response_trailers(const struct outgoing *x, struct buf *out)
 {
     const struct response *r = &x->response;
     CLEANUP(mem_freep)

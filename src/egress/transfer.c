@@ -105,7 +105,7 @@ static enum http_error connect_error(CURL *easy)
     }
 }
 
-static enum http_error error_of(const struct exchange *x, CURLcode code)
+static enum http_error error_of(const struct outgoing *x, CURLcode code)
 {
     bool answered = x->response.head_done;
     switch (code) {
@@ -143,18 +143,18 @@ static enum http_error error_of(const struct exchange *x, CURLcode code)
     }
 }
 
-static void finished(struct exchange *x, CURLcode code)
+static void finished(struct outgoing *x, CURLcode code)
 {
     if (x->failed)
         return; /* it says itself why */
     if (code != CURLE_OK) {
-        exchange_fail(x, error_of(x, code),
+        outgoing_fail(x, error_of(x, code),
                       x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(code));
         return;
     }
     transfer_stop(x);
     if (!x->response.head_done) {
-        exchange_fail(x, HTTP_ERROR_PROTOCOL, "the answer has no head");
+        outgoing_fail(x, HTTP_ERROR_PROTOCOL, "the answer has no head");
         return;
     }
     x->idle_ns = x->deadline_ns = NEVER; /* the origin is done; the reader may take its time */
@@ -167,7 +167,7 @@ static void take_messages(struct pool *p)
     CURLMsg *m;
     int left;
     while ((m = curl_multi_info_read(p->multi, &left))) {
-        struct exchange *x = NULL;
+        struct outgoing *x = NULL;
         CURLcode code = m->data.result;
         if (m->msg != CURLMSG_DONE)
             continue;
@@ -227,15 +227,15 @@ static bool address_of(const struct sockaddr *s, struct address *ret, uint16_t *
     return true;
 }
 
-static void refuse_dial(struct exchange *x, enum grant_reason reason)
+static void refuse_dial(struct outgoing *x, enum grant_reason reason)
 {
-    exchange_refuse(x, reason, x->rule, grant_reason_text(reason));
+    outgoing_refuse(x, reason, x->rule, grant_reason_text(reason));
     x->failure.error = HTTP_ERROR_DESTINATION_IP_PROHIBITED;
 }
 
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *a)
 {
-    struct exchange *x = context;
+    struct outgoing *x = context;
     struct address address;
     uint16_t port;
     if (purpose != CURLSOCKTYPE_IPCXN ||
@@ -253,7 +253,7 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
 /* A connection is there, and the request is about to go over it. */
 static int on_ready(void *context, char *remote, char *local, int remote_port, int local_port)
 {
-    struct exchange *x = context;
+    struct outgoing *x = context;
     struct address address;
     enum grant_reason reason = GRANT_NO_ADDRESS;
     if (address_parse(bytes_of(remote), &address) == 0)
@@ -263,13 +263,13 @@ static int on_ready(void *context, char *remote, char *local, int remote_port, i
         return CURL_PREREQFUNC_ABORT;
     }
     x->connected = true;
-    exchange_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    outgoing_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
     return CURL_PREREQFUNC_OK;
 }
 
 static CURLcode on_tls(CURL *easy, void *context, void *parameter)
 {
-    struct exchange *x = parameter;
+    struct outgoing *x = parameter;
     SSL_CTX *tls = context;
     SSL_CTX_set1_cert_store(tls, x->peer->room->certificates);
     /* An end without close_notify may be an attacker's: never taken for the end of a body. */
@@ -279,17 +279,17 @@ static CURLcode on_tls(CURL *easy, void *context, void *parameter)
 
 static size_t on_header(char *bytes, size_t one, size_t size, void *context)
 {
-    struct exchange *x = context;
+    struct outgoing *x = context;
     if (x->failed || !response_line(x, (struct bytes){ (uint8_t *)bytes, size }))
         return size + 1;
     if (x->response.head_done) {
-        exchange_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+        outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
         peer_say(x);
     }
     return size;
 }
 
-static bool response_fits(struct exchange *x, size_t size)
+static bool response_fits(struct outgoing *x, size_t size)
 {
     uint64_t max = grant_rules_grant(x->peer->room->rules, x->rule)->http.max_response_bytes;
 #ifdef AMBIT_TEST_HOOKS
@@ -298,7 +298,7 @@ static bool response_fits(struct exchange *x, size_t size)
 #endif
     if (size <= max && x->bytes_received <= max - size)
         return true;
-    exchange_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
+    outgoing_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));
     x->failure.error = HTTP_ERROR_RESPONSE_BODY_SIZE;
     x->failure.number = max;
     return false;
@@ -306,7 +306,7 @@ static bool response_fits(struct exchange *x, size_t size)
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *context)
 {
-    struct exchange *x = context;
+    struct outgoing *x = context;
     if (x->failed || !x->response.head_done)
         return CURL_WRITEFUNC_ERROR;
     if (!x->out_discarded && x->out.bytes.size > 0) {
@@ -318,12 +318,12 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
         return CURL_WRITEFUNC_ERROR;
     x->bytes_received += size;
     x->peer->room->counters[x->rule].bytes_received += size;
-    exchange_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
     if (x->out_discarded)
         return size;
     buf_append(&x->out.bytes, bytes, size);
     if (buf_status(&x->out.bytes) < 0) {
-        exchange_fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's body");
+        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's body");
         return CURL_WRITEFUNC_ERROR;
     }
     peer_say(x);
@@ -332,7 +332,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
 
 static size_t on_read(char *into, size_t one, size_t room, void *context)
 {
-    struct exchange *x = context;
+    struct outgoing *x = context;
     size_t size = MIN(x->in.bytes.size - x->in.at, one * room);
     if (x->failed)
         return CURL_READFUNC_ABORT;
@@ -348,7 +348,7 @@ static size_t on_read(char *into, size_t one, size_t room, void *context)
     x->in_owed += (uint32_t)size;
     x->bytes_sent += size;
     x->peer->room->counters[x->rule].bytes_sent += size;
-    exchange_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
+    outgoing_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
     if (x->in.at == x->in.bytes.size && x->in_ended)
         x->idle_error = HTTP_ERROR_CONNECTION_READ_TIMEOUT;
     peer_say(x);
@@ -357,7 +357,7 @@ static size_t on_read(char *into, size_t one, size_t room, void *context)
 
 static int on_trailers(struct curl_slist **list, void *context)
 {
-    struct exchange *x = context;
+    struct outgoing *x = context;
     struct cursor c = cursor_of(x->in_trailers.data, x->in_trailers.size);
     CLEANUP(mem_freep) struct http_field *fields = mem_array(HTTP_FIELDS_MAX, sizeof(*fields));
     size_t count = 0;
@@ -412,7 +412,7 @@ static bool is_taken_off(const struct grant *g, struct bytes name)
     return false;
 }
 
-static int add_line(struct exchange *x, const char *line)
+static int add_line(struct outgoing *x, const char *line)
 {
     struct curl_slist *longer = line ? curl_slist_append(x->headers, line) : NULL;
     if (!longer)
@@ -421,7 +421,7 @@ static int add_line(struct exchange *x, const char *line)
     return 0;
 }
 
-static int add_field(struct exchange *x, struct bytes name, struct bytes value)
+static int add_field(struct outgoing *x, struct bytes name, struct bytes value)
 {
     CLEANUP(mem_freep)
     char *line =
@@ -431,7 +431,7 @@ static int add_field(struct exchange *x, struct bytes name, struct bytes value)
     return add_line(x, line);
 }
 
-static int add_headers(struct exchange *x)
+static int add_headers(struct outgoing *x)
 {
     const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
     bool has_accept = false;
@@ -455,7 +455,7 @@ static int add_headers(struct exchange *x)
     return status;
 }
 
-static int add_addresses(struct exchange *x, const struct address *addresses, size_t count)
+static int add_addresses(struct outgoing *x, const struct address *addresses, size_t count)
 {
     CLEANUP(buf_done) struct buf line = BUF_INIT(8192);
     if (x->url.is_address)
@@ -478,7 +478,7 @@ static int add_addresses(struct exchange *x, const struct address *addresses, si
 
 #define SET(option, value) (curl_easy_setopt(x->easy, option, value) == CURLE_OK)
 
-static bool set_body(struct exchange *x)
+static bool set_body(struct outgoing *x)
 {
     CLEANUP(mem_freep)
     char *method = mem_strndup((const char *)x->request.method.data, x->request.method.size);
@@ -502,7 +502,7 @@ static bool set_body(struct exchange *x)
             (SET(CURLOPT_TRAILERFUNCTION, on_trailers) && SET(CURLOPT_TRAILERDATA, x)));
 }
 
-static bool set_destination(struct exchange *x)
+static bool set_destination(struct outgoing *x)
 {
     CLEANUP(buf_done) struct buf url = BUF_INIT(1024), target = BUF_INIT(2 * URL_TARGET_MAX);
     long version = x->url.https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
@@ -526,7 +526,7 @@ static bool set_destination(struct exchange *x)
            (!x->resolve || SET(CURLOPT_RESOLVE, x->resolve));
 }
 
-static bool set_habits(struct exchange *x)
+static bool set_habits(struct outgoing *x)
 {
     uint64_t connect_ms = MIN(x->request.connect_timeout_ns / NS_PER_MS, (uint64_t)INT32_MAX);
     connect_ms = MAX(connect_ms, (uint64_t)1); /* 0 would be curl's own */
@@ -542,7 +542,7 @@ static bool set_habits(struct exchange *x)
            SET(CURLOPT_PREREQDATA, x);
 }
 
-int transfer_start(struct exchange *x, const struct address *addresses, size_t count)
+int transfer_start(struct outgoing *x, const struct address *addresses, size_t count)
 {
     struct pool *p = pool_of(x->peer->room, x->rule);
     x->easy = curl_easy_init();
@@ -554,7 +554,7 @@ int transfer_start(struct exchange *x, const struct address *addresses, size_t c
     return curl_multi_add_handle(p->multi, x->easy) == CURLM_OK ? 0 : -ENOMEM;
 }
 
-void transfer_stop(struct exchange *x)
+void transfer_stop(struct outgoing *x)
 {
     if (x->easy) {
         if (x->rule != GRANT_NO_RULE && x->peer->room->pools[x->rule])
@@ -569,27 +569,27 @@ void transfer_stop(struct exchange *x)
 
 /* ---- going on ---- */
 
-static void unpause(struct exchange *x)
+static void unpause(struct outgoing *x)
 {
     int mask = (x->read_paused ? CURLPAUSE_SEND : 0) | (x->write_paused ? CURLPAUSE_RECV : 0);
     if (curl_easy_pause(x->easy, mask) != CURLE_OK && !x->failed)
-        exchange_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, x->curl_text);
+        outgoing_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, x->curl_text);
 }
 
-void transfer_body_came(struct exchange *x)
+void transfer_body_came(struct outgoing *x)
 {
     if (!x->easy || !x->read_paused || x->failed)
         return;
     x->read_paused = false;
-    exchange_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
+    outgoing_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
     unpause(x);
 }
 
-void transfer_window_came(struct exchange *x)
+void transfer_window_came(struct outgoing *x)
 {
     if (!x->easy || !x->write_paused || x->failed)
         return;
     x->write_paused = false;
-    exchange_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
     unpause(x);
 }

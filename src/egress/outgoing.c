@@ -5,8 +5,8 @@
  *   HTTP_REQUEST → canonical destination → rule, counters → addresses → every address → intent
  *   recorded → curl … → outcome recorded, END or ABORT said → freed in the sweep
  *
- * Whatever ends it comes through exchange_fail(), exchange_refuse() or exchange_over(), from any
- * place, callbacks of curl's included: they only mark it. exchange_free() is called by the sweep.
+ * Whatever ends it comes through outgoing_fail(), outgoing_refuse() or outgoing_over(), from any
+ * place, callbacks of curl's included: they only mark it. outgoing_free() is called by the sweep.
  */
 #include <string.h>
 
@@ -21,7 +21,7 @@
 
 /* ---- ends ---- */
 
-static void to_sweep(struct exchange *x)
+static void to_sweep(struct outgoing *x)
 {
     if (x->swept)
         return;
@@ -30,7 +30,7 @@ static void to_sweep(struct exchange *x)
     x->peer->room->sweep = x;
 }
 
-void exchange_fail(struct exchange *x, enum http_error error, const char *text)
+void outgoing_fail(struct outgoing *x, enum http_error error, const char *text)
 {
     if (!x->failed) {
         size_t size = MIN(strlen(text), sizeof(x->failure_text) - 1);
@@ -45,10 +45,10 @@ void exchange_fail(struct exchange *x, enum http_error error, const char *text)
     to_sweep(x);
 }
 
-void exchange_refuse(struct exchange *x, enum grant_reason reason, uint32_t rule, const char *text)
+void outgoing_refuse(struct outgoing *x, enum grant_reason reason, uint32_t rule, const char *text)
 {
     bool first = !x->failed;
-    exchange_fail(x, HTTP_ERROR_REQUEST_DENIED, text);
+    outgoing_fail(x, HTTP_ERROR_REQUEST_DENIED, text);
     if (!first)
         return;
     x->failure.reason = reason;
@@ -56,7 +56,7 @@ void exchange_refuse(struct exchange *x, enum grant_reason reason, uint32_t rule
 }
 
 /* With the refusal that decide.c found. */
-static void refused(struct exchange *x)
+static void refused(struct outgoing *x)
 {
     if (!x->failed) {
         x->failed = true;
@@ -65,13 +65,13 @@ static void refused(struct exchange *x)
     to_sweep(x);
 }
 
-void exchange_over(struct exchange *x)
+void outgoing_over(struct outgoing *x)
 {
-    x->state = EXCHANGE_OVER;
+    x->state = OUTGOING_OVER;
     to_sweep(x);
 }
 
-static void record_outcome(struct exchange *x)
+static void record_outcome(struct outgoing *x)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(2 * EGRESS_TEXT_MAX);
     struct egress_room *room = x->peer->room;
@@ -95,7 +95,7 @@ static void record_outcome(struct exchange *x)
     (void)!room_record(room, EGRESS_RESPONSE, &payload);
 }
 
-void exchange_free(struct exchange *x)
+void outgoing_free(struct outgoing *x)
 {
     names_cancel(&x->wait);
     transfer_stop(x);
@@ -118,34 +118,34 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static void watch_deadline(struct exchange *x, uint64_t when)
+static void watch_deadline(struct outgoing *x, uint64_t when)
 {
     struct egress_room *room = x->peer->room;
     room->next_deadline_ns = MIN(room->next_deadline_ns, when);
 }
 
-void exchange_idle(struct exchange *x, uint64_t timeout_ns, enum http_error means)
+void outgoing_idle(struct outgoing *x, uint64_t timeout_ns, enum http_error means)
 {
     x->idle_error = means;
     x->idle_ns = timeout_ns == NEVER ? NEVER : clock_monotonic_ns() + timeout_ns;
     watch_deadline(x, x->idle_ns);
 }
 
-uint64_t exchange_deadlines(struct egress_room *room, uint64_t now)
+uint64_t outgoing_deadlines(struct egress_room *room, uint64_t now)
 {
     if (now < room->next_deadline_ns)
         return room->next_deadline_ns;
     uint64_t next = NEVER;
     for (struct peer *p = room->peers; p; p = p->next) {
-        for (struct exchange *x = p->first; x; x = x->next) {
-            if (x->failed || x->state == EXCHANGE_OVER)
+        for (struct outgoing *x = p->first; x; x = x->next) {
+            if (x->failed || x->state == OUTGOING_OVER)
                 continue;
             if (now >= room->expires_ns)
-                exchange_refuse(x, GRANT_EXPIRED, x->rule, grant_reason_text(GRANT_EXPIRED));
+                outgoing_refuse(x, GRANT_EXPIRED, x->rule, grant_reason_text(GRANT_EXPIRED));
             else if (now >= x->deadline_ns)
-                exchange_fail(x, HTTP_ERROR_RESPONSE_TIMEOUT, "the timeout of the grant passed");
+                outgoing_fail(x, HTTP_ERROR_RESPONSE_TIMEOUT, "the timeout of the grant passed");
             else if (now >= x->idle_ns)
-                exchange_fail(x, x->idle_error, "nothing came in the time allowed");
+                outgoing_fail(x, x->idle_error, "nothing came in the time allowed");
             else
                 next = sooner(next, sooner(x->deadline_ns, x->idle_ns));
         }
@@ -163,7 +163,7 @@ static uint64_t timeout_of(uint64_t asked_ns, uint64_t usual_ns)
     return MIN(asked_ns, TIMEOUT_NS_MAX);
 }
 
-static void settle_timeouts(struct exchange *x)
+static void settle_timeouts(struct outgoing *x)
 {
     struct http_request *q = &x->request;
     q->connect_timeout_ns = timeout_of(q->connect_timeout_ns, CONNECT_NS);
@@ -186,7 +186,7 @@ static void put_addresses(struct buf *out, const struct address *addresses, size
     }
 }
 
-static int record_intent(struct exchange *x, const struct address *addresses, size_t count)
+static int record_intent(struct outgoing *x, const struct address *addresses, size_t count)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(4 * EGRESS_TEXT_MAX);
     CLEANUP(buf_done) struct buf url = BUF_INIT(2 * URL_TARGET_MAX);
@@ -207,12 +207,12 @@ static int record_intent(struct exchange *x, const struct address *addresses, si
     return status;
 }
 
-static void go(struct exchange *x, const struct address *addresses, size_t count)
+static void go(struct outgoing *x, const struct address *addresses, size_t count)
 {
     const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
     struct egress_counter *c = &x->peer->room->counters[x->rule];
     if (record_intent(x, addresses, count) < 0) {
-        exchange_fail(x, HTTP_ERROR_CONNECTION_LIMIT_REACHED,
+        outgoing_fail(x, HTTP_ERROR_CONNECTION_LIMIT_REACHED,
                       "the record of the request cannot be kept");
         return;
     }
@@ -225,30 +225,30 @@ static void go(struct exchange *x, const struct address *addresses, size_t count
         watch_deadline(x, x->deadline_ns);
     }
     c->sent++;
-    x->state = EXCHANGE_RUNNING;
+    x->state = OUTGOING_RUNNING;
     if (transfer_start(x, addresses, count) < 0)
-        exchange_fail(x, HTTP_ERROR_INTERNAL, "the request cannot be started");
+        outgoing_fail(x, HTTP_ERROR_INTERNAL, "the request cannot be started");
 }
 
-static void resolve(struct exchange *x)
+static void resolve(struct outgoing *x)
 {
     if (x->url.is_address) {
         struct name_answer a = { .addresses = &x->url.address, .count = 1 };
-        exchange_resolved(&x->wait, &a);
+        outgoing_resolved(&x->wait, &a);
         return;
     }
     names_ask(x->peer->room->names, x->url.host, &x->wait);
 }
 
-void exchange_resolved(struct name_wait *w, const struct name_answer *a)
+void outgoing_resolved(struct name_wait *w, const struct name_answer *a)
 {
-    struct exchange *x = (struct exchange *)((char *)w - offsetof(struct exchange, wait));
+    struct outgoing *x = (struct outgoing *)((char *)w - offsetof(struct outgoing, wait));
     struct address addresses[ADDRESSES_MAX];
     size_t count = MIN(a->count, (size_t)ADDRESSES_MAX);
-    if (x->failed || x->state != EXCHANGE_RESOLVING)
+    if (x->failed || x->state != OUTGOING_RESOLVING)
         return;
     if (a->error != HTTP_OK) {
-        exchange_fail(x, a->error, a->text);
+        outgoing_fail(x, a->error, a->text);
         x->failure.number = a->number;
         return;
     }
@@ -266,7 +266,7 @@ void exchange_resolved(struct name_wait *w, const struct name_answer *a)
 /* ---- a new one ---- */
 
 /* The length that the guest says its body has. False: it says nonsense. */
-static bool read_length(struct exchange *x)
+static bool read_length(struct outgoing *x)
 {
     x->content_length = NEVER;
     for (size_t i = 0; i < x->request.field_count; i++) {
@@ -291,22 +291,22 @@ static bool read_length(struct exchange *x)
     return true;
 }
 
-static void begin(struct exchange *x)
+static void begin(struct outgoing *x)
 {
     struct error e = ERROR_INIT;
     settle_timeouts(x);
     if (!read_length(x)) {
-        exchange_fail(x, HTTP_ERROR_PROTOCOL, "Content-Length is not the length of the body");
+        outgoing_fail(x, HTTP_ERROR_PROTOCOL, "Content-Length is not the length of the body");
         return;
     }
     if (url_set(&x->url, (x->request.flags & HTTP_SECURE) != 0, x->request.authority,
                 x->request.target, &e) < 0) {
-        exchange_refuse(x, GRANT_MALFORMED, GRANT_NO_RULE, e.what);
+        outgoing_refuse(x, GRANT_MALFORMED, GRANT_NO_RULE, e.what);
         return;
     }
     /* A tunnel carries what nobody decides about. */
     if (bytes_are(x->request.method, "CONNECT")) {
-        exchange_fail(x, HTTP_ERROR_REQUEST_METHOD_INVALID,
+        outgoing_fail(x, HTTP_ERROR_REQUEST_METHOD_INVALID,
                       "CONNECT is not a request to an origin");
         return;
     }
@@ -316,16 +316,16 @@ static void begin(struct exchange *x)
         resolve(x);
 }
 
-int exchange_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
+int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
 {
     struct egress_room *room = p->room;
-    struct exchange *x = mem_zalloc(sizeof(*x));
+    struct outgoing *x = mem_zalloc(sizeof(*x));
     if (!x)
         return error_set(e, -ENOMEM, "no memory for a request");
     x->peer = p;
     x->id = id;
     x->number = ++room->last_number;
-    x->wait.done = exchange_resolved;
+    x->wait.done = outgoing_resolved;
     x->rule = GRANT_NO_RULE;
     x->payload.max = LINK_PAYLOAD_MAX;
     x->in.bytes.max = UPLOAD_WINDOW + HTTP_BODY_FRAME_MAX;
@@ -344,7 +344,7 @@ int exchange_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
     if (status == 0)
         status = http_request_get(&copy, x->fields, &x->request, e);
     if (status < 0) {
-        exchange_free(x);
+        outgoing_free(x);
         return error_set(e, status, "a request that cannot be read");
     }
     if (x->request.flags & HTTP_NO_BODY)
@@ -356,7 +356,7 @@ int exchange_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
     x->chain = p->table[id % PEER_TABLE];
     p->table[id % PEER_TABLE] = x;
     p->count++;
-    room->exchange_count++;
+    room->outgoing_count++;
     begin(x);
     return 0;
 }
