@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See run.h. Each step below fails into one outcome; what was started is undone in run_done(), in
+/* See run.h. Each step below fails into one outcome; what was started is undone in run_parts_done(), in
  * reverse. */
 #include "control/run.h"
 
@@ -44,7 +44,27 @@ void run_end(struct run *r, enum run_outcome outcome, int exit_code, const struc
         r->report->error = *e;
 }
 
-static void run_done(struct run *r)
+void run_parts_init(struct run *r, const struct run_request *request,
+                    const struct run_observer *observer, struct run_report *report)
+{
+    *report = (struct run_report){ .exit_code = -1 };
+    *r = (struct run){
+        .request = request,
+        .observer = observer,
+        .report = report,
+        .target = { .fd = -1, .scratch_fd = -1 },
+        .state_fd = -1,
+        .runs_fd = -1,
+        .signal_fd = -1,
+        .entry = { .code_fd = -1 },
+    };
+    for (int i = 0; i < STDIO_COUNT; i++) {
+        r->stdio.guest[i] = -1;
+        r->stdio.pumps[i].source = r->stdio.pumps[i].sink = -1;
+    }
+}
+
+void run_parts_done(struct run *r)
 {
     if (r->room_live)
         room_end(&r->room);
@@ -84,7 +104,7 @@ static int step_spawn(struct run *r)
     return 0;
 }
 
-static int step_place(struct run *r)
+int run_step_place(struct run *r)
 {
     struct error e = ERROR_INIT;
     char path[4096];
@@ -103,7 +123,7 @@ static int step_place(struct run *r)
     return 0;
 }
 
-static int step_target(struct run *r)
+int run_step_target(struct run *r)
 {
     struct error e = ERROR_INIT;
     CLEANUP(mem_freep) char *state = NULL;
@@ -127,7 +147,7 @@ static int step_target(struct run *r)
     return 0;
 }
 
-static int step_grants(struct run *r)
+int run_step_grants(struct run *r)
 {
     struct error e = ERROR_INIT;
     int status = run_imply_grants(r, &e);
@@ -153,7 +173,7 @@ static int step_grants(struct run *r)
     return 0;
 }
 
-static int step_receipt(struct run *r)
+int run_step_receipt(struct run *r)
 {
     struct error e = ERROR_INIT;
     char id[ID_TEXT_SIZE];
@@ -175,7 +195,7 @@ static int step_receipt(struct run *r)
     return 0;
 }
 
-static int step_code(struct run *r)
+int run_step_code(struct run *r)
 {
     struct error e = ERROR_INIT;
     uint64_t began = clock_monotonic_ns();
@@ -202,15 +222,20 @@ static bool granted_stream(const struct run *r, enum stdio_stream s)
     return grant_decide_stdio(r->rules, s).reason == GRANT_ALLOWED;
 }
 
-static int step_start(struct run *r)
+int run_step_stdio(struct run *r, struct error *e)
 {
-    struct error e = ERROR_INIT;
     uint32_t streams = 0;
 
     for (uint32_t s = STDIO_IN; s <= STDIO_ERR; s <<= 1)
         streams |= granted_stream(r, (enum stdio_stream)s) ? s : 0;
-    if (stdio_prepare(&r->stdio, streams, r->target.took_stdin, &e) < 0 ||
-        run_loop_start(r, &e) < 0) {
+    return stdio_prepare(&r->stdio, streams, r->target.took_stdin, e);
+}
+
+static int step_start(struct run *r)
+{
+    struct error e = ERROR_INIT;
+
+    if (run_step_stdio(r, &e) < 0 || run_loop_start(r, &e) < 0) {
         if (e.code == -E2BIG) {
             run_end(r, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
             return 1;
@@ -233,7 +258,7 @@ static int step_loop(struct run *r)
 
 /* The code was made for another CPU or version than its key says (a copied state folder): throw it
  * away. */
-static int forget_code(struct run *r)
+int run_forget_code(struct run *r)
 {
     struct error e = ERROR_INIT;
     struct cache_list list = { 0 };
@@ -251,7 +276,7 @@ static int forget_code(struct run *r)
     return status < 0 ? failed(r, &e) : 0;
 }
 
-static int catch_signals(struct run *r)
+int run_catch_signals(struct run *r)
 {
     struct error e = ERROR_INIT;
     sigset_t caught;
@@ -270,18 +295,19 @@ static int catch_signals(struct run *r)
 
 static int run_guest(struct run *r)
 {
-    if (step_code(r) != 0 || catch_signals(r) != 0 || step_start(r) != 0 || step_loop(r) != 0)
+    if (run_step_code(r) != 0 || run_catch_signals(r) != 0 || step_start(r) != 0 ||
+        step_loop(r) != 0)
         return 1;
     if (r->fault != RUN_FAULT_STALE_CODE)
         return 0;
-    if (forget_code(r) != 0 || step_spawn(r) != 0 || step_code(r) != 0 || step_start(r) != 0 ||
-        step_loop(r) != 0)
+    if (run_forget_code(r) != 0 || step_spawn(r) != 0 || run_step_code(r) != 0 ||
+        step_start(r) != 0 || step_loop(r) != 0)
         return 1;
     run_end(r, RUN_FAILED, EXIT_FAILED, &r->fault_text); /* stale again: no end yet */
     return 1;
 }
 
-static void close_receipt(struct run *r)
+void run_close_receipt(struct run *r)
 {
     struct error e = ERROR_INIT;
     int status = run_record_end(r, &e);
@@ -298,28 +324,14 @@ static void close_receipt(struct run *r)
 void run_execute(const struct run_request *request, const struct run_observer *observer,
                  struct run_report *ret)
 {
-    CLEANUP(run_done)
-    struct run r = {
-        .request = request,
-        .observer = observer,
-        .report = ret,
-        .target = { .fd = -1, .scratch_fd = -1 },
-        .state_fd = -1,
-        .runs_fd = -1,
-        .signal_fd = -1,
-        .entry = { .code_fd = -1 },
-    };
+    CLEANUP(run_parts_done) struct run r;
     struct error e = ERROR_INIT;
     sigset_t before;
 
-    *ret = (struct run_report){ .exit_code = -1 };
-    for (int i = 0; i < STDIO_COUNT; i++) {
-        r.stdio.guest[i] = -1;
-        r.stdio.pumps[i].source = r.stdio.pumps[i].sink = -1;
-    }
+    run_parts_init(&r, request, observer, ret);
     (void)sigprocmask(SIG_SETMASK, NULL, &before);
-    if (step_spawn(&r) == 0 && step_place(&r) == 0 && step_target(&r) == 0 &&
-        step_grants(&r) == 0 && step_receipt(&r) == 0)
+    if (step_spawn(&r) == 0 && run_step_place(&r) == 0 && run_step_target(&r) == 0 &&
+        run_step_grants(&r) == 0 && run_step_receipt(&r) == 0)
         (void)run_guest(&r);
     /* Every path above sets an end: else this is a bug of ours, and no success. */
     if (ret->exit_code < 0) {
@@ -327,6 +339,6 @@ void run_execute(const struct run_request *request, const struct run_observer *o
         failed(&r, &e);
     }
     if (r.receipt != NULL)
-        close_receipt(&r);
+        run_close_receipt(&r);
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
 }

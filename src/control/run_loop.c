@@ -151,7 +151,8 @@ static const struct frame_rule rules[] = {
 
 /* ---- start ---- */
 
-static int send_start(struct run *r, const struct run_start *s, struct error *e)
+static int send_start(struct run *r, struct channel *to, const struct run_start *s,
+                      const struct run_start_links *links, struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     int fds[CHANNEL_FDS_MAX];
@@ -167,6 +168,11 @@ static int send_start(struct run *r, const struct run_start *s, struct error *e)
             return error_set(e, -E2BIG, "more than %d folders are granted", CHANNEL_FDS_MAX - 4);
         fds[count++] = r->mount_fds[i];
     }
+    for (size_t i = 0; i < links->count; i++) {
+        if (count == CHANNEL_FDS_MAX)
+            return error_set(e, -E2BIG, "too many folders are granted");
+        fds[count++] = links->fds[i];
+    }
     int status = run_start_put(&payload, s);
     if (status == 0)
         status = buf_status(&payload);
@@ -177,7 +183,7 @@ static int send_start(struct run *r, const struct run_start *s, struct error *e)
     }
     if (status < 0)
         return error_set(e, status, "the start of the run cannot be written");
-    return channel_send(r->room.channel, RUN_START, payload.data, payload.size, fds, count, e);
+    return channel_send(to, RUN_START, payload.data, payload.size, fds, count, e);
 }
 
 /* argv: the program's own name, a script, what was typed. */
@@ -199,7 +205,8 @@ static char **argv_of(const struct run *r, size_t *ret_count, uint32_t *ret_prog
     return argv;
 }
 
-int run_loop_start(struct run *r, struct error *e)
+int run_start_send(struct run *r, struct channel *to, const struct run_start_links *links,
+                   struct error *e)
 {
     CLEANUP(json_freep) json_t *grants = grant_set_to_json(r->request->grants);
     CLEANUP(buf_done) struct buf text = BUF_INIT(FRAME_MAX);
@@ -207,6 +214,8 @@ int run_loop_start(struct run *r, struct error *e)
     struct run_start s = { .work_host = r->work_host,
                            .terminal = r->stdio.terminals,
                            .allow_missing = r->request->allow_missing,
+                           .links = links->links,
+                           .concurrency = links->concurrency,
                            .test_skip = r->request->test_skip };
 
     if (grants == NULL || json_canonical(grants, &text) < 0)
@@ -231,10 +240,17 @@ int run_loop_start(struct run *r, struct error *e)
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
     r->started_real_ns = now.tv_sec * (int64_t)NS_PER_S + now.tv_nsec;
     r->started_ns = clock_monotonic_ns();
+    return send_start(r, to, &s, links, e);
+}
+
+int run_loop_start(struct run *r, struct error *e)
+{
+    const struct run_start_links none = { 0 };
+
     r->gate = (struct frame_gate){ .rules = rules,
                                    .rule_count = ARRAY_SIZE(rules),
                                    .phase = PHASE_STARTING };
-    int status = send_start(r, &s, e);
+    int status = run_start_send(r, r->room.channel, &none, e);
     stdio_handed_over(&r->stdio);
     fd_closep(&r->entry.code_fd);
     return status;

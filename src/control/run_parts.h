@@ -45,6 +45,30 @@ struct run {
 /* Sets the report's end, unless it has one; `e` may be NULL. */
 void run_end(struct run *r, enum run_outcome outcome, int exit_code, const struct error *e);
 
+/* run.c: what `ambit serve` does in the same way (serve.c). Each step: 0, or the run has its end and
+ * the answer is 1. */
+void run_parts_init(struct run *r, const struct run_request *request,
+                    const struct run_observer *observer, struct run_report *report);
+void run_parts_done(struct run *r);
+int run_step_place(struct run *r) MUST_CHECK;
+int run_step_target(struct run *r) MUST_CHECK;
+int run_step_grants(struct run *r) MUST_CHECK;
+int run_step_receipt(struct run *r) MUST_CHECK;
+int run_step_code(struct run *r) MUST_CHECK;
+int run_step_stdio(struct run *r, struct error *e) MUST_CHECK; /* of the guest, as granted */
+int run_forget_code(struct run *r) MUST_CHECK; /* it was made for another CPU or version */
+int run_catch_signals(struct run *r) MUST_CHECK;
+void run_close_receipt(struct run *r);
+/* Names the times of the start, then sends RUN_START to a worker, with the descriptors of its links
+ * (LINK_FDS for each bit of `links`). */
+struct run_start_links {
+    uint32_t links, concurrency;
+    const int *fds;
+    size_t count;
+};
+int run_start_send(struct run *r, struct channel *to, const struct run_start_links *links,
+                   struct error *e) MUST_CHECK;
+
 /* run_grants.c */
 int run_imply_grants(struct run *r, struct error *e) MUST_CHECK;
 /* run_record.c: < 0 is a fault that ends the run. */
