@@ -146,6 +146,126 @@ static void random_pairs(struct grant *ret)
     ret->pairs[0].value = mem_printf("v%u", random_below(2));
 }
 
+static char **random_strings(size_t *ret_count, const char *const *words, size_t word_count,
+                             uint32_t max)
+{
+    char **all = mem_array(max + 1, sizeof(*all));
+    for (uint32_t i = random_below(max + 1); i > 0; i--) {
+        const char *word = words[random_below((uint32_t)word_count)];
+        bool known = false;
+        for (size_t k = 0; k < *ret_count; k++)
+            known |= strcmp(all[k], word) == 0;
+        if (!known)
+            all[(*ret_count)++] = mem_strdup(word);
+    }
+    return all;
+}
+
+static void random_service_path(struct buf *out, bool pattern)
+{
+    static const char *const names[] = { "a", "b", "ab", "", "*", "**", "a*", "\\*" };
+    uint32_t count = random_below(4);
+    for (uint32_t i = 0; i < count; i++) {
+        buf_puts(out, i ? "/" : "");
+        buf_puts(out, names[random_below(pattern ? 8 : 4)]);
+    }
+}
+
+/* Patterns over {a, b} with empty names, of URL paths ("/" before) or of keys. */
+static char **random_service_patterns(const char *before, size_t *ret_count)
+{
+    char **all = mem_array(3, sizeof(*all));
+    for (uint32_t i = 1 + random_below(2); i > 0; i--) {
+        struct buf out = BUF_INIT(256);
+        buf_puts(&out, before);
+        random_service_path(&out, true);
+        if (out.size == 0)
+            buf_puts(&out, ".");
+        all[(*ret_count)++] = buf_take(&out);
+    }
+    return all;
+}
+
+static uint64_t random_number(uint32_t below)
+{
+    return random_below(3) ? GRANT_UNSET : 1 + random_below(below);
+}
+
+static void random_rate(struct grant *ret)
+{
+    ret->rate_count = ret->rate_ns = GRANT_UNSET;
+    if (random_below(5) == 0) {
+        ret->rate_count = 1 + random_below(4);
+        ret->rate_ns = random_below(2) ? UINT64_C(1000000000) : UINT64_C(60000000000);
+    }
+}
+
+static const char *const random_hosts[] = { "t.test", "a.t.test", "b.a.t.test", "127.0.0.1" };
+
+static void random_http_grant(struct grant *ret)
+{
+    static const char *const methods[] = { "GET", "HEAD", "POST", "PUT" };
+    static const char *const headers[] = { "cookie", "x-a" };
+    static const char *const networks[] = { "127.0.0.1", "127.0.0.0/8", "10.0.0.0/8", "::1" };
+    *ret = (struct grant){ .class = GRANT_HTTP };
+    ret->http.https = random_below(2);
+    ret->http.wildcard = random_below(3) == 0;
+    ret->http.host = mem_strdup(random_hosts[random_below(ret->http.wildcard ? 3 : 4)]);
+    ret->http.port = ret->http.https ? 443 : 80;
+    ret->http.methods =
+        random_below(4) ? random_strings(&ret->http.method_count, methods, 4, 3)
+                        : random_strings(&ret->http.method_count, (const char *[]){ "*" }, 1, 1);
+    ret->http.paths = random_service_patterns("/", &ret->http.path_count);
+    ret->http.require = mem_array(1, sizeof(*ret->http.require));
+    if (random_below(3) == 0)
+        ret->http.require[ret->http.require_count++] =
+            (struct grant_pair){ mem_strdup("x-r"), mem_strdup(random_below(2) ? "1" : "2") };
+    ret->http.set = mem_array(1, sizeof(*ret->http.set));
+    if (random_below(6) == 0)
+        ret->http.set[ret->http.set_count++] =
+            (struct grant_pair){ mem_strdup("x-s"), mem_strdup(random_below(2) ? "1" : "2") };
+    ret->http.strip = random_strings(&ret->http.strip_count, headers, 2, random_below(6) ? 0 : 2);
+    ret->http.max_requests = random_number(3);
+    ret->http.max_request_bytes = random_number(2);
+    ret->http.max_response_bytes = ret->http.timeout_ns = GRANT_UNSET;
+    ret->http.addresses = mem_array(2, sizeof(*ret->http.addresses));
+    for (uint32_t i = random_below(3); i > 0; i--) {
+        const char *text = networks[random_below(4)];
+        if (network_parse(bytes_of(text), &ret->http.addresses[ret->http.address_count++], NULL) <
+            0)
+            abort();
+    }
+    random_rate(ret);
+}
+
+static void random_keyvalue_grant(struct grant *ret)
+{
+    *ret = (struct grant){ .class = GRANT_KEYVALUE };
+    ret->keyvalue.bucket = mem_strdup(random_below(3) ? "b" : "");
+    ret->keyvalue.verbs = 1 + random_below(KV_ALL);
+    ret->keyvalue.keys = random_service_patterns("", &ret->keyvalue.key_count);
+    ret->keyvalue.max_bytes = random_number(3);
+    random_rate(ret);
+}
+
+/* A set of services alone. */
+__attribute__((unused)) static struct grant_set *random_service_set(uint32_t max, bool http)
+{
+    struct grant_set *s = NULL;
+    if (grant_set_new(&s, NULL) < 0)
+        abort();
+    for (uint32_t i = random_below(max + 1); i > 0; i--) {
+        struct grant g;
+        if (http)
+            random_http_grant(&g);
+        else
+            random_keyvalue_grant(&g);
+        if (grant_set_add(s, &g, NULL) < 0)
+            continue;
+    }
+    return s;
+}
+
 __attribute__((unused)) static void random_other_grant(struct grant *ret)
 {
     *ret = (struct grant){ .class = GRANT_ENV + random_below(GRANT_CLASS_COUNT - 1) };
@@ -174,6 +294,12 @@ __attribute__((unused)) static void random_other_grant(struct grant *ret)
         break;
     case GRANT_RANDOM:
         ret->seed = ret->real ? NULL : mem_strdup(random_below(2) ? "s" : "");
+        break;
+    case GRANT_HTTP:
+        random_http_grant(ret);
+        break;
+    case GRANT_KEYVALUE:
+        random_keyvalue_grant(ret);
         break;
     default:
         break;
