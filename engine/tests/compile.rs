@@ -141,6 +141,10 @@ fn modules_become_commands() {
 #[test]
 fn a_component_without_run_is_no_command() {
     assert_eq!(describe(b"(component)")["command"], false);
+    assert_eq!(describe(b"(component)")["serves"], false);
+    let handler = COMPONENT.replace("wasi:cli/run@0.2.3", "wasi:http/incoming-handler@0.2.3");
+    let d = describe(handler.as_bytes());
+    assert_eq!((&d["command"], &d["serves"]), (&false.into(), &true.into()));
     let other = COMPONENT.replace("wasi:cli/run@0.2.3", "acme:cli/run@0.2.3");
     assert_eq!(describe(other.as_bytes())["command"], false);
 }

@@ -129,7 +129,6 @@ impl types::HostFutureTrailers for Host {
         subscribe(&mut self.table, trailers)
     }
 
-    #[expect(clippy::type_complexity, reason = "the WIT's type")]
     fn get(
         &mut self,
         trailers: Resource<FutureTrailers>,

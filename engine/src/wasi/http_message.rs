@@ -269,7 +269,6 @@ impl types::HostFutureIncomingResponse for Host {
         subscribe(&mut self.table, future)
     }
 
-    #[expect(clippy::type_complexity, reason = "the WIT's type")]
     fn get(
         &mut self,
         future: Resource<FutureResponse>,

@@ -49,7 +49,7 @@ fn answered(shared: &Shared, answer: i32) -> KvResult<()> {
         AMBIT_KV_NO_SUCH_STORE => store::Error::NoSuchStore,
         AMBIT_KV_ACCESS_DENIED => store::Error::AccessDenied,
         // SAFETY: C's function with C's context; the text is copied at once.
-        1.. => store::Error::Other(text(unsafe { (shared.vtbl().kv_error)(shared.host()) })),
+        AMBIT_KV_OTHER.. => store::Error::Other(text(unsafe { (shared.vtbl().kv_error)(shared.host()) })),
         _ => return Err(shared.end().into()),
     }))
 }

@@ -74,7 +74,7 @@ pub mod bindings {
     });
 }
 
-/// Resources by name; their functions are in `calls`.
+/// Resources by name, other names of theirs included; their functions are in `calls`.
 pub const RESOURCES: &[&str] = &[
     "terminal-input",
     "terminal-output",
@@ -91,6 +91,9 @@ pub const RESOURCES: &[&str] = &[
     "incoming-datagram-stream",
     "outgoing-datagram-stream",
     "fields",
+    "headers",
+    "trailers",
+    "io-error",
     "incoming-request",
     "outgoing-request",
     "request-options",
