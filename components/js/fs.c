@@ -218,7 +218,7 @@ static int write_stream(handle h, const uint8_t *data, size_t size)
         size -= n;
     }
     struct result r;
-    wasi_flush(h, &r);
+    wasi_blocking_flush(h, &r); /* what is on its way when a stream is dropped is lost */
     if (r.tag == 1 && r.u.stream.kind == 0)
         wasi_error_drop(r.u.stream.error);
     return r.tag == 1 ? 1 + ERROR_IO : 0;

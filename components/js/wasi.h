@@ -152,6 +152,8 @@ void wasi_check_write(handle h, struct result64 *ret);
 WASI("io/streams", "[method]output-stream.write")
 void wasi_write(handle h, const void *data, uint32_t size, struct result *ret);
 WASI("io/streams", "[method]output-stream.flush") void wasi_flush(handle h, struct result *ret);
+WASI("io/streams", "[method]output-stream.blocking-flush")
+void wasi_blocking_flush(handle h, struct result *ret);
 WASI("io/streams", "[method]output-stream.blocking-write-and-flush")
 void wasi_blocking_write(handle h, const void *data, uint32_t size, struct result *ret);
 WASI("io/streams", "[method]output-stream.subscribe") handle wasi_output_subscribe(handle h);

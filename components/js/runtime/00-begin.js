@@ -53,3 +53,15 @@ function frames(error) {
   if (typeof stack !== "string") return "";
   return stack.split("\n").filter((line) => /^\s+at /.test(line) && !LIBRARY.test(line)).join("\n");
 }
+Error.prepareStackTrace = undefined;
+Error.prepareStackTrace = (error, sites) => {
+  let head;
+  try { head = `${error}`; } catch { head = "Error"; }
+  for (const site of sites) {
+    const file = site.getFileName();
+    if (file === null || file === undefined || site.isNative() || file.startsWith("ambit:")) continue;
+    const name = site.getFunctionName(), at = `${file}:${site.getLineNumber()}:${site.getColumnNumber()}`;
+    head += name ? `\n    at ${name} (${at})` : `\n    at ${at}`;
+  }
+  return head;
+};

@@ -204,6 +204,7 @@ function show(error) {
   let text, at = "";
   try {
     text = error instanceof Error ? inspect(error) : `Uncaught ${inspect(error)}`;
+    if (error instanceof Error && frames(error) === "") text = text.replace(/^\[([^\n]*)\]/, "$1");
     const [, file, line, column] = /(?:\(|at )((?:\/|[A-Za-z]:)[^()\n]*):(\d+):(\d+)\)?$/m.exec(error instanceof Error ? frames(error) : "") ?? [];
     if (file !== undefined) {
       const bytes = native.readFile(file);

@@ -81,7 +81,7 @@ builtins["path/posix"] = path;
 
 // ---- resolution ----
 
-const own = (name) => Object.hasOwn(builtins, name) || Object.getOwnPropertyDescriptor(builtins, name) !== undefined;
+const own = (name) => Object.hasOwn(builtins, name);
 
 function missing(kind, what, base) {
   const from = base.startsWith("ambit:") ? "" : ` imported from ${base}`;
@@ -108,15 +108,20 @@ hooks.resolve = function (base, name) {
     throw missing("package", name, base);
   }
   const file = filePlace(name, base);
-  const stat = native.stat(file, true);
-  if (typeof stat === "number") {
-    if (ERRORS[-1 - stat] === "ENOENT" || ERRORS[-1 - stat] === "ENOTDIR") throw missing("module", file, base);
-    throw fsError(ERRORS[-1 - stat], "open", file);
-  }
-  if (stat[0] === DIRECTORY)
-    throw coded(new Error(`Directory import '${file}' is not supported resolving ES modules imported from ${base}`), "ERR_UNSUPPORTED_DIR_IMPORT");
+  importers.set(file, base);
   return file;
 };
+const importers = new Map(); // file → who asked for it last, for messages
+
+// A module's file, or what Node says when it cannot be had. It is opened at once: a look beforehand would be one more thing to grant.
+function readModule(file) {
+  const got = native.readFile(file), base = importers.get(file) ?? "ambit:";
+  if (typeof got !== "number") return got;
+  const code = ERRORS[-1 - got];
+  if (code === "ENOENT" || code === "ENOTDIR") throw missing("module", file, base);
+  if (code === "EISDIR") throw coded(new Error(`Directory import '${file}' is not supported resolving ES modules imported from ${base}`), "ERR_UNSUPPORTED_DIR_IMPORT");
+  throw fsError(code, "open", file);
+}
 
 // The exports of a `node:` module or a JSON file; null for a file with source text.
 hooks.object = function (name, attributes) {
@@ -134,7 +139,7 @@ hooks.object = function (name, attributes) {
   if (ext === ".json" || type === "json") {
     if (type !== "json")
       throw coded(new TypeError(`Module "${builtins.url.pathToFileURL(name)}" needs an import attribute of "type: json"`), "ERR_IMPORT_ATTRIBUTE_MISSING");
-    const text = native.utf8(checked(native.readFile(name), "open", name), false);
+    const text = native.utf8(readModule(name), false);
     try { return { default: JSON.parse(text.replace(/^\ufeff/, "")) }; }
     catch (e) { throw new SyntaxError(`${name}: ${e.message}`); }
   }
@@ -143,7 +148,7 @@ hooks.object = function (name, attributes) {
   return null;
 };
 
-hooks.unreadable = function (name) { checked(native.readFile(name), "open", name); };
+hooks.unreadable = function (name) { readModule(name); };
 
 hooks.meta = function (meta, name) {
   meta.dirname = path.dirname(name);

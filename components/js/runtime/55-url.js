@@ -228,7 +228,7 @@ class URLSearchParams {
     }
     this.#parse(`${init}`.replace(/^\?/, ""));
   }
-  static of(url, query) {
+  static of(url, query) { // taken away below, as are the other two
     const params = new URLSearchParams(query);
     params.#url = url;
     return params;
@@ -241,7 +241,7 @@ class URLSearchParams {
       this.#list.push(i < 0 ? [decode(part), ""] : [decode(part.slice(0, i)), decode(part.slice(i + 1))]);
     }
   }
-  #changed() { if (this.#url !== null) URL.query(this.#url, this.toString()); }
+  #changed() { if (this.#url !== null) urlSetQuery(this.#url, this.toString()); }
   append(name, value) { this.#list.push([`${name}`, `${value}`]); this.#changed(); }
   delete(name, value) {
     this.#list = this.#list.filter(([n, v]) => n !== `${name}` || (value !== undefined && v !== `${value}`));
@@ -276,6 +276,10 @@ class URLSearchParams {
   }
 }
 
+const paramsOf = URLSearchParams.of, paramsReset = URLSearchParams.reset;
+delete URLSearchParams.of;
+delete URLSearchParams.reset;
+
 class URL {
   #u; #params;
   constructor(input, base) {
@@ -286,18 +290,17 @@ class URL {
     }
     this.#u = parseUrl(`${input}`.toWellFormed(), from);
     if (this.#u === null) throw invalidUrl(`${input}`, base === undefined ? undefined : `${base}`);
-    this.#params = URLSearchParams.of(this, this.#u.query ?? "");
+    this.#params = paramsOf(this, this.#u.query ?? "");
   }
   static canParse(input, base) { try { new URL(input, base); return true; } catch { return false; } }
   static parse(input, base) { try { return new URL(input, base); } catch { return null; } }
   static query(url, text) { url.#u.query = text === "" ? null : text; }
-  static record(url) { return url.#u; }
   get href() { return hrefOf(this.#u); }
   set href(v) {
     const u = parseUrl(`${v}`);
     if (u === null) throw invalidUrl(`${v}`);
     this.#u = u;
-    URLSearchParams.reset(this.#params, u.query ?? "");
+    paramsReset(this.#params, u.query ?? "");
   }
   get origin() { return isSpecial(this.#u.protocol) && this.#u.protocol !== "file:" ? `${this.#u.protocol}//${hostOf(this.#u)}` : "null"; }
   get protocol() { return this.#u.protocol; }
@@ -337,7 +340,7 @@ class URL {
   set search(v) {
     v = `${v}`.replace(/^\?/, "");
     this.#u.query = v === "" ? null : percentEncode(v.replaceAll("#", "%23"), isSpecial(this.#u.protocol) ? SET_SPECIAL_QUERY : SET_QUERY);
-    URLSearchParams.reset(this.#params, v);
+    paramsReset(this.#params, v);
   }
   get searchParams() { return this.#params; }
   get hash() { return this.#u.fragment ? `#${this.#u.fragment}` : ""; }
@@ -353,6 +356,8 @@ class URL {
     return `URL ${inspect(Object.fromEntries(names.map((n) => [n, this[n]])), options)}`;
   }
 }
+const urlSetQuery = URL.query;
+delete URL.query;
 define(globals, { URL, URLSearchParams });
 
 builtins.url = {
