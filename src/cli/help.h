@@ -76,6 +76,8 @@ enum help_run_flag {
     RUN_FLAG_JSON,
     RUN_FLAG_QUIET,
     RUN_FLAG_ALLOW_MISSING,
+    RUN_FLAG_CA,
+    RUN_FLAG_RESOLVER,
 };
 
 void help_put_version(struct buf *out); /* what --version prints */

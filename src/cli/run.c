@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
+#include "control/egress.h"
 #include "control/run.h"
 #include "room/spawn.h"
 
@@ -98,6 +99,12 @@ static int take_flag(struct run_command *c, struct error *e)
         return 0;
     case RUN_FLAG_ALLOW_MISSING:
         return flag_allow_missing(c, e);
+    case RUN_FLAG_CA:
+        c->request.ca_file = c->cli.value;
+        return 0;
+    case RUN_FLAG_RESOLVER:
+        c->request.resolver = c->cli.value;
+        return egress_resolver_check(c->cli.value, e);
     default:
         break;
     }
@@ -285,11 +292,12 @@ static int learn(struct run_command *c, const struct run_report *p, int code)
 #ifdef AMBIT_TEST_HOOKS
 /* Test builds only: the defences that a negative control leaves open, by name,
  * separated by commas. */
-static int test_skip(uint32_t *ret, struct error *e)
+static int test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e)
 {
     static const struct {
         const char *name;
         uint32_t bit;
+        bool egress; /* a bit of enum egress_skip */
     } defences[] = {
         { "memory", RUN_SKIP_MEMORY },
         { "cpu", RUN_SKIP_CPU },
@@ -306,6 +314,13 @@ static int test_skip(uint32_t *ret, struct error *e)
         { "fs-walk", RUN_SKIP_FS_WALK },
         { "fs-kind", RUN_SKIP_FS_KIND },
         { "probe", RUN_PROBE },
+        { "egress-decision", EGRESS_SKIP_DECISION, true },
+        { "egress-address", EGRESS_SKIP_ADDRESS | EGRESS_SKIP_PIN, true },
+        { "egress-tls", EGRESS_SKIP_TLS, true },
+        { "egress-strict", EGRESS_SKIP_STRICT, true },
+        { "egress-sizes", EGRESS_SKIP_SIZES, true },
+        { "egress-counters", EGRESS_SKIP_COUNTERS, true },
+        { "egress-timeouts", EGRESS_SKIP_TIMEOUTS, true },
     };
     const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
     while (at != NULL && *at != '\0') {
@@ -315,7 +330,7 @@ static int test_skip(uint32_t *ret, struct error *e)
         while (name != NULL && i < ARRAY_SIZE(defences) && strcmp(defences[i].name, name) != 0)
             i++;
         if (name != NULL && i < ARRAY_SIZE(defences))
-            *ret |= defences[i].bit;
+            *(defences[i].egress ? ret_egress : ret) |= defences[i].bit;
         else if (name != NULL && jail_layer_parse(name, &bits) == 0)
             *ret |= bits;
         else
@@ -344,7 +359,7 @@ int cli_run(int argc, char **argv)
     for (int i = TARGET_PYTHON; i < TARGET_LANGUAGE_COUNT; i++)
         c.request.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS
-    if (test_skip(&c.request.test_skip, &e) < 0)
+    if (test_skip(&c.request.test_skip, &c.request.egress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
     const struct run_observer observer = { &c, on_progress, on_log };

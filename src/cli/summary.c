@@ -41,16 +41,28 @@ static void put_figures(struct buf *out, const struct run_report *p)
                p->done.hostcalls == 1 ? "" : "s");
 }
 
+static void put_origin(struct buf *out, const struct grant *g)
+{
+    buf_puts(out, g->http.https ? "https://" : "http://");
+    buf_puts(out, g->http.wildcard ? "*." : "");
+    cli_escaped(out, g->http.host);
+    if (g->http.port != (g->http.https ? 443 : 80))
+        buf_printf(out, ":%u", g->http.port);
+}
+
 static void put_uses(struct buf *out, const struct run_request *q, const struct run_report *p)
 {
     bool first = true;
     for (size_t i = 0; i < p->done.use_count && i < q->grants->count; i++) {
         const struct run_use *u = &p->done.uses[i];
         const struct grant *g = &q->grants->grants[i];
-        if (u->count == 0 || g->class != GRANT_FS)
+        if (u->count == 0 || (g->class != GRANT_FS && g->class != GRANT_HTTP))
             continue;
         buf_puts(out, first ? "\n  used " : ", ");
-        cli_escaped(out, g->fs.guest);
+        if (g->class == GRANT_HTTP)
+            put_origin(out, g);
+        else
+            cli_escaped(out, g->fs.guest);
         buf_printf(out, " %llu×", (unsigned long long)u->count);
         if (u->bytes_read != 0) {
             buf_puts(out, " ");

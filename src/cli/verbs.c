@@ -27,6 +27,10 @@ static const struct help_flag run_flags[] = {
     { RUN_FLAG_JSON, 0, "json", HELP_NONE, NULL,
       "Print the result as one JSON object on standard error, instead of the summary." },
     { RUN_FLAG_QUIET, 'q', "quiet", HELP_NONE, NULL, "No summary and no progress." },
+    { RUN_FLAG_CA, 0, "ca", HELP_FILE, "FILE",
+      "Certificates (PEM) that https servers are verified with, instead of the system's." },
+    { RUN_FLAG_RESOLVER, 0, "resolver", HELP_TEXT, "ADDR:PORT",
+      "Ask this DNS server for the names of http grants, instead of the system's." },
     { RUN_FLAG_ALLOW_MISSING, 0, "allow-missing-jail", HELP_TEXT, "LAYER",
       "Start although this layer of the jail cannot be had here (repeatable; it is in the "
       "receipt)." },

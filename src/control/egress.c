@@ -275,8 +275,7 @@ static int add_listeners(struct egress *g, const struct egress_spec *spec, struc
     return status;
 }
 
-/* "ADDR:PORT" as c-ares takes it, or an error that names it. */
-static int check_resolver(const char *text, struct error *e)
+int egress_resolver_check(const char *text, struct error *e)
 {
     const char *colon = strrchr(text, ':');
     struct address a;
@@ -309,7 +308,7 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
     g->revoked = mem_array(g->rule_count + 1, sizeof(*g->revoked));
     if (!g->start.work_host || !g->start.resolver || !g->revoked)
         return error_set(e, -ENOMEM, "no memory for egress");
-    int status = spec->resolver ? check_resolver(spec->resolver, e) : 0;
+    int status = spec->resolver ? egress_resolver_check(spec->resolver, e) : 0;
     if (status == 0)
         status = grants_for_egress(spec->grants, &g->start.grants_json, e);
     if (status == 0)

@@ -54,6 +54,8 @@ struct egress_spec {
     struct egress_observer observer;
 };
 
+/* Is it "ADDR:PORT" or "[ADDR]:PORT"? 0 or -EINVAL with a hint. */
+int egress_resolver_check(const char *text, struct error *e) MUST_CHECK;
 /* Starts the room. Everything in the spec but the observer's context is copied. < 0: no certificates
  * to be read, a resolver that is none, no process … */
 int egress_start(const struct egress_spec *spec, struct egress **ret, struct error *e) MUST_CHECK;

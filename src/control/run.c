@@ -66,6 +66,7 @@ void run_parts_init(struct run *r, const struct run_request *request,
 
 void run_parts_done(struct run *r)
 {
+    egress_free(r->egress);
     if (r->room_live)
         room_end(&r->room);
     stdio_done(&r->stdio);
@@ -231,6 +232,30 @@ int run_step_stdio(struct run *r, struct error *e)
     return stdio_prepare(&r->stdio, streams, r->target.took_stdin, e);
 }
 
+static int relinked(void *context, uint32_t owner, const int fds[static LINK_FDS], struct error *e)
+{
+    struct run *r = context;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+
+    buf_u32(&payload, RUN_LINK_EGRESS);
+    if (!r->room_live || r->gate.phase == PHASE_OVER)
+        return 0;
+    int status =
+        channel_send(r->room.channel, RUN_LINK, payload.data, payload.size, fds, LINK_FDS, e);
+    if (status != -EPIPE && status != -ECONNRESET)
+        return status;
+    error_clear(e); /* the worker is gone as well: the loop sees it */
+    return 0;
+}
+
+static int step_egress(struct run *r)
+{
+    struct error e = ERROR_INIT;
+    const struct run_egress_links links = { .context = r, .relinked = relinked };
+
+    return run_egress_start(r, &links, &e) < 0 ? failed(r, &e) : 0;
+}
+
 static int step_start(struct run *r)
 {
     struct error e = ERROR_INIT;
@@ -331,8 +356,10 @@ void run_execute(const struct run_request *request, const struct run_observer *o
     run_parts_init(&r, request, observer, ret);
     (void)sigprocmask(SIG_SETMASK, NULL, &before);
     if (step_spawn(&r) == 0 && run_step_place(&r) == 0 && run_step_target(&r) == 0 &&
-        run_step_grants(&r) == 0 && run_step_receipt(&r) == 0)
+        run_step_grants(&r) == 0 && run_step_receipt(&r) == 0 && step_egress(&r) == 0)
         (void)run_guest(&r);
+    if (run_egress_end(&r, &e) < 0)
+        failed(&r, &e);
     /* Every path above sets an end: else this is a bug of ours, and no success. */
     if (ret->exit_code < 0) {
         error_set(&e, -EIO, "the run came to no end");

@@ -35,15 +35,18 @@ struct run_request {
     char *const *args; /* what was typed after it */
     size_t arg_count;
     struct grant_set *grants;
-    bool bare;                    /* imply nothing */
-    const char *tmp;              /* size of the implied /tmp, "none", or NULL: 64MiB */
-    const char *cwd;              /* guest path, or NULL: /work */
-    const char *invoke;           /* or NULL */
-    const char *receipt_copy;     /* or NULL */
+    bool bare;                /* imply nothing */
+    const char *tmp;          /* size of the implied /tmp, "none", or NULL: 64MiB */
+    const char *cwd;          /* guest path, or NULL: /work */
+    const char *invoke;       /* or NULL */
+    const char *receipt_copy; /* or NULL */
     /* By language (control/target.h), from the environment; each may be NULL. */
     const char *components[TARGET_LANGUAGE_COUNT];
-    uint32_t allow_missing;       /* enum jail_layer bits */
-    uint32_t test_skip;           /* 0 but in test builds */
+    const char *ca_file;    /* certificates that servers are verified with, or NULL */
+    const char *resolver;   /* "ADDR:PORT" of the DNS server, or NULL: the system's */
+    uint32_t allow_missing; /* enum jail_layer bits */
+    uint32_t test_skip;     /* 0 but in test builds; egress_skip: enum egress_skip */
+    uint32_t egress_skip;
 };
 
 /* Told while it goes on. All may be NULL. */

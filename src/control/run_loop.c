@@ -18,6 +18,7 @@
 
 #define WALL_GRACE_NS NS_PER_S
 #define START_LIMIT_NS (60 * NS_PER_S) /* from RUN_START to READY: code is mapped and linked */
+#define WORKER_LINK 1                  /* the number of the only worker, for egress */
 #define LAST_WORDS_MS 2000             /* from a closed channel to the worker's exit */
 
 /* ---- what a worker may say ---- */
@@ -34,6 +35,11 @@ static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_c
     r->report->missing |= missing;
     r->ready_ns = clock_monotonic_ns();
     r->gate.phase = PHASE_RUNNING;
+    if (r->egress != NULL) {
+        int status = egress_expires(r->egress, r->request->grants->expires_ns, e);
+        if (status < 0)
+            return status;
+    }
     return run_record_jail(r, e);
 }
 
@@ -245,12 +251,25 @@ int run_start_send(struct run *r, struct channel *to, const struct run_start_lin
 
 int run_loop_start(struct run *r, struct error *e)
 {
-    const struct run_start_links none = { 0 };
+    int fds[LINK_FDS];
+    struct run_start_links links = { .fds = fds };
+    int status = 0;
+
+    if (r->egress != NULL) {
+        egress_unlink(r->egress, WORKER_LINK); /* of a worker that had stale code */
+        status = egress_link(r->egress, WORKER_LINK, fds, e);
+        if (status < 0)
+            return status;
+        links.links = RUN_LINK_EGRESS;
+        links.count = LINK_FDS;
+    }
 
     r->gate = (struct frame_gate){ .rules = rules,
                                    .rule_count = ARRAY_SIZE(rules),
                                    .phase = PHASE_STARTING };
-    int status = run_start_send(r, r->room.channel, &none, e);
+    status = run_start_send(r, r->room.channel, &links, e);
+    for (size_t i = 0; i < links.count; i++)
+        fd_close(fds[i]);
     stdio_handed_over(&r->stdio);
     fd_closep(&r->entry.code_fd);
     return status;
@@ -305,16 +324,24 @@ static int timeout_ms(const struct run *r, bool soon)
 /* 0 go on, 1 the channel is closed or all is said, < 0 fault. */
 static int turn(struct run *r, struct error *e)
 {
-    struct pollfd fds[2 + STDIO_POLL_FDS];
-    bool soon = stdio_poll(&r->stdio, fds + 2);
+    struct pollfd fds[3 + STDIO_POLL_FDS];
+    bool soon = stdio_poll(&r->stdio, fds + 3);
+    int egress_ms = r->egress != NULL ? egress_timeout_ms(r->egress) : -1;
+    int wait_ms = timeout_ms(r, soon);
 
     fds[0] = (struct pollfd){ .fd = channel_fd(r->room.channel), .events = POLLIN };
     fds[1] = (struct pollfd){ .fd = r->signal_fd, .events = POLLIN };
-    if (poll(fds, ARRAY_SIZE(fds), timeout_ms(r, soon)) < 0)
+    fds[2] =
+        (struct pollfd){ .fd = r->egress != NULL ? egress_fd(r->egress) : -1, .events = POLLIN };
+    if (egress_ms >= 0)
+        wait_ms = MIN(wait_ms, egress_ms);
+    if (poll(fds, ARRAY_SIZE(fds), wait_ms) < 0)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the worker");
-    int status = stdio_events(&r->stdio, fds + 2, e);
+    int status = stdio_events(&r->stdio, fds + 3, e);
     if (status == 0 && fds[1].revents != 0)
         status = on_signal(r, e);
+    if (status == 0 && r->egress != NULL)
+        status = egress_turn(r->egress, e);
     if (status == 0 && fds[0].revents != 0)
         status = channel_dispatch(r->room.channel, &r->gate, r, false, e);
     if (status != 0)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "control/cache.h"
+#include "control/egress.h"
 #include "control/mounts.h"
 #include "control/receipt.h"
 #include "control/run.h"
@@ -13,6 +14,15 @@
 
 enum run_phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 #define RUN_LOG_EVENTS_MAX 1024 /* log lines that are kept in a receipt */
+
+/* Whoever holds the workers of a run hears of new links for them, and says which addresses are its
+ * own. */
+struct run_egress_links {
+    void *context;
+    int (*relinked)(void *context, uint32_t owner, const int fds[static LINK_FDS], struct error *e);
+    const struct egress_listener *listeners; /* borrowed for the start */
+    size_t listener_count;
+};
 
 struct run {
     const struct run_request *request;
@@ -40,6 +50,8 @@ struct run {
     int signal; /* the last one that asked us to end, or 0 */
     unsigned signals;
     bool killed_for_wall;
+    struct egress *egress; /* NULL: no grant of http */
+    struct run_egress_links egress_links;
 };
 
 /* Sets the report's end, unless it has one; `e` may be NULL. */
@@ -80,6 +92,13 @@ int run_record_denial(struct run *r, size_t number, const struct run_denial *d,
 int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
                    struct error *e) MUST_CHECK;
 int run_record_end(struct run *r, struct error *e) MUST_CHECK;
+/* run_egress.c */
+/* Starts it when there is a grant of http, else r->egress stays NULL. The receipt is open. */
+int run_egress_start(struct run *r, const struct run_egress_links *links,
+                     struct error *e) MUST_CHECK;
+/* After the worker: the last records, and the uses of http rules into the report. */
+int run_egress_end(struct run *r, struct error *e) MUST_CHECK;
+int run_egress_record(struct run *r, struct error *e) MUST_CHECK; /* "use" of each http rule */
 /* run_loop.c */
 int run_loop_start(struct run *r, struct error *e) MUST_CHECK; /* sends RUN_START */
 int run_loop(struct run *r,

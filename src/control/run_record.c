@@ -75,7 +75,8 @@ static int record_started(struct run *r, struct error *e)
     return receipt_put(r->receipt, "run.started", event, e);
 }
 
-/* A grant as data, values of variables and configuration left out: they may be secret. */
+/* A grant as data, values of variables, of configuration and of headers that egress sets left out:
+ * they may be secret. */
 static json_t *grant_json(json_t *item, const struct grant *g, size_t rule)
 {
     json_t *out = json_object();
@@ -86,7 +87,9 @@ static json_t *grant_json(json_t *item, const struct grant *g, size_t rule)
     json_object_set_new(out, "origin", string_of(g->origin != NULL ? g->origin : ""));
     json_object_foreach(item, key, value)
     {
-        if ((strcmp(key, "env") == 0 || strcmp(key, "config") == 0) && json_is_object(value)) {
+        bool secret = strcmp(key, "env") == 0 || strcmp(key, "config") == 0 ||
+                      strcmp(key, "set_headers") == 0;
+        if (secret && json_is_object(value)) {
             json_t *names = json_array();
             const char *name;
             json_t *ignored;
@@ -200,12 +203,25 @@ int run_record_jail(struct run *r, struct error *e)
 static const char *reason_name(uint32_t reason)
 {
     static const char *const names[GRANT_REASON_COUNT] = {
-        [GRANT_ALLOWED] = "allowed",         [GRANT_NO_GRANT] = "no-grant",
-        [GRANT_NO_PATH] = "no-path",         [GRANT_NO_VERB] = "no-verb",
-        [GRANT_QUOTA_BYTES] = "quota-bytes", [GRANT_QUOTA_FILES] = "quota-files",
-        [GRANT_EXPIRED] = "expired",         [GRANT_REVOKED] = "revoked",
-        [GRANT_NOT_REGULAR] = "not-regular", [GRANT_CROSSES_MOUNT] = "crosses-mount",
+        [GRANT_ALLOWED] = "allowed",
+        [GRANT_NO_GRANT] = "no-grant",
+        [GRANT_NO_PATH] = "no-path",
+        [GRANT_NO_VERB] = "no-verb",
+        [GRANT_QUOTA_BYTES] = "quota-bytes",
+        [GRANT_QUOTA_FILES] = "quota-files",
+        [GRANT_EXPIRED] = "expired",
+        [GRANT_REVOKED] = "revoked",
+        [GRANT_NOT_REGULAR] = "not-regular",
+        [GRANT_CROSSES_MOUNT] = "crosses-mount",
         [GRANT_NOT_OFFERED] = "not-offered",
+        [GRANT_NO_METHOD] = "no-method",
+        [GRANT_NO_HEADER] = "no-header",
+        [GRANT_NO_ADDRESS] = "no-address",
+        [GRANT_NEVER_ADDRESS] = "never-address",
+        [GRANT_MALFORMED] = "malformed",
+        [GRANT_TOO_MANY] = "too-many",
+        [GRANT_RATE] = "rate",
+        [GRANT_TOO_LARGE] = "too-large",
     };
     return reason < GRANT_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
 }
@@ -264,8 +280,8 @@ static int record_figures(struct run *r, struct error *e)
 
     for (size_t i = 0; status == 0 && i < d->use_count; i++) {
         const struct run_use *u = &d->uses[i];
-        if (u->count == 0)
-            continue;
+        if (u->count == 0 || r->request->grants->grants[i].class == GRANT_HTTP)
+            continue; /* http: what egress saw is recorded */
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("worker"));
         json_object_set_new(event, "rule", count_json(i));
@@ -314,6 +330,8 @@ int run_record_end(struct run *r, struct error *e)
 
     if (status == 0 && r->ready_ns != 0)
         status = mounts_record_outputs(r->rules, r->mount_fds, r->started_real_ns, r->receipt, e);
+    if (status == 0)
+        status = run_egress_record(r, e);
     if (status == 0 && p->has_figures)
         status = record_figures(r, e);
     if (status < 0)
