@@ -169,7 +169,8 @@ static inline void reading_of(struct reading *r, struct http1_parser *p, struct 
     while (!r->fault && (end < data.size || begin < end)) {
         size_t size, used;
         bool more = true;
-        end += MIN(end < data.size ? MAX(cut(context), (size_t)1) : 0, data.size - end);
+        size_t piece = cut(context);
+        end += MIN(piece ? piece : 1, data.size - end);
         size = end - begin;
         uint8_t *held = mem_alloc(size + 1); /* + 1: never NULL for 0 */
         ASSERT(held);
