@@ -128,9 +128,28 @@ struct exchange *guest_exchange_alloc(void)
     return x;
 }
 
+static void forget_guest(struct exchange *x)
+{
+    if (!x->guest)
+        return;
+    if (x->guest->http.incoming == x)
+        x->guest->http.incoming = NULL;
+    if (x->previous)
+        x->previous->next = x->next;
+    else
+        x->guest->exchanges = x->next;
+    if (x->next)
+        x->next->previous = x->previous;
+    x->guest = NULL;
+    x->next = x->previous = NULL;
+}
+
 void guest_exchange_give(struct exchange *x, struct guest *g)
 {
+    forget_guest(x);
     x->guest = g;
+    if (!g)
+        return;
     x->previous = NULL;
     x->next = g->exchanges;
     if (x->next)
@@ -148,22 +167,6 @@ struct exchange *guest_exchange_new(struct http_peer *p, struct guest *g)
     p->last++;
     guest_exchange_give(x, g);
     return x;
-}
-
-static void forget_guest(struct exchange *x)
-{
-    if (!x->guest)
-        return;
-    if (x->guest->http.incoming == x)
-        x->guest->http.incoming = NULL;
-    if (x->previous)
-        x->previous->next = x->next;
-    else
-        x->guest->exchanges = x->next;
-    if (x->next)
-        x->next->previous = x->previous;
-    x->guest = NULL;
-    x->next = x->previous = NULL;
 }
 
 void guest_exchange_release(struct exchange *x)

@@ -2,6 +2,7 @@
 /* A guest's life: made, turned by the loop, concluded, freed. See guest.h. */
 #include "worker/guest.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -33,14 +34,52 @@ static void grants_expire(struct timer *t, struct loop *l)
 
 static int make_vfs(struct guest *g, int *mount_fds, struct error *e)
 {
-    uint8_t key[32];
     struct vfs_audit audit = { .context = g, .denied = fs_audit_denied, .used = fs_audit_used };
-    if (host_random_identity_key(g, key) < 0)
-        return error_set(e, -EIO, "the system's random generator does not answer");
     int status = vfs_new(g->rules, mount_fds, &audit, host_clock_wall_ns, g, &g->vfs, e);
     if (status == 0)
-        vfs_set_identity_key(g->vfs, key);
+        vfs_set_identity_key(g->vfs, g->identity_key);
+    if (status == 0 && g->gate != GRANT_ALLOWED)
+        vfs_revoke(g->vfs, g->gate);
     return status;
+}
+
+static void close_fds(int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fd_closep(&fds[i]);
+}
+
+int guest_make_vfs(struct guest *g)
+{
+    size_t count = grant_rules_mount_count(g->rules);
+    CLEANUP(mem_freep) int *fds = mem_array(MAX(count, (size_t)1), sizeof(*fds));
+    int status = fds ? 0 : -ENOMEM;
+    if (status < 0)
+        return guest_fault(g, status, "making a filesystem");
+    for (size_t i = 0; i < count; i++)
+        fds[i] = -1;
+    for (size_t i = 0; status == 0 && i < count; i++) {
+        if (g->template->folders[i] < 0)
+            continue;
+        fds[i] = fcntl(g->template->folders[i], F_DUPFD_CLOEXEC, 3);
+        status = fds[i] < 0 ? -errno : 0;
+    }
+    if (status < 0)
+        close_fds(fds, count);
+    else
+        status = make_vfs(g, fds, NULL);
+    return status < 0 ? guest_fault(g, status, "making a filesystem") : 0;
+}
+
+/* Of a template: its guests get copies. */
+static int keep_folders(struct guest *g, const int *mount_fds, struct error *e)
+{
+    size_t count = grant_rules_mount_count(g->rules);
+    g->folders = mem_array(MAX(count, (size_t)1), sizeof(*g->folders));
+    if (!g->folders)
+        return error_set(e, -ENOMEM, "out of memory");
+    memcpy(g->folders, mount_fds, count * sizeof(*g->folders));
+    return 0;
 }
 
 static int fill(struct guest *g, const struct guest_config *config, struct error *e)
@@ -59,6 +98,8 @@ static int fill(struct guest *g, const struct guest_config *config, struct error
         status = host_config_init(g, e);
     if (status == 0)
         status = host_random_init(g, e);
+    if (status == 0 && host_random_identity_key(g, g->identity_key) < 0)
+        status = error_set(e, -EIO, "the system's random generator does not answer");
     if (status == 0 && !g->commons.keyvalue) {
         status = keyvalue_new(g->rules, &g->commons.keyvalue, e);
         g->own_keyvalue = status == 0;
@@ -66,12 +107,6 @@ static int fill(struct guest *g, const struct guest_config *config, struct error
     host_clock_init(g);
     host_log_init(g);
     return status;
-}
-
-static void close_fds(int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        fd_closep(&fds[i]);
 }
 
 int guest_new(struct loop *l, const struct guest_config *config, struct guest **ret,
@@ -90,6 +125,7 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
     g->start = config->start;
     g->report = config->report;
     g->commons = config->commons;
+    g->serves = config->serves;
     url_init(&g->http.url);
     g->gate = GRANT_ALLOWED;
     g->expires_ns = UINT64_MAX;
@@ -106,25 +142,41 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
         close_fds(config->mount_fds, mounts);
         return status;
     }
-    status = make_vfs(g, config->mount_fds, e);
+    status = g->serves ? keep_folders(g, config->mount_fds, e) : make_vfs(g, config->mount_fds, e);
+    if (status < 0 && g->serves)
+        close_fds(config->mount_fds, mounts);
     if (status == 0)
         *ret = TAKE(g);
     return status;
 }
 
-void guest_free(struct guest *g)
+/* What every guest has for itself. */
+static void free_own(struct guest *g)
 {
-    if (!g)
-        return;
     ambit_task_free(g->task); /* drops what the guest holds, through calls to this host */
     g->task = NULL;
     operations_forget_all(g->loop, g);
     host_close_all(g);
-    handles_done(&g->handles);
     vfs_free(g->vfs);
+    g->vfs = NULL;
     timer_clear(g->loop, &g->wall_timer);
     timer_clear(g->loop, &g->expiry_timer);
     loop_dequeue(g->loop, g);
+    url_done(&g->http.url);
+    mem_free(g->message);
+    mem_free(g->done.values);
+    mem_free(g->done.denial_counts);
+    g->message = g->done.values = NULL;
+    g->done.denial_counts = NULL;
+}
+
+/* What the guests of a template share. */
+static void free_shared(struct guest *g)
+{
+    if (g->folders)
+        close_fds(g->folders, grant_rules_mount_count(g->rules));
+    mem_free(g->folders);
+    lines_done(g);
     streams_done(g);
     host_config_done(g);
     host_environment_done(g);
@@ -136,12 +188,21 @@ void guest_free(struct guest *g)
     mem_free(g->denials);
     mem_free(g->http.pairs);
     mem_free(g->http.fields);
-    url_done(&g->http.url);
-    buf_done(&g->scratch);
     mem_free(g->uses);
-    mem_free(g->message);
-    mem_free(g->done.values);
-    mem_free(g->done.denial_counts);
+}
+
+void guest_free(struct guest *g)
+{
+    if (!g)
+        return;
+    if (g->loop)
+        free_own(g);
+    if (!g->template && g->loop)
+        free_shared(g);
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        buf_done(&g->lines[i].line);
+    handles_done(&g->handles);
+    buf_done(&g->scratch);
     mem_free(g);
 }
 
@@ -154,6 +215,37 @@ static void wake(void *context)
 static uint64_t after(uint64_t now, uint64_t delay)
 {
     return delay > UINT64_MAX - now ? UINT64_MAX : now + delay;
+}
+
+static struct ambit_task_config task_config(struct guest *g)
+{
+    return (struct ambit_task_config){
+        .memory_bytes = guest_skips(g, MEMORY) ? UINT64_MAX : g->limits.memory_bytes,
+        .handles = guest_skips(g, HANDLES) ? UINT32_MAX : (uint32_t)g->handles.max,
+        .hostcall_bytes = guest_skips(g, HOSTCALL_BYTES) ? UINT32_MAX : HOSTCALL_BYTES_MAX,
+        .waker = wake,
+        .waker_context = g,
+    };
+}
+
+/* Its time runs from here. */
+static int start_clocks(struct guest *g)
+{
+    g->started_ns = clock_monotonic_ns();
+    g->clock.start_ns = g->started_ns;
+    bool wall = !guest_skips(g, WALL);
+    int status = 0;
+    if (wall)
+        status = timer_set(g->loop, &g->wall_timer, after(g->started_ns, g->limits.wall_ns));
+    if (status == 0 && g->expires_ns != UINT64_MAX)
+        status = timer_set(g->loop, &g->expiry_timer, g->expires_ns);
+    return status;
+}
+
+static void is_started(struct guest *g)
+{
+    g->loop->live++;
+    loop_enqueue(g->loop, g);
 }
 
 int guest_start(struct guest *g, struct ambit_component *component, uint64_t expires_after_ns,
@@ -173,27 +265,113 @@ int guest_start(struct guest *g, struct ambit_component *component, uint64_t exp
             args[i] = (struct ambit_bytes){ (const uint8_t *)start->args[program + i],
                                             strlen(start->args[program + i]) };
     }
-    struct ambit_task_config config = {
-        .memory_bytes = guest_skips(g, MEMORY) ? UINT64_MAX : g->limits.memory_bytes,
-        .handles = guest_skips(g, HANDLES) ? UINT32_MAX : (uint32_t)g->handles.max,
-        .hostcall_bytes = guest_skips(g, HOSTCALL_BYTES) ? UINT32_MAX : HOSTCALL_BYTES_MAX,
-        .waker = wake,
-        .waker_context = g,
-    };
-    g->started_ns = clock_monotonic_ns();
-    g->clock.start_ns = g->started_ns;
-    g->expires_ns = guest_skips(g, EXPIRY) || expires_after_ns == GRANT_UNSET
-                        ? UINT64_MAX
-                        : after(g->started_ns, expires_after_ns);
-    if ((!guest_skips(g, WALL) &&
-         timer_set(g->loop, &g->wall_timer, after(g->started_ns, g->limits.wall_ns)) < 0) ||
-        (g->expires_ns != UINT64_MAX && timer_set(g->loop, &g->expiry_timer, g->expires_ns) < 0))
+    if (!guest_skips(g, EXPIRY) && expires_after_ns != GRANT_UNSET)
+        g->expires_ns = after(clock_monotonic_ns(), expires_after_ns);
+    if (start_clocks(g) < 0)
         return error_set(e, -ENOMEM, "out of memory");
+    struct ambit_task_config config = task_config(g);
     g->task = ambit_task_new(component, &config, &host_vtbl, g, invoke, args, arg_count);
     if (!g->task)
         return error_set(e, -ENOMEM, "no memory for a task");
-    g->loop->live++;
-    loop_enqueue(g->loop, g);
+    is_started(g);
+    return 0;
+}
+
+/* ---- answering requests ---- */
+
+void guest_recycle(struct guest *g)
+{
+    if (!g->loop)
+        return; /* it was never one */
+    free_own(g);
+    lines_finish(g);
+    handles_reset(&g->handles);
+}
+
+/* Everything as in a new one, but for memory that is used again. */
+static void copy_template(struct guest *g, struct guest *t)
+{
+    struct handles handles = g->handles;
+    struct buf scratch = g->scratch, lines[STREAM_COUNT];
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        lines[i] = g->lines[i].line;
+    memset(g, 0, sizeof(*g));
+    g->handles = handles;
+    g->handles.max = t->handles.max;
+    g->scratch = scratch;
+    g->scratch.max = t->scratch.max;
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        g->lines[i].line = lines[i];
+    g->template = t;
+    g->loop = t->loop;
+    g->rules = t->rules;
+    g->start = t->start;
+    g->report = t->report;
+    g->limits = t->limits;
+    g->gate = t->gate;
+    g->expires_ns = t->expires_ns;
+    g->wall_timer.fire = wall_is_up;
+    g->expiry_timer.fire = grants_expire;
+    g->clock = t->clock;
+    g->random = t->random;
+    memcpy(g->network_calls, t->network_calls, sizeof(g->network_calls));
+    memcpy(g->identity_key, t->identity_key, sizeof(g->identity_key));
+    g->environment = t->environment;
+    g->environment_count = t->environment_count;
+    g->config = t->config;
+    g->config_count = t->config_count;
+    g->arguments = t->arguments;
+    g->argument_count = t->argument_count;
+    g->commons = t->commons;
+    g->denials = t->denials;
+    g->uses = t->uses;
+    g->done.use_count = t->done.use_count;
+    g->http.pairs = t->http.pairs;
+    g->http.fields = t->http.fields;
+    url_init(&g->http.url);
+}
+
+/* Takes back what guest_answer() gave it. */
+static int no_answer(struct guest *g, struct exchange *x, uint32_t handle)
+{
+    if (handle)
+        handles_remove(&g->handles, HANDLE_EXCHANGE, handle);
+    x->has_handle = false;
+    guest_exchange_give(x, NULL);
+    return -ENOMEM;
+}
+
+int guest_answer(struct guest *g, struct guest *template, struct ambit_component *component,
+                 struct exchange *x, const struct http_request *r)
+{
+    copy_template(g, template);
+    guest_exchange_give(x, g);
+    g->http.incoming = x;
+    uint32_t handle = host_give_handle(g, HANDLE_EXCHANGE, x);
+    x->has_handle = handle != 0;
+    if (!handle || start_clocks(g) < 0)
+        return no_answer(g, x, handle);
+    for (size_t i = 0; i < r->field_count; i++)
+        g->http.pairs[i] = (struct ambit_pair){
+            { r->fields[i].name.data, r->fields[i].name.size },
+            { r->fields[i].value.data, r->fields[i].value.size },
+        };
+    struct ambit_http_request request = {
+        .method = { r->method.data, r->method.size },
+        .scheme = r->flags & HTTP_SECURE ? 2 : 1,
+        .authority = { r->authority.data, r->authority.size },
+        .target = { r->target.data, r->target.size },
+        .headers = g->http.pairs,
+        .header_count = r->field_count,
+        .connect_timeout_ns = HTTP_NO_TIMEOUT,
+        .first_byte_timeout_ns = HTTP_NO_TIMEOUT,
+        .between_bytes_timeout_ns = HTTP_NO_TIMEOUT,
+    };
+    struct ambit_task_config config = task_config(g);
+    g->task = ambit_task_new_request(component, &config, &host_vtbl, g, &request, handle);
+    if (!g->task)
+        return no_answer(g, x, handle);
+    is_started(g);
     return 0;
 }
 
@@ -275,11 +453,25 @@ static void finish(struct guest *g)
     }
     timer_clear(g->loop, &g->wall_timer);
     timer_clear(g->loop, &g->expiry_timer);
-    host_log_finish(g);
-    fill_done(g);
     loop_dequeue(g->loop, g);
     g->finished = true;
     g->loop->live--;
+    if (g->template) {
+        g->done.handles_peak = g->handles.peak;
+        g->pool_next = g->template->ended_guests;
+        g->template->ended_guests = g;
+    } else {
+        host_log_finish(g);
+        fill_done(g);
+    }
+}
+
+void guest_report_totals(struct guest *template)
+{
+    uint64_t handles = template->done.handles_peak;
+    host_log_finish(template);
+    fill_done(template);
+    template->done.handles_peak = handles;
 }
 
 /* Writes what is held; what nobody takes yet is waited for, until the wall limit or a stop. */
@@ -356,9 +548,9 @@ void guest_turn(struct guest *g)
     }
     g->turns_after_end += g->ended;
     g->in_turn = true;
-    g->turn_cpu_ns = clock_thread_cpu_ns();
+    g->turn_ns = g->template ? clock_monotonic_ns() : clock_thread_cpu_ns();
     enum ambit_poll poll = ambit_task_poll(g->task);
-    g->done.cpu_ns += clock_thread_cpu_ns() - g->turn_cpu_ns;
+    g->done.cpu_ns += guest_turn_cpu_ns(g, true);
     g->in_turn = false;
     if (poll == AMBIT_POLL_DONE) {
         take_result(g);
@@ -376,6 +568,10 @@ void guest_turn(struct guest *g)
 
 void guest_event(struct guest *g, struct watch *w, bool readable, bool writable)
 {
+    if (g->serves) {
+        lines_writable(g, w);
+        return;
+    }
     if (g->finished)
         return;
     if (g->draining) {

@@ -47,6 +47,7 @@ struct guest_config {
     int *mount_fds; /* one per mount, -1 for memory */
     struct guest_report report;
     struct guest_commons commons;
+    bool serves; /* a template for guests that answer requests (worker/serve.h): never started */
 };
 
 enum { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_COUNT };
@@ -64,6 +65,20 @@ struct stream {
     uint8_t *held; /* bytes within a permit that the other side did not take yet */
     size_t held_size;
     char error[160];
+};
+
+/* Of a guest that answers a request: the line that is being written (host/lines.c). */
+struct guest_lines {
+    struct guest *guest;
+    uint32_t which;
+    struct buf line;
+    const char *error; /* a literal */
+};
+/* Of a template: whole lines that wait to be written. */
+struct guest_sink {
+    struct buf held;
+    uint64_t dropped;
+    bool waits; /* for somebody who reads */
 };
 
 struct guest_clock {
@@ -96,6 +111,16 @@ struct guest_http {
 #define GUEST_NETWORK_CALLS 3 /* host calls that ask for a network: host/network.c */
 
 struct guest {
+    /* A guest that answers a request: what it shares with others. NULL: it has all of its own. */
+    struct guest *template;
+    struct guest *pool_next, *serve_next, *serve_previous;
+    struct guest_lines lines[STREAM_COUNT];
+    /* A template. */
+    bool serves;
+    int *folders; /* one per mount, -1 for memory */
+    struct guest_sink sinks[STREAM_COUNT];
+    struct guest *ended_guests; /* by pool_next: finished, and not settled yet */
+
     struct loop *loop;
     struct ambit_task *task;
     const struct grant_rules *rules;
@@ -128,8 +153,10 @@ struct guest {
     struct run_use *uses; /* one per rule */
     struct run_done done; /* figures so far; complete when finished */
     uint64_t started_ns;  /* host's monotonic clock at the run's start */
-    uint64_t turn_cpu_ns; /* the thread's CPU clock at this turn's start */
-    bool recheck;         /* its grants are gone: what it waits for has another answer now */
+    uint64_t turn_ns; /* at this turn's start: the thread's CPU clock, or with a template the host's
+                         monotonic one */
+    uint8_t identity_key[32]; /* of vfs_set_identity_key() */
+    bool recheck;             /* its grants are gone: what it waits for has another answer now */
     bool in_turn, ended, concluded, draining, finished;
     unsigned turns_after_end;
     char *message; /* done.message */
@@ -145,6 +172,14 @@ int guest_new(struct loop *l, const struct guest_config *config, struct guest **
  * borrowed. */
 int guest_start(struct guest *g, struct ambit_component *component, uint64_t expires_after_ns,
                 struct error *e) MUST_CHECK;
+/* Makes `g` (zeroes, or recycled) a guest that answers the request, and starts it. < 0: nothing was
+ * started, and the exchange is the caller's. */
+int guest_answer(struct guest *g, struct guest *template, struct ambit_component *component,
+                 struct exchange *x, const struct http_request *r) MUST_CHECK;
+void guest_recycle(struct guest *g); /* ends whatever it has; its memory is kept for the next */
+/* What `done` of a template says of all its guests. */
+void guest_report_totals(struct guest *template);
+int guest_make_vfs(struct guest *g) MUST_CHECK; /* at its first use; a fault ends the guest */
 void guest_free(struct guest *g);
 static inline void guest_freep(struct guest **g)
 {
@@ -154,6 +189,8 @@ static inline void guest_freep(struct guest **g)
 /* From the loop: one turn of the task; a descriptor's event. */
 void guest_turn(struct guest *g);
 void guest_event(struct guest *g, struct watch *w, bool readable, bool writable);
+/* The CPU time of the turn so far; `over`: it ends with this. */
+uint64_t guest_turn_cpu_ns(struct guest *g, bool over);
 /* From control: RUN_STOP. */
 void guest_stop(struct guest *g, enum run_stop why);
 /* Withdraws every grant: the next call of anything granted is denied with this reason. */

@@ -292,6 +292,8 @@ int loop_run(struct loop *l, struct error *e)
         struct guest *last = l->queue_last;
         for (struct guest *g = last ? queue_take(l) : NULL; g; g = g == last ? NULL : queue_take(l))
             guest_turn(g);
+        if (l->round)
+            l->round(l->round_context);
         sources_flush(l);
     }
     return 0;

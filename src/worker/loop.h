@@ -65,9 +65,13 @@ struct loop {
     size_t heap_count, heap_capacity;
     uint64_t armed_ns; /* what timer_fd is set to; 0 = off */
     struct guest *queue_first, *queue_last;
-    size_t live; /* guests that are not finished */
-    bool stays;  /* runs on when no guest is left: others come */
+    size_t live;                  /* guests that are not finished */
+    bool stays;                   /* runs on when no guest is left: others come */
+    void (*round)(void *context); /* or NULL: at the end of each round */
+    void *round_context;
     struct source *sources;
+    /* The thread's CPU clock, asked seldom (account.c): what it said, and what was counted since. */
+    uint64_t cpu_asked_ns, cpu_counted_ns;
     uint64_t looked_ns; /* when descriptors were asked last, while busy */
     int control_fd;
     /* The control channel can be read or written. 0 go on, 1 the other side is gone (every guest is

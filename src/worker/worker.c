@@ -7,7 +7,9 @@
  *   RUN_START received   the one frame of phase WAITING, with every descriptor the run will have
  *   prepared             rules compiled, machine code mapped, streams and folders taken, loop made
  *   jail closed          nothing is opened by name after this; no guest byte was near before it
- *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP only
+ *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP and RUN_LINK. With a link
+ *                        to an ingress room there is no one guest: each request gets its own
+ *                        (serve.h), and RUN_STOP lets those that run end first
  *   RUN_DONE sent        what it did; or RUN_FAULT, once, from any point before
  *
  * A frame out of phase or malformed ends the process without an answer: control sees a dead room.
@@ -26,6 +28,7 @@
 #include "room/jail.h"
 #include "room/probe.h"
 #include "worker/host/host.h"
+#include "worker/serve.h"
 #include "worker/ticker.h"
 
 #define EPOCH_US 10000
@@ -53,10 +56,12 @@ struct worker {
     struct ambit_component *component;
     struct ticker ticker;
     struct loop loop;
-    struct guest *guest;
+    struct guest *guest; /* the run's, or the template of those that answer requests */
+    struct serve *serve; /* or NULL */
     struct http_peer egress;
     int links[2][LINK_FDS]; /* of the start: egress, ingress; -1 = none, or taken */
     enum run_stop stop;     /* asked for before the guest started; 0 = none */
+    bool running;           /* the guest has started, or requests are taken */
     bool gone;              /* control is */
 };
 
@@ -118,21 +123,26 @@ static int on_stop(void *context, struct cursor *payload, const int *fds, size_t
     uint32_t why = cursor_u32(payload);
     if (why < RUN_STOP_INTERRUPT || why > RUN_STOP_REVOKED)
         return error_set(e, -EBADMSG, "a stop for no known reason");
-    if (w->guest && w->guest->task)
+    if (w->running && w->serve)
+        serve_stop(w->serve, (enum run_stop)why);
+    else if (w->running)
         guest_stop(w->guest, (enum run_stop)why);
     else
         w->stop = (enum run_stop)why;
     return 0;
 }
 
-/* Opens an end of a link for the peer; what was under way on its old one has failed. */
-static int attach(struct worker *w, struct http_peer *p, int fds[static LINK_FDS], struct error *e)
+/* Opens an end of a link; what was under way on the one before has failed. */
+static int attach(struct worker *w, enum run_link which, int fds[static LINK_FDS], struct error *e)
 {
     struct link *link;
     int status = link_open(fds, &link, e);
     for (size_t i = 0; i < LINK_FDS; i++)
         fds[i] = -1;
-    return status < 0 ? status : http_peer_attach(p, &w->loop, link, e);
+    if (status < 0)
+        return status;
+    return which == RUN_LINK_EGRESS ? http_peer_attach(&w->egress, &w->loop, link, e)
+                                    : serve_attach(w->serve, link, e);
 }
 
 static int on_link(void *context, struct cursor *payload, const int *fds, size_t fd_count,
@@ -141,10 +151,11 @@ static int on_link(void *context, struct cursor *payload, const int *fds, size_t
     struct worker *w = context;
     uint32_t which = cursor_u32(payload);
     int taken[LINK_FDS] = { -1, -1, -1 };
-    if (fd_count != LINK_FDS || which != RUN_LINK_EGRESS || !(w->start.links & which))
+    bool known = which == RUN_LINK_EGRESS || which == RUN_LINK_INGRESS;
+    if (fd_count != LINK_FDS || !known || !(w->start.links & which) || !w->running)
         return error_set(e, -EBADMSG, "a link that nobody waits for");
     int status = take_link(fds, taken, e);
-    return status < 0 ? status : attach(w, &w->egress, taken, e);
+    return status < 0 ? status : attach(w, (enum run_link)which, taken, e);
 }
 
 static const struct frame_rule rules_of_frames[] = {
@@ -162,7 +173,9 @@ static int on_control(void *context, struct error *e)
         return status;
     if (status > 0) {
         w->gone = true;
-        if (w->guest)
+        if (w->running && w->serve)
+            serve_stop(w->serve, RUN_STOP_WALL);
+        else if (w->running)
             guest_stop(w->guest, RUN_STOP_INTERRUPT);
         return 1;
     }
@@ -231,11 +244,11 @@ static void into_buf(void *context, const uint8_t *bytes, size_t size)
 
 /* ---- preparing ---- */
 
-static int make_engine(struct worker *w, struct error *e)
+static int make_engine(struct worker *w, uint32_t instances, struct error *e)
 {
     CLEANUP(buf_done) struct buf message = BUF_INIT(ERROR_TEXT_MAX);
     struct ambit_engine_config config = {
-        .instances = 1,
+        .instances = instances,
         .memory_max_bytes = UINT64_C(4) << 30,
         .table_elements_max = TABLE_ELEMENTS_MAX,
         .core_instances_max = CORE_INSTANCES_MAX,
@@ -245,6 +258,16 @@ static int make_engine(struct worker *w, struct error *e)
     if (ambit_engine_new(&config, &w->engine, into_buf, &message) == 0)
         return 0;
     return error_set(e, -EIO, "the engine cannot be made: %s", buf_cstr(&message));
+}
+
+/* Who answers requests needs room for more than the one that is there since birth. */
+static int widen_engine(struct worker *w, struct error *e)
+{
+    if (w->start.concurrency <= 1)
+        return 0;
+    ambit_engine_free(w->engine);
+    w->engine = NULL;
+    return make_engine(w, w->start.concurrency, e);
 }
 
 static int load_component(struct worker *w, enum run_fault *ret_fault, struct error *e)
@@ -367,12 +390,16 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
     struct rlimit now = { .rlim_max = RLIM_INFINITY };
     if (getrlimit(RLIMIT_NOFILE, &now) < 0)
         return error_set_errno(e, errno, "asking for the limit of descriptors");
-    uint64_t descriptors = MIN(limits->handles, (uint64_t)UINT32_MAX / 2) + DESCRIPTORS_OWN;
+    bool serves = w->start.links & RUN_LINK_INGRESS;
+    uint64_t guests = MAX(w->start.concurrency, 1u);
+    uint64_t descriptors =
+        guests * (MIN(limits->handles, (uint64_t)UINT32_MAX / 2) + count) + DESCRIPTORS_OWN;
     struct jail_spec spec = {
         .role = ROOM_WORKER,
         .folders = folders,
         .folder_count = count,
-        .cpu_seconds = limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
+        /* Requests have each a limit, who answers them has none. */
+        .cpu_seconds = serves ? 0 : limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
         .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
         .allow_missing = w->start.allow_missing,
         .start = start_ticker,
@@ -384,6 +411,20 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
         spec.cpu_seconds = 0;
 #endif
     return jail_close(&spec, ret_missing, e);
+}
+
+static int attach_links(struct worker *w, struct error *e)
+{
+    int status = 0;
+    if (w->start.links & RUN_LINK_INGRESS) {
+        if (!ambit_component_serves(w->component))
+            return error_set(e, -ENOEXEC, "the component answers no requests");
+        status = serve_new(&w->loop, w->guest, w->component, w->start.concurrency, &w->serve, e);
+    }
+    for (size_t bit = 0; status == 0 && bit < ARRAY_SIZE(w->links); bit++)
+        if (w->start.links & 1u << bit)
+            status = attach(w, (enum run_link)(1u << bit), w->links[bit], e);
+    return status;
 }
 
 /* Everything that needs a name or a descriptor of the outside, then the jail. */
@@ -406,9 +447,8 @@ static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *r
         .mount_fds = mount_fds,
         .report = { .context = w, .denial = report_denial, .log = report_log },
         .commons = { .egress = w->start.links & RUN_LINK_EGRESS ? &w->egress : NULL },
+        .serves = w->start.links & RUN_LINK_INGRESS,
     };
-    if (status == 0 && w->start.links & RUN_LINK_EGRESS)
-        status = attach(w, &w->egress, w->links[0], e);
     if (status == 0) {
         w->stdio[0] = w->stdio[1] = w->stdio[2] = -1;
         status = guest_new(&w->loop, &config, &w->guest, e);
@@ -416,6 +456,8 @@ static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *r
         for (size_t i = 0; i < grant_rules_mount_count(w->rules); i++)
             fd_closep(&mount_fds[i]);
     }
+    if (status == 0)
+        status = attach_links(w, e);
     if (status == 0) {
         status = close_jail(w, folders, folder_count, ret_missing, e);
         if (status < 0)
@@ -431,6 +473,8 @@ static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_
     *ret_fault = RUN_FAULT_INTERNAL;
     int status = compile_rules(w, e);
     if (status == 0)
+        status = widen_engine(w, e);
+    if (status == 0)
         status = load_component(w, ret_fault, e);
     if (status == 0)
         status = enter_jail(w, ret_missing, ret_fault, e);
@@ -439,17 +483,33 @@ static int prepare(struct worker *w, uint32_t *ret_missing, enum run_fault *ret_
 
 /* ---- main ---- */
 
+/* Runs the guest, or answers requests until control says stop. */
+static int run_guests(struct worker *w, struct error *e)
+{
+    int status = 0;
+    if (w->serve)
+        serve_start(w->serve, w->expires_ns);
+    else
+        status = guest_start(w->guest, w->component, w->expires_ns, e);
+    w->running = status == 0;
+    if (status == 0 && w->stop && w->serve)
+        serve_stop(w->serve, w->stop);
+    else if (status == 0 && w->stop)
+        guest_stop(w->guest, w->stop);
+    if (status == 0)
+        status = loop_run(&w->loop, e);
+    if (status == 0 && w->serve)
+        guest_report_totals(w->guest);
+    return status;
+}
+
 static int run(struct worker *w, uint32_t missing, struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     buf_u32(&payload, missing);
     int status = send_last(w, RUN_READY, &payload, e);
     if (status == 0)
-        status = guest_start(w->guest, w->component, w->expires_ns, e);
-    if (status == 0 && w->stop)
-        guest_stop(w->guest, w->stop);
-    if (status == 0)
-        status = loop_run(&w->loop, e);
+        status = run_guests(w, e);
     if (status < 0 || w->gone)
         return status;
     buf_clear(&payload);
@@ -462,6 +522,7 @@ static int run(struct worker *w, uint32_t missing, struct error *e)
 static void worker_done(struct worker *w)
 {
     ticker_stop(&w->ticker);
+    serve_free(w->serve);
     guest_free(w->guest);
     http_peer_done(&w->egress);
     for (size_t i = 0; i < ARRAY_SIZE(w->links); i++)
@@ -483,7 +544,7 @@ static int worker_main(struct worker *w)
     struct error e = ERROR_INIT;
     enum run_fault fault;
     uint32_t missing = 0;
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || make_engine(w, &e) < 0)
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || make_engine(w, 1, &e) < 0)
         return report_fault(w, RUN_FAULT_INTERNAL, &e);
     while (!w->started) {
         int status = channel_dispatch(w->control, &w->gate, w, true, &e);

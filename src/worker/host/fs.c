@@ -89,7 +89,9 @@ uint32_t host_fs_root(void *host)
     struct guest *g = host;
     struct vfs_file *root = NULL;
     uint32_t handle = 0;
-    int status = vfs_root(g->vfs, &root);
+    int status = g->vfs ? 0 : guest_make_vfs(g);
+    if (status == 0)
+        status = vfs_root(g->vfs, &root);
     if (status != 0)
         guest_fault(g, status < 0 ? status : -EIO, "opening the root");
     else if (give_handle(g, HANDLE_FILE, root, &handle) < 0)

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "worker/guest.h"
 
 extern const struct ambit_host_vtbl host_vtbl;
@@ -61,8 +63,18 @@ int streams_init(struct guest *g, const int fds[STREAM_COUNT], struct error *e) 
 void streams_done(struct guest *g);
 /* Tries to write what is held; true when nothing is left or nobody will take it. */
 bool stream_drain(struct stream *s);
+bool stream_may_block(const struct stream *s);
+/* One write that does not block: bytes taken, or -errno. */
+ssize_t stream_write_some(const struct stream *s, const uint8_t *bytes, size_t size);
 uint32_t host_stdio(void *host, uint32_t which);
 bool host_stdio_is_terminal(void *host, uint32_t which);
+
+/* lines.c */
+uint32_t lines_open(struct guest *g, uint32_t which);
+void lines_finish(struct guest *g);       /* the guest has ended: so has its line */
+void lines_flush(struct guest *template); /* writes what waits, as far as it goes */
+void lines_writable(struct guest *template, struct watch *w);
+void lines_done(struct guest *template);
 
 /* clock.c */
 void host_clock_init(struct guest *g);

@@ -20,9 +20,15 @@ void host_log_init(struct guest *g)
     g->log = (struct guest_log){ .window_ns = clock_monotonic_ns() };
 }
 
+/* The guests of a worker that answers requests have one rate together. */
+static struct guest_log *log_of(struct guest *g)
+{
+    return g->template ? &g->template->log : &g->log;
+}
+
 static bool over_rate(struct guest *g)
 {
-    struct guest_log *log = &g->log;
+    struct guest_log *log = log_of(g);
     uint64_t now = clock_monotonic_ns();
     if (now - log->window_ns >= NS_PER_S) {
         log->window_ns = now;
@@ -38,7 +44,7 @@ static void send(struct guest *g, uint32_t level, struct ambit_bytes topic,
     if (status < 0)
         guest_fault(g, status, "sending a line of the log");
     else if (status > 0)
-        g->log.dropped++;
+        log_of(g)->dropped++;
 }
 
 void host_log(void *host, uint32_t level, struct ambit_bytes context, struct ambit_bytes message)
@@ -55,7 +61,7 @@ void host_log(void *host, uint32_t level, struct ambit_bytes context, struct amb
     }
     guest_used(g, d.rule, 0, 0, message.size);
     if (over_rate(g)) {
-        g->log.dropped++;
+        log_of(g)->dropped++;
         return;
     }
     context.size = MIN(context.size, (size_t)LOG_TOPIC_MAX);

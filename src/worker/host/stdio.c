@@ -109,15 +109,15 @@ void streams_done(struct guest *g)
 
 /* ---- bytes ---- */
 
-static bool may_block(const struct stream *s)
+bool stream_may_block(const struct stream *s)
 {
     return !s->own_description && !s->is_socket && !s->watch.never_blocks;
 }
 
 /* One write that does not block: bytes taken, or -errno. */
-static ssize_t write_some(const struct stream *s, const uint8_t *bytes, size_t size)
+ssize_t stream_write_some(const struct stream *s, const uint8_t *bytes, size_t size)
 {
-    if (may_block(s) && !watch_ready(&s->watch, true))
+    if (stream_may_block(s) && !watch_ready(&s->watch, true))
         return -EAGAIN;
     ssize_t n;
     do {
@@ -129,7 +129,7 @@ static ssize_t write_some(const struct stream *s, const uint8_t *bytes, size_t s
 
 static ssize_t read_some(const struct stream *s, uint8_t *into, size_t size)
 {
-    if (may_block(s) && !watch_ready(&s->watch, false))
+    if (stream_may_block(s) && !watch_ready(&s->watch, false))
         return -EAGAIN;
     ssize_t n;
     do {
@@ -174,7 +174,7 @@ static enum ambit_stream_status hold(struct stream *s, const uint8_t *bytes, siz
 static enum ambit_stream_status write_all(struct stream *s, const uint8_t *bytes, size_t size)
 {
     while (size > 0) {
-        ssize_t n = write_some(s, bytes, size);
+        ssize_t n = stream_write_some(s, bytes, size);
         if (n == -EAGAIN && !s->watch.never_blocks)
             return hold(s, bytes, size);
         if (n < 0)
@@ -189,7 +189,7 @@ static enum ambit_stream_status write_all(struct stream *s, const uint8_t *bytes
 static int write_held(struct stream *s)
 {
     while (s->held_size > 0) {
-        ssize_t n = write_some(s, s->held, s->held_size);
+        ssize_t n = stream_write_some(s, s->held, s->held_size);
         if (n == -EAGAIN)
             return 1;
         if (n < 0) {
@@ -221,17 +221,12 @@ static bool allowed(struct stream *s, const char *operation, struct grant_decisi
 uint32_t host_stdio(void *host, uint32_t which)
 {
     struct guest *g = host;
-    uint32_t handle = 0;
     if (which >= STREAM_COUNT) {
         guest_fault(g, -EPROTO, "a standard stream that does not exist");
         return 0;
     }
-    int status = handles_add(&g->handles, HANDLE_STREAM, &g->streams[which], &handle);
-    if (status > 0)
-        guest_end(g, RUN_END_LIMIT, RUN_LIMIT_HANDLES, "more than %zu handles", g->handles.max);
-    else if (status < 0)
-        guest_fault(g, status, "opening a standard stream");
-    return handle;
+    return g->template ? lines_open(g, which)
+                       : host_give_handle(g, HANDLE_STREAM, &g->streams[which]);
 }
 
 bool host_stdio_is_terminal(void *host, uint32_t which)
@@ -239,7 +234,7 @@ bool host_stdio_is_terminal(void *host, uint32_t which)
     struct guest *g = host;
     if (which >= STREAM_COUNT)
         return false;
-    struct stream *s = &g->streams[which];
+    const struct stream *s = g->template ? &g->template->streams[which] : &g->streams[which];
     return (g->start->terminal & s->bit) && guest_gated(g, s->decision).reason == GRANT_ALLOWED;
 }
 
@@ -295,7 +290,7 @@ static enum ambit_stream_status stdio_check_write(struct guest *g, void *object,
     if (s->watch.never_blocks)
         *ret_size = FILE_PERMIT;
     /* What is ours alone needs no asking first: bytes that do not fit are held. */
-    else if (held == 0 && (!may_block(s) || watch_ready(&s->watch, true)))
+    else if (held == 0 && (!stream_may_block(s) || watch_ready(&s->watch, true)))
         *ret_size = STREAM_HELD_MAX;
     return AMBIT_STREAM_OK;
 }

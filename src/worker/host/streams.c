@@ -9,6 +9,7 @@
 
 static const struct stream_class *const classes[HANDLE_KIND_COUNT] = {
     [HANDLE_STREAM] = &stdio_class,
+    [HANDLE_LINES] = &lines_class,
     [HANDLE_EXCHANGE] = &exchange_class,
     [HANDLE_BODY] = &body_class,
 };
