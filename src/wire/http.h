@@ -26,6 +26,13 @@
  * is bounded by the windows it gave; a slow exchange never holds up another.
  * With HTTP_EXPECTS_CONTINUE the asker sends no body before the first HTTP_WINDOW (of 0 bytes, too).
  *
+ * ABORT from a worker before its RESPONSE: ingress answers with a status of its own.
+ *   500  INTERNAL: a trap, a fault, or no answer
+ *   504  RESPONSE_TIMEOUT: wall or CPU time was up
+ *   503  CONNECTION_LIMIT_REACHED: another limit, every instance taken, or shutting down
+ *   else what the guest said itself, see exchange_failure_status()
+ * After it: the client sees an answer that is cut short (reset, or no last chunk).
+ *
  * Heads are checked on both sides: no receiver believes that names and values are well-formed
  * because the sender is one of ours.
  */
