@@ -270,7 +270,14 @@ static enum http1_fault split_field(struct bytes line, struct http_field *ret)
     if (good < rest)
         return colon[good] == '\r' ? HTTP1_FAULT_BARE_CR : HTTP1_FAULT_FIELD_VALUE;
     ret->name = (struct bytes){ s, name };
-    ret->value = http1_trim(colon, end);
+    while (colon < end && *colon == ' ')
+        colon++;
+    while (colon < end && end[-1] == ' ')
+        end--;
+    /* nginx keeps tabs around a value, Node drops them. */
+    if (colon < end && (*colon == '\t' || end[-1] == '\t'))
+        return HTTP1_FAULT_FIELD_VALUE;
+    ret->value = (struct bytes){ colon, (size_t)(end - colon) };
     return HTTP1_NO_FAULT;
 }
 

@@ -39,7 +39,7 @@ extern const struct http1_limits http1_limits_default;
     X(FIELD_NAME, 400, "a field name is empty or no token")                               \
     X(SPACE_BEFORE_COLON, 400, "a space before the colon of a field")                     \
     X(FOLDED, 400, "a field value is folded over lines")                                  \
-    X(FIELD_VALUE, 400, "a field value holds a control character")                        \
+    X(FIELD_VALUE, 400, "a field value holds a control character, or a tab around it")    \
     X(HEAD_TOO_LONG, 431, "the header section is too long")                               \
     X(TOO_MANY_FIELDS, 431, "too many header fields")                                     \
     X(HOST_MISSING, 400, "HTTP/1.1 without a Host field")                                 \
@@ -79,9 +79,10 @@ struct http1_head {
     uint8_t minor; /* 0 or 1 */
     enum http1_framing framing;
     uint64_t content_length; /* with HTTP1_LENGTH */
-    bool keep_alive;         /* what version and Connection say together */
-    bool expect_continue;    /* 100-continue */
-    bool upgrade;            /* Connection: upgrade with Upgrade; never done, only told */
+    bool keep_alive;      /* what version and Connection say together; when false the caller reads
+                                no next head, whatever else has come */
+    bool expect_continue; /* 100-continue */
+    bool upgrade;         /* Connection: upgrade with Upgrade; never done, only told */
     /* All fields, in order, names as they came. Those about the connection (Connection,
      * Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade, and what Connection names) are
      * marked, so that they are not passed on. */

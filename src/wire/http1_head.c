@@ -226,10 +226,12 @@ static enum http1_fault split_absolute(struct http1_head *h)
         at++;
     h->authority = (struct bytes){ start, (size_t)(at - start) };
     h->path = (struct bytes){ at, (size_t)(end - at) };
-    if (!authority_valid(h->authority, false) || (at < end && *at == '?'))
+    /* Without a path it is "*" for OPTIONS (RFC 9112 3.2.4), but nginx takes "/". */
+    if (!authority_valid(h->authority, false) || (at < end && *at == '?') ||
+        (at == end && bytes_are(h->method, "OPTIONS")))
         return HTTP1_FAULT_TARGET;
-    if (at == end) /* RFC 9112 3.2.1, 3.2.4 */
-        h->path = bytes_of(bytes_are(h->method, "OPTIONS") ? "*" : "/");
+    if (at == end) /* RFC 9112 3.2.1 */
+        h->path = bytes_of("/");
     return HTTP1_NO_FAULT;
 }
 
