@@ -231,7 +231,6 @@ static struct exchange *open_exchange(struct guest *g, uint32_t rule, uint32_t *
     x->rule = rule;
     x->has_handle = true;
     /* For the record, should egress refuse it. */
-    CLEANUP(buf_done) struct buf text = BUF_INIT(URL_HOST_MAX + URL_TARGET_MAX + 32);
     x->url = shown_url(&g->http.url);
     *ret = x->url ? host_give_handle(g, HANDLE_EXCHANGE, x) : 0;
     if (*ret)
