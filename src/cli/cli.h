@@ -82,3 +82,8 @@ int cli_help(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_runs(int argc, char **argv);
+int cli_serve(int argc, char **argv);
+#ifdef AMBIT_TEST_HOOKS
+/* Test builds only: what AMBIT_TEST_JAIL_SKIP names, as bits of enum run_test_skip and egress_skip. */
+int cli_test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e) MUST_CHECK;
+#endif

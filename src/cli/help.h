@@ -80,6 +80,22 @@ enum help_run_flag {
     RUN_FLAG_RESOLVER,
 };
 
+/* What only `serve` understands. */
+enum help_serve_flag {
+    SERVE_FLAG_LISTEN = 100,
+    SERVE_FLAG_METRICS,
+    SERVE_FLAG_ACCESS_LOG,
+    SERVE_FLAG_TLS_CERT,
+    SERVE_FLAG_TLS_KEY,
+    SERVE_FLAG_WORKERS,
+    SERVE_FLAG_CONNECTIONS,
+    SERVE_FLAG_CONCURRENCY,
+    SERVE_FLAG_QUEUE,
+    SERVE_FLAG_CLIENT_TIMEOUT,
+    SERVE_FLAG_KEEP_ALIVE,
+    SERVE_FLAG_DRAIN,
+};
+
 void help_put_version(struct buf *out); /* what --version prints */
 void help_put_overview(struct buf *out);
 void help_put_verb(struct buf *out, const struct help_verb *v);

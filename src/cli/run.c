@@ -292,7 +292,7 @@ static int learn(struct run_command *c, const struct run_report *p, int code)
 #ifdef AMBIT_TEST_HOOKS
 /* Test builds only: the defences that a negative control leaves open, by name,
  * separated by commas. */
-static int test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e)
+int cli_test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e)
 {
     static const struct {
         const char *name;
@@ -359,7 +359,7 @@ int cli_run(int argc, char **argv)
     for (int i = TARGET_PYTHON; i < TARGET_LANGUAGE_COUNT; i++)
         c.request.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS
-    if (test_skip(&c.request.test_skip, &c.request.egress_skip, &e) < 0)
+    if (cli_test_skip(&c.request.test_skip, &c.request.egress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
     const struct run_observer observer = { &c, on_progress, on_log };

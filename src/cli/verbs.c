@@ -50,6 +50,57 @@ static const struct help_pair run_examples[] = {
     { "ambit run --invoke add adder.wasm 1 2", "call one exported function" },
 };
 
+static const struct help_flag serve_flags[] = {
+    { SERVE_FLAG_LISTEN, 'l', "listen", HELP_TEXT, "ADDR:PORT",
+      "Take requests here; port 0 takes a free one (it is printed). Needed." },
+    { SERVE_FLAG_WORKERS, 'j', "workers", HELP_TEXT, "N",
+      "Pairs of processes that serve (one for each core)." },
+    { SERVE_FLAG_CONCURRENCY, 0, "concurrency", HELP_TEXT, "N",
+      "Requests that one worker has at once, each in an instance of its own (128)." },
+    { SERVE_FLAG_QUEUE, 0, "queue", HELP_TEXT, "N",
+      "Requests that wait for one worker; more are answered 503 (1024)." },
+    { SERVE_FLAG_CONNECTIONS, 0, "connections", HELP_TEXT, "N",
+      "Connections that are open to one worker at once (10000)." },
+    { SERVE_FLAG_CLIENT_TIMEOUT, 0, "client-timeout", HELP_TEXT, "TIME",
+      "How long a client may take for a head, or rest within a body (10s)." },
+    { SERVE_FLAG_KEEP_ALIVE, 0, "keep-alive", HELP_TEXT, "TIME",
+      "How long a connection may rest between two requests (60s)." },
+    { SERVE_FLAG_DRAIN, 0, "drain", HELP_TEXT, "TIME",
+      "How long requests that run have after a signal to end (10s)." },
+    { SERVE_FLAG_TLS_CERT, 0, "tls-cert", HELP_FILE, "FILE",
+      "Speak TLS with this certificate, followed by its chain (PEM)." },
+    { SERVE_FLAG_TLS_KEY, 0, "tls-key", HELP_FILE, "FILE", "The key of the certificate (PEM)." },
+    { SERVE_FLAG_ACCESS_LOG, 0, "access-log", HELP_FILE, "FILE",
+      "Append a line of JSON for each request; - is standard output." },
+    { SERVE_FLAG_METRICS, 0, "metrics", HELP_TEXT, "ADDR:PORT",
+      "Answer GET /metrics here, in the text form of Prometheus." },
+    GRANT_FLAG_ROWS,
+    { RUN_FLAG_BARE, 0, "bare", HELP_NONE, NULL,
+      "Imply nothing: no stdio, clock, random or /tmp but those granted." },
+    LIMIT_FLAG_ROWS,
+    { RUN_FLAG_RECEIPT, 0, "receipt", HELP_FILE, "FILE", "Write the receipt here as well." },
+    { RUN_FLAG_CA, 0, "ca", HELP_FILE, "FILE",
+      "Certificates (PEM) that https servers are verified with, instead of the system's." },
+    { RUN_FLAG_RESOLVER, 0, "resolver", HELP_TEXT, "ADDR:PORT",
+      "Ask this DNS server for the names of http grants, instead of the system's." },
+    { RUN_FLAG_JSON, 0, "json", HELP_NONE, NULL,
+      "Print where it listens, and the result, as one line of JSON each on standard error." },
+    { RUN_FLAG_QUIET, 'q', "quiet", HELP_NONE, NULL, "Print nothing but errors." },
+    { RUN_FLAG_ALLOW_MISSING, 0, "allow-missing-jail", HELP_TEXT, "LAYER",
+      "Start although this layer of the jail cannot be had here (repeatable; it is in the "
+      "receipt)." },
+};
+static const struct help_pair serve_examples[] = {
+    { "ambit serve --listen 127.0.0.1:8080 app.wasm",
+      "a component that may do nothing but answer" },
+    { "ambit serve --listen 127.0.0.1:0 --json app.wasm", "on a free port, told as JSON" },
+    { "ambit serve --listen [::]:8443 --tls-cert chain.pem --tls-key key.pem --read site app.wasm",
+      "over TLS, HTTP/1.1 and 2; requests may read one folder" },
+    { "ambit serve --listen 127.0.0.1:8080 --wall 5s --memory 64MiB --metrics 127.0.0.1:9100 "
+      "app.wasm",
+      "five seconds and 64 MiB for each request" },
+};
+
 static const struct help_flag inspect_flags[] = {
     JSON_FLAG,
     { .name = "wit", .text = "Print the WIT of its world and nothing else." },
@@ -130,6 +181,21 @@ static const char run_text[] =
     "123 is given when the guest trapped after a denial, or needs an interface that no grant\n"
     "backs. Ctrl-C asks the guest to end, a second one ends it (exit code 130).";
 
+static const char serve_text[] =
+    "Serves FILE, a component that exports wasi:http/incoming-handler (WASI 0.2): each request\n"
+    "gets a fresh instance with exactly what was granted, and nothing of the one before.\n"
+    "\n"
+    "HTTP/1.1 and HTTP/2 (over TLS by ALPN, in plain text to clients that know it). Grants are\n"
+    "those of ambit run; limits are those of one request: --wall, --cpu and --memory end it, and\n"
+    "its client is answered 504 or 503, a trap 500. A client that got a part of an answer\n"
+    "sees it cut short. No other request is touched.\n"
+    "\n"
+    "More requests than --concurrency wait, more than --queue are answered 503 with Retry-After.\n"
+    "When all connections are taken, the one that has waited longest for a request makes room.\n"
+    "\n"
+    "SIGINT or SIGTERM: no new connections, what runs has --drain to end, exit code 0. A second\n"
+    "signal ends it at once. A process that dies is started again; the listener stays.";
+
 static const struct help_verb verbs[] = {
     { .name = "run",
       .usage = "run [flags] FILE [args…]",
@@ -140,6 +206,15 @@ static const struct help_verb verbs[] = {
       .words = "@file",
       .default_limits = true,
       .main = cli_run },
+    { .name = "serve",
+      .usage = "serve [flags] --listen ADDR:PORT FILE",
+      .summary = "serve a component over HTTP, a fresh instance for each request",
+      .description = serve_text,
+      FLAGS(serve_flags),
+      EXAMPLES(serve_examples),
+      .words = "@file",
+      .default_limits = true,
+      .main = cli_serve },
     { .name = "inspect",
       .usage = "inspect [flags] FILE",
       .summary = "what a file is, what it imports and exports, and a grant file for all it asks",
@@ -202,7 +277,7 @@ static const struct help_verb verbs[] = {
                      "line is read by.",
       FLAGS(help_flags),
       EXAMPLES(help_examples),
-      .words = "run inspect grant runs doctor cache help",
+      .words = "run serve inspect grant runs doctor cache help",
       .main = cli_help },
 };
 

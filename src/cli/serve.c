@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `ambit serve`: flags become grants, limits and listeners, control serves (control/serve.h). What a
+ * person wants to know goes to standard error: where it listens, what died and came back, and at the
+ * end what was denied. Standard output belongs to guests, and to the access log when it is "-".
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "cli/grant_flags.h"
+#include "cli/summary.h"
+#include "control/egress.h"
+#include "control/serve.h"
+#include "room/spawn.h"
+
+#define OUTPUT_MAX (64u << 20)
+
+struct serve_command {
+    struct cli cli;
+    struct serve_request request;
+    struct grant_flags flags;
+    bool quiet;
+};
+
+static void serve_command_done(struct serve_command *c)
+{
+    grant_flags_done(&c->flags);
+}
+
+/* ---- flags ---- */
+
+static int take_number(struct serve_command *c, uint32_t least, uint32_t most, uint32_t *ret,
+                       struct error *e)
+{
+    const char *text = c->cli.value;
+    uint64_t n = 0;
+    if (strlen(text) <= 9)
+        for (; *text >= '0' && *text <= '9'; text++)
+            n = n * 10 + (uint64_t)(*text - '0');
+    if (*text != '\0' || text == c->cli.value || n < least || n > most) {
+        error_set(e, -EINVAL, "--%s does not take \"%s\"", c->cli.flag->name, c->cli.value);
+        error_hint(e, "a number from %u to %u", least, most);
+        return -EINVAL;
+    }
+    *ret = (uint32_t)n;
+    return 0;
+}
+
+static int take_time(struct serve_command *c, uint64_t *ret, struct error *e)
+{
+    uint64_t ns;
+    if (text_parse_duration(c->cli.value, &ns, e) < 0) {
+        error_prefix(e, "--%s", c->cli.flag->name);
+        return -EINVAL;
+    }
+    if (ns > 24 * 3600 * NS_PER_S)
+        return error_set(e, -EINVAL, "--%s %s is more than a day", c->cli.flag->name, c->cli.value);
+    *ret = ns;
+    return 0;
+}
+
+static int take_positive_time(struct serve_command *c, uint64_t *ret, struct error *e)
+{
+    int r = take_time(c, ret, e);
+    return r == 0 && *ret == 0 ? error_set(e, -EINVAL, "--%s 0 is no time", c->cli.flag->name) : r;
+}
+
+static int take_allow_missing(struct serve_command *c, struct error *e)
+{
+    uint32_t bits;
+    if (jail_layer_parse(c->cli.value, &bits) < 0) {
+        error_set(e, -EINVAL, "there is no jail layer \"%s\"", c->cli.value);
+        error_hint(e, "ambit doctor lists them; `namespaces` is all five namespaces");
+        return -EINVAL;
+    }
+    c->request.run.allow_missing |= bits;
+    return 0;
+}
+
+static int take_own_flag(struct serve_command *c, struct error *e)
+{
+    struct serve_request *q = &c->request;
+    const char **text;
+    switch ((enum help_serve_flag)c->cli.flag->id) {
+    case SERVE_FLAG_LISTEN:
+        text = &q->listen;
+        break;
+    case SERVE_FLAG_METRICS:
+        text = &q->metrics;
+        break;
+    case SERVE_FLAG_ACCESS_LOG:
+        text = &q->access_log;
+        break;
+    case SERVE_FLAG_TLS_CERT:
+        text = &q->tls_certificate;
+        break;
+    case SERVE_FLAG_TLS_KEY:
+        text = &q->tls_key;
+        break;
+    case SERVE_FLAG_WORKERS:
+        return take_number(c, 1, INGRESS_PAIRS_MAX, &q->pairs, e);
+    case SERVE_FLAG_CONNECTIONS:
+        return take_number(c, 1, INGRESS_CONNECTIONS_MAX, &q->connections, e);
+    case SERVE_FLAG_CONCURRENCY:
+        return take_number(c, 1, RUN_CONCURRENCY_MAX, &q->concurrency, e);
+    case SERVE_FLAG_QUEUE:
+        return take_number(c, 0, INGRESS_QUEUE_MAX, &q->queue, e);
+    case SERVE_FLAG_CLIENT_TIMEOUT:
+        return take_positive_time(c, &q->client_timeout_ns, e);
+    case SERVE_FLAG_KEEP_ALIVE:
+        return take_positive_time(c, &q->idle_timeout_ns, e);
+    case SERVE_FLAG_DRAIN:
+        return take_time(c, &q->drain_ns, e);
+    default:
+        return error_set(e, -EINVAL, "--%s is not understood", c->cli.flag->name);
+    }
+    *text = c->cli.value;
+    return 0;
+}
+
+static int take_flag(struct serve_command *c, struct error *e)
+{
+    int r = grant_flags_take(&c->flags, &c->cli, e);
+    if (r <= 0)
+        return r;
+    switch (c->cli.flag->id) {
+    case RUN_FLAG_BARE:
+        c->request.run.bare = true;
+        return 0;
+    case RUN_FLAG_RECEIPT:
+        c->request.run.receipt_copy = c->cli.value;
+        return 0;
+    case RUN_FLAG_CA:
+        c->request.run.ca_file = c->cli.value;
+        return 0;
+    case RUN_FLAG_RESOLVER:
+        c->request.run.resolver = c->cli.value;
+        return egress_resolver_check(c->cli.value, e);
+    case RUN_FLAG_JSON:
+        c->cli.json = true;
+        return 0;
+    case RUN_FLAG_QUIET:
+        c->quiet = true;
+        return 0;
+    case RUN_FLAG_ALLOW_MISSING:
+        return take_allow_missing(c, e);
+    default:
+        return take_own_flag(c, e);
+    }
+}
+
+/* CLI_OK, CLI_HELP's answer −1, or an exit code after an error was printed. */
+static int read_command_line(struct serve_command *c, int argc, char **argv)
+{
+    struct error e = ERROR_INIT;
+    int item;
+    while ((item = cli_next(&c->cli, argc, argv, &e)) == CLI_FLAG || item == CLI_WORD) {
+        if (item == CLI_WORD && c->request.run.file == NULL) {
+            c->request.run.file = c->cli.value;
+        } else if (item == CLI_WORD) {
+            error_set(&e, -EINVAL, "\"%s\" is one word too many", c->cli.value);
+            error_hint(&e, "flags stand before FILE; a served component has no arguments");
+            return cli_usage(&c->cli, &e);
+        } else if (take_flag(c, &e) != 0) {
+            return grant_flags_fail(&c->cli, &e);
+        }
+    }
+    if (item == CLI_HELP)
+        return -1;
+    if (item < 0)
+        return cli_usage(&c->cli, &e);
+    if (c->request.run.file == NULL) {
+        error_set(&e, -EINVAL, "FILE is missing");
+        error_hint(&e, "ambit serve [flags] --listen 127.0.0.1:8080 FILE; ambit help serve");
+        return cli_usage(&c->cli, &e);
+    }
+    if (c->request.listen == NULL) {
+        error_set(&e, -EINVAL, "--listen is missing: nothing is opened that was not named");
+        error_hint(&e, "--listen 127.0.0.1:8080");
+        return cli_usage(&c->cli, &e);
+    }
+    return CLI_OK;
+}
+
+/* ---- telling ---- */
+
+static void to_stderr(struct serve_command *c, struct buf *text)
+{
+    if (buf_status(text) < 0 || file_write_fd(STDERR_FILENO, text->data, text->size, NULL) < 0)
+        c->quiet = true;
+}
+
+static void on_listening(void *context, const char *url, const char *metrics, uint32_t pairs)
+{
+    struct serve_command *c = context;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
+    if (c->cli.json) {
+        CLEANUP(json_freep) json_t *line = json_object();
+        json_object_set_new(line, "listening", json_string(url));
+        if (metrics[0] != '\0')
+            json_object_set_new(line, "metrics", json_string(metrics));
+        json_object_set_new(line, "workers", json_integer(pairs));
+        if (json_line(line, &text) < 0)
+            return;
+        if (text.size > 0 && text.data[text.size - 1] != '\n')
+            buf_putc(&text, '\n');
+        to_stderr(c, &text);
+        return;
+    }
+    if (c->quiet)
+        return;
+    buf_printf(&text, "ambit: listening on %s, %u worker%s\n", url, pairs, pairs == 1 ? "" : "s");
+    if (metrics[0] != '\0')
+        buf_printf(&text, "ambit: metrics on %s\n", metrics);
+    to_stderr(c, &text);
+}
+
+static void on_notice(void *context, const char *notice)
+{
+    struct serve_command *c = context;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(16384);
+    if (c->quiet)
+        return;
+    buf_puts(&text, "ambit: ");
+    cli_escaped(&text, notice);
+    buf_putc(&text, '\n');
+    to_stderr(c, &text);
+}
+
+static void on_log(void *context, enum log_level level, const char *topic, const char *message)
+{
+    struct serve_command *c = context;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
+    buf_printf(&text, "[%s] ", log_level_names[level]);
+    if (topic[0] != '\0') {
+        cli_escaped(&text, topic);
+        buf_puts(&text, ": ");
+    }
+    cli_escaped(&text, message);
+    buf_putc(&text, '\n');
+    to_stderr(c, &text);
+}
+
+static const char *failure_title(const struct run_report *p)
+{
+    switch (p->outcome) {
+    case RUN_BAD_FILE:
+        return "Ambit does not serve this file";
+    case RUN_BAD_GRANT:
+        return "this cannot be served so";
+    case RUN_DENIED:
+        return "the guest needs what no grant backs";
+    case RUN_INTERRUPTED:
+        return "serving was cut short";
+    default:
+        return "serving failed";
+    }
+}
+
+static void put_totals(struct buf *out, const struct serve_totals *t)
+{
+    buf_printf(out,
+               "ambit: served %llu request%s on %llu connection%s; %llu refused, %llu malformed, "
+               "%llu cut short\n",
+               (unsigned long long)t->requests, t->requests == 1 ? "" : "s",
+               (unsigned long long)t->connections, t->connections == 1 ? "" : "s",
+               (unsigned long long)t->refused, (unsigned long long)t->malformed,
+               (unsigned long long)t->cut);
+    uint64_t restarts = t->ingress_restarts + t->worker_restarts + t->egress_restarts;
+    if (restarts > 0)
+        buf_printf(out, "ambit: started again: %llu ingress, %llu worker, %llu egress\n",
+                   (unsigned long long)t->ingress_restarts, (unsigned long long)t->worker_restarts,
+                   (unsigned long long)t->egress_restarts);
+}
+
+static int tell(struct serve_command *c, const struct run_report *p, const struct serve_totals *t)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(OUTPUT_MAX);
+    struct cli people = c->cli;
+    people.json = false; /* the result below has the error too */
+    if (p->outcome != RUN_EXITED)
+        (void)cli_fail(&people, (enum cli_exit)p->exit_code, &p->error, "%s: %s", failure_title(p),
+                       c->request.run.file);
+    if (c->cli.json) {
+        if (summary_put_json(&text, p) < 0)
+            return cli_fail(&people, CLI_INTERNAL, NULL, "no memory for the result");
+        if (text.size == 0 || text.data[text.size - 1] != '\n')
+            buf_putc(&text, '\n');
+    } else if (!c->quiet && p->id[0] != '\0' && p->outcome != RUN_BAD_FILE) {
+        put_totals(&text, t);
+        if (p->has_figures)
+            summary_put(&text, &c->request.run, p, cli_colour(STDERR_FILENO));
+    }
+    if (text.size > 0)
+        to_stderr(c, &text);
+    return p->exit_code;
+}
+
+#ifdef AMBIT_TEST_HOOKS
+/* Test builds only: defences of the ingress room that a negative control leaves open. */
+static int ingress_skip(uint32_t *ret, struct error *e)
+{
+    static const struct {
+        const char *name;
+        uint32_t bit;
+    } defences[] = {
+        { "timeouts", INGRESS_SKIP_TIMEOUTS },
+        { "eviction", INGRESS_SKIP_EVICTION },
+        { "h2-floods", INGRESS_SKIP_H2_FLOODS },
+    };
+    const char *name = getenv("AMBIT_TEST_INGRESS_SKIP");
+    for (size_t i = 0; name != NULL && i < ARRAY_SIZE(defences); i++) {
+        if (strcmp(name, defences[i].name) == 0) {
+            *ret = defences[i].bit;
+            return 0;
+        }
+    }
+    return name == NULL
+               ? 0
+               : error_set(e, -EINVAL, "AMBIT_TEST_INGRESS_SKIP: there is no defence %s", name);
+}
+#endif
+
+int cli_serve(int argc, char **argv)
+{
+    CLEANUP(serve_command_done)
+    struct serve_command c = { .cli = { .verb = help_verb_find("serve"), .json_to_stderr = true },
+                               .request = { .connections = SERVE_CONNECTIONS_DEFAULT,
+                                            .concurrency = SERVE_CONCURRENCY_DEFAULT,
+                                            .queue = SERVE_QUEUE_DEFAULT,
+                                            .client_timeout_ns = SERVE_CLIENT_TIMEOUT_DEFAULT,
+                                            .idle_timeout_ns = SERVE_IDLE_DEFAULT,
+                                            .drain_ns = SERVE_DRAIN_DEFAULT } };
+    struct run_report report;
+    struct serve_totals totals;
+    struct error e = ERROR_INIT;
+
+    if (grant_flags_init(&c.flags, &e) < 0)
+        return cli_fail(&c.cli, CLI_INTERNAL, &e, "nothing was served");
+    int code = read_command_line(&c, argc, argv);
+    if (code != CLI_OK)
+        return code < 0 ? CLI_OK : code;
+    c.request.run.grants = c.flags.set;
+#ifdef AMBIT_TEST_HOOKS
+    if (cli_test_skip(&c.request.run.test_skip, &c.request.run.egress_skip, &e) < 0 ||
+        ingress_skip(&c.request.ingress_skip, &e) < 0)
+        return cli_usage(&c.cli, &e);
+#endif
+    const struct serve_observer observer = { .run = { .context = &c, .log = on_log },
+                                             .listening = on_listening,
+                                             .notice = on_notice };
+    serve_execute(&c.request, &observer, &report, &totals);
+    code = tell(&c, &report, &totals);
+    run_report_done(&report);
+    return code;
+}
