@@ -151,7 +151,7 @@ class Exchange:
         self.about = {"method": method, "url": url.partition("?")[0], "host": authority}
         self.future = self.answer = self.body = self.stream = self.sink = self.sending = None
         self.status, self.fields, self.answered = None, [], False
-        self.failure = None  # raised when the response is asked for
+        self.failure = None  # raised when the response is asked for; the host may have it before it has sent anything
         self.request(method, secure, authority, target, fields, has_body)
 
     def request(self, method, secure, authority, target, fields, has_body):
@@ -171,7 +171,9 @@ class Exchange:
             self.future = outgoing_handler.handle(request, self.options())
         except Err as e:
             self.close()
-            raise error_of(e.value, self.about) from None
+            self.failure = error_of(e.value, self.about)
+            if not isinstance(e.value, ANSWERED):
+                raise self.failure from None
 
     def options(self):
         if self.timeout is None:
@@ -190,7 +192,7 @@ class Exchange:
     def write(self, data):
         """All of `data`, as fast as the other side takes it."""
         view = memoryview(data)
-        while view:
+        while view and self.sink is not None:
             try:
                 size = min(self.sink.check_write(), len(view), CHUNK)
                 if size:
@@ -210,6 +212,8 @@ class Exchange:
     def finish(self):
         """The request is whole. Waits for the response's head: WASI has no connection that could fail before. What goes wrong
         before a server answers is raised here, as natively; the rest when the response is asked for."""
+        if self.sending is None:
+            return
         if self.sink is not None:
             self.flush()
         sending, self.sending = self.sending, None
