@@ -161,8 +161,6 @@ static enum grant_reason address_allowed(const struct outgoing *x, const struct 
                                          uint16_t port)
 {
     const struct egress_room *room = x->peer->room;
-    if (LEFT_OPEN(room, EGRESS_SKIP_ADDRESS))
-        return GRANT_ALLOWED;
     if (address_kind(a) == ADDRESS_METADATA || is_own_listener(room, a, port))
         return GRANT_NEVER_ADDRESS;
     return grant_decide_address(room->rules, x->rule, a);
@@ -170,6 +168,8 @@ static enum grant_reason address_allowed(const struct outgoing *x, const struct 
 
 int decide_addresses(struct outgoing *x, const struct address *addresses, size_t count)
 {
+    if (LEFT_OPEN(x->peer->room, EGRESS_SKIP_ADDRESS))
+        return 0;
     for (size_t i = 0; i < count; i++) {
         enum grant_reason reason = address_allowed(x, &addresses[i], x->url.port);
         if (reason == GRANT_ALLOWED)

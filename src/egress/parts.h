@@ -150,7 +150,7 @@ struct outgoing {
     /* curl */
     CURL *easy;
     struct curl_slist *headers, *resolve;
-    bool read_paused, write_paused, connected;
+    bool read_paused, write_paused, connected, again;
     char curl_text[CURL_ERROR_SIZE];
 
     /* CLOCK_MONOTONIC, NEVER = off */

@@ -258,8 +258,9 @@ static int on_frame(struct peer *p, const struct frame *f, struct error *e)
 {
     struct cursor c = cursor_of(f->payload, f->size);
     uint64_t id = cursor_u64(&c);
-    if (c.bad || id == 0)
-        return error_set(e, -EBADMSG, "a frame about nothing");
+    if (c.bad || id == 0 || f->kind < HTTP_REQUEST || f->kind >= HTTP_FRAME_END ||
+        f->kind == HTTP_RESPONSE)
+        return error_set(e, -EBADMSG, "a frame of kind %u", f->kind);
     if (f->kind == HTTP_REQUEST)
         return on_request(p, id, &c, e);
     if (id > p->last_id)

@@ -22,7 +22,7 @@
 #include "egress/parts.h"
 #include "wire/http1.h"
 
-#define IDLE_CONNECTIONS_MAX 16L /* of one pool */
+#define CONNECTIONS_KEPT_MAX 64L /* of one pool */
 #define IDLE_CONNECTION_S 55L
 #define BUFFER_SIZE (64L << 10)
 
@@ -64,7 +64,7 @@ static struct pool *pool_of(struct egress_room *room, uint32_t rule)
         curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p) != CURLM_OK ||
         curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
         curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p) != CURLM_OK ||
-        curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS_MAX) != CURLM_OK) {
+        curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT_MAX) != CURLM_OK) {
         curl_multi_cleanup(p->multi);
         mem_free(p);
         return NULL;
@@ -143,9 +143,27 @@ static enum http_error error_of(const struct outgoing *x, CURLcode code)
     }
 }
 
+/* An origin that closed its side of every connection that we kept: curl looks for such ones once in
+ * a second, and gives up after the fifth. Nothing came back and nothing of a body was sent, so the
+ * origin did not take the request: once more, over a new connection. */
+static bool again(struct outgoing *x, CURLcode code)
+{
+    long connects = 1;
+    bool closed = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING;
+    (void)curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &connects);
+    if (!closed || connects > 0 || x->again || x->response.started || x->bytes_sent > 0)
+        return false;
+    CURLM *multi = x->peer->room->pools[x->rule]->multi;
+    x->again = true;
+    x->curl_text[0] = '\0';
+    return curl_multi_remove_handle(multi, x->easy) == CURLM_OK &&
+           curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
+           curl_multi_add_handle(multi, x->easy) == CURLM_OK;
+}
+
 static void finished(struct outgoing *x, CURLcode code)
 {
-    if (x->failed)
+    if (x->failed || again(x, code))
         return; /* it says itself why */
     if (code != CURLE_OK) {
         outgoing_fail(x, error_of(x, code),

@@ -163,8 +163,11 @@ static void on_frame(struct driver *d, const struct frame *f)
         return;
     switch (f->kind) {
     case HTTP_RESPONSE:
-        if (http_response_get(&c, fields, &r, &e) < 0)
-            die("response", &e);
+        if (http_response_get(&c, fields, &r, &e) < 0) { /* a worker looks again */
+            json_object_set_new(x->result, "error", json_string("refused by the worker"));
+            x->over = x->in_over = true;
+            return;
+        }
         json_object_set_new(x->result, "status", json_integer(r.status));
         json_object_set_new(x->result, "headers", fields_json(fields, r.field_count));
         x->over |= r.no_body;
