@@ -291,7 +291,10 @@ def judge(rows, readings, others, verbose=False):
 def driver(build, *options):
     folder = TOP / build
     if not (folder / "build.ninja").exists():
-        subprocess.run(["meson", "setup", str(folder), "--buildtype=release", *options], cwd=TOP, check=True, stdout=subprocess.DEVNULL)
+        static = json.loads((TOP / "build" / "meson-info" / "intro-buildoptions.json").read_text())
+        static = next(o["value"] for o in static if o["name"] == "static_libraries")
+        subprocess.run(["meson", "setup", str(folder), "--buildtype=release", f"-Dstatic_libraries={str(static).lower()}", *options], cwd=TOP, check=True,
+                       stdout=subprocess.DEVNULL)
     subprocess.run(["ninja", "-C", str(folder), "--quiet", "tests/unit/http1_driver"], check=True, stdout=subprocess.DEVNULL)
     return folder / "tests" / "unit" / "http1_driver"
 
