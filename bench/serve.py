@@ -60,7 +60,7 @@ def resident_kib(pid):
 class Server:
     """A serving command on a port that it chose; ended by its process id."""
 
-    def __init__(self, command, environ):
+    def __init__(self, command, environ, path):
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True, env=environ)
         self.url, said = None, []
@@ -68,7 +68,7 @@ class Server:
             said.append(line)
             found = re.search(r"http://127\.0\.0\.1:\d+", line)
             if found:
-                self.url = found.group(0) + "/"
+                self.url = f"{found.group(0)}/{path}"
                 break
         if not self.url:
             raise SystemExit(f"{command[0]} serve did not start:\n{''.join(said)}")
@@ -114,14 +114,16 @@ class Server:
 
 
 class ServeRows:
-    def __init__(self, bench, component):
-        self.bench, self.component = bench, component
+    """Rows of one component, which answers GET of `path`."""
+
+    def __init__(self, bench, component, path):
+        self.bench, self.component, self.path = bench, component, path
 
     def ours(self):
-        return Server([self.bench.ambit, "serve", "-q", "--listen", "127.0.0.1:0", self.component], self.bench.environ)
+        return Server([self.bench.ambit, "serve", "-q", "--listen", "127.0.0.1:0", self.component], self.bench.environ, self.path)
 
     def theirs(self):
-        return Server([self.bench.wasmtime, "serve", "--addr", "127.0.0.1:0", self.compiled()], self.bench.environ)
+        return Server([self.bench.wasmtime, "serve", "--addr", "127.0.0.1:0", "--allow-precompiled", self.compiled()], self.bench.environ, self.path)
 
     def compiled(self):
         code = self.bench.folder / (self.component.name + ".cwasm")
