@@ -5,11 +5,14 @@ of it is in test_http_guest.py. Each defence is shown by its negative control: t
 """
 
 import os
+import re
 import ssl
+import subprocess
 import time
 
 from ambit import contains, equal
-from egress import LOOPBACK, Authority, Dns, Egress, Raw, grant
+from egress import Authority, Dns, Egress, Raw, driver, grant
+from test_jail import LAYERS, STOPPED_BY, Bait
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 WORLD = {"methods": ["*"]}
@@ -459,3 +462,32 @@ def test_a_response_that_is_given_up():
         time.sleep(0.2)
         e.ask(o.url(), abort_after=10)
         equal(len([r for r in e.records() if r["event"] == "response"]), 2)
+
+
+# ---- the jail ----
+
+def test_jail():
+    """Somebody who has taken the room over: it can connect to where it likes (the kernel cannot know grants), and nothing else."""
+    grants = "grants.json"
+    with open(grants, "w") as f:
+        f.write('{"version":1,"grants":[{"http":"http://127.0.0.1:1"}]}')
+
+    def attempt(name, words, skip):
+        r = subprocess.run([driver(), grants, f"skip={skip | 1 << 24}", "probe=" + "\n".join(["/", name, *words])], input=b'{"do":"turn"}\n' * 40,
+                           capture_output=True, timeout=60)
+        if name == "exec" and b"exit code 77" in r.stderr:
+            return "succeeded"
+        found = re.search(rb"probe [\w-]+: (succeeded|refused|not on this machine)", r.stderr)
+        assert found or re.search(rb"signal 31|outside its list", r.stderr), (name, r)
+        return {b"succeeded": "succeeded", b"refused": "stopped"}.get(found.group(1), "absent") if found else "stopped"
+    wrong = []
+    # A worker's folders, and what its descriptors allow, are not there.
+    left_out = {"open-dotdot", "open-symlink", "hardlink", "make-device", "make-fifo", "write-readonly", "chmod-readonly", "open-by-handle", "descriptors", "tiocsti"}
+    with Bait() as bait:
+        for name in sorted(set(STOPPED_BY) - left_out):
+            closed, open_ = attempt(name, bait.word(name), 0), attempt(name, bait.word(name), (1 << len(LAYERS)) - 1)
+            if name == "connect-loopback":
+                equal(closed, "succeeded")
+            elif open_ != "absent" and (closed, open_) != ("stopped", "succeeded"):
+                wrong.append((name, closed, open_))
+    assert not wrong, wrong

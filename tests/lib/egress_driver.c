@@ -5,6 +5,7 @@
  * bring the origins.
  *
  *   egress_driver GRANTS.json [ca=FILE] [resolver=ADDR:PORT] [skip=BITS] [listen=ADDR:PORT]
+ *                 [probe=LINES]
  *
  * Standard input: one JSON object a line; one line of JSON is answered to each.
  *   { "method", "url", "headers": [[name, value]…], "body": text, "repeat": n (the body n times),
@@ -511,10 +512,13 @@ int main(int argc, char **argv)
             spec.test_skip = (uint32_t)strtoul(argv[i] + 5, NULL, 0);
         else if (strncmp(argv[i], "missing=", 8) == 0)
             spec.allow_missing = (uint32_t)strtoul(argv[i] + 8, NULL, 0);
+        else if (strncmp(argv[i], "probe=", 6) == 0)
+            spec.work_host = argv[i] + 6;
         else if (strncmp(argv[i], "listen=", 7) == 0)
             listen_at(argv[i] + 7, &listeners[spec.listener_count++]);
     }
     spec.grants = set;
+    room_spawn_skip(spec.test_skip & JAIL_NAMESPACES);
     d.records = json_array();
     d.deaths = json_array();
     spec.observer = (struct egress_observer){ .context = &d,
