@@ -26,6 +26,9 @@ struct fixture {
     uint32_t last_level;
 };
 
+/* The next guest is a template for those that answer requests. */
+__attribute__((unused)) static bool fixture_serves;
+
 __attribute__((unused)) static int hear_denial(void *context, const struct run_denial *d)
 {
     struct fixture *f = context;
@@ -74,6 +77,7 @@ __attribute__((unused)) static int fixture_try(struct fixture *f, const char *gr
         .stdio = { in, out, err },
         .mount_fds = mount_fds,
         .report = { .context = f, .denial = hear_denial, .log = hear_log },
+        .serves = fixture_serves,
     };
     int status = grant_set_parse("test", "/", text, strlen(text), &set, NULL);
     if (status == 0)

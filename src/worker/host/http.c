@@ -538,7 +538,10 @@ int host_http_body_finish(void *host, uint32_t body, const struct ambit_pair *tr
         return 1;
     }
     int status = body_finish(b, g->http.fields, count);
-    return status < 0 ? guest_fault(g, status, "finishing a body") : 0;
+    if (status == 0)
+        return 0;
+    body_abandon(b, HTTP_ERROR_INTERNAL);
+    return guest_fault(g, status, "finishing a body");
 }
 
 void host_http_body_abandon(void *host, uint32_t body)
