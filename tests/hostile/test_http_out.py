@@ -473,7 +473,7 @@ def test_jail():
         f.write('{"version":1,"grants":[{"http":"http://127.0.0.1:1"}]}')
 
     def attempt(name, words, skip):
-        r = subprocess.run([driver(), grants, f"skip={skip | 1 << 24}", "probe=" + "\n".join(["/", name, *words])], input=b'{"do":"turn"}\n' * 40,
+        r = subprocess.run([driver(), grants, f"skip={skip | 1 << 24}", "probe=" + "\n".join(["/", name, *words])], input=b'{"do":"turn"}\n' * 400,
                            capture_output=True, timeout=60)
         if name == "exec" and b"exit code 77" in r.stderr:
             return "succeeded"
