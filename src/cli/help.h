@@ -73,6 +73,7 @@ enum help_run_flag {
     RUN_FLAG_INVOKE,
     RUN_FLAG_RECEIPT,
     RUN_FLAG_LEARN,
+    RUN_FLAG_ASK,
     RUN_FLAG_JSON,
     RUN_FLAG_QUIET,
     RUN_FLAG_ALLOW_MISSING,

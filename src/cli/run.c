@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/ask.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
 #include "control/egress.h"
@@ -24,6 +25,7 @@ struct run_command {
     struct run_request request;
     struct grant_flags flags;
     const char *learn;
+    struct ask ask;
     bool quiet;
     bool progress_shown;
 };
@@ -31,6 +33,7 @@ struct run_command {
 static void run_command_done(struct run_command *c)
 {
     grant_flags_done(&c->flags);
+    ask_close(&c->ask);
 }
 
 static int flag_tmp(struct run_command *c, struct error *e)
@@ -91,6 +94,9 @@ static int take_flag(struct run_command *c, struct error *e)
     case RUN_FLAG_LEARN:
         c->learn = c->cli.value;
         return run_learn_check(c->learn, e);
+    case RUN_FLAG_ASK:
+        c->request.ask = true;
+        return c->ask.terminal < 0 ? ask_open(&c->ask, e) : 0;
     case RUN_FLAG_JSON:
         c->cli.json = true;
         return 0;
@@ -114,7 +120,7 @@ static int take_flag(struct run_command *c, struct error *e)
 /* Flags of the design whose classes do not exist yet: named as such, not as typing errors. */
 static void explain_later(const char *word, struct error *e)
 {
-    static const char *const later[] = { "--secret", "--session", "--base", "--ask" };
+    static const char *const later[] = { "--secret", "--session", "--base" };
     for (size_t i = 0; i < ARRAY_SIZE(later); i++) {
         size_t size = strlen(later[i]);
         if (strncmp(word, later[i], size) == 0 && (word[size] == '\0' || word[size] == '=')) {
@@ -200,6 +206,20 @@ static void on_log(void *context, enum log_level level, const char *topic, const
     buf_putc(&text, '\n');
     if (to_stderr(&text) < 0)
         c->quiet = true;
+}
+
+static enum run_answer on_ask(void *context, const struct run_denial *d, int interrupt_fd)
+{
+    struct run_command *c = context;
+    clear_progress(c);
+    return ask_person(&c->ask, d, interrupt_fd);
+}
+
+static void on_denied(void *context, const struct run_denial *d)
+{
+    struct run_command *c = context;
+    if (c->request.ask)
+        ask_tell_denied(&c->ask, d);
 }
 
 static void put_values(const struct run_report *p)
@@ -346,7 +366,8 @@ int cli_test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e)
 int cli_run(int argc, char **argv)
 {
     CLEANUP(run_command_done)
-    struct run_command c = { .cli = { .verb = help_verb_find("run"), .json_to_stderr = true } };
+    struct run_command c = { .cli = { .verb = help_verb_find("run"), .json_to_stderr = true },
+                             .ask = { .terminal = -1 } };
     struct run_report report;
     struct error e = ERROR_INIT;
 
@@ -362,7 +383,7 @@ int cli_run(int argc, char **argv)
     if (cli_test_skip(&c.request.test_skip, &c.request.egress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
-    const struct run_observer observer = { &c, on_progress, on_log };
+    const struct run_observer observer = { &c, on_progress, on_log, on_ask, on_denied };
     run_execute(&c.request, &observer, &report);
     code = tell(&c, &report);
     code = learn(&c, &report, code);

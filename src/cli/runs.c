@@ -136,6 +136,18 @@ static void put_denial(struct buf *out, const json_t *line)
     cli_put_grant(out, "               ", text_of(line, "smallest_grant"));
 }
 
+static void put_answer(struct buf *out, const json_t *line)
+{
+    buf_puts(out, "  asked        ");
+    cli_escaped(out, text_of(line, "operation"));
+    buf_putc(out, ' ');
+    cli_escaped(out, text_of(line, "resource"));
+    buf_puts(out, "; answered ");
+    cli_escaped(out, text_of(line, "answer"));
+    buf_puts(out, ":\n");
+    cli_put_grant(out, "               ", text_of(line, "grant"));
+}
+
 static void put_use(struct buf *out, const json_t *line)
 {
     buf_printf(out, "  used [%llu]   %llu×", (unsigned long long)number_of(line, "rule"),
@@ -205,7 +217,7 @@ static void show_event(void *context, const char *event, const json_t *line)
     } known[] = {
         { "run.started", put_started }, { "program", put_program },       { "grants", put_grants },
         { "jail", put_jail },           { "denial", put_denial },         { "use", put_use },
-        { "output", put_output },       { "run.finished", put_finished },
+        { "output", put_output },       { "run.finished", put_finished }, { "answer", put_answer },
     };
     struct shown *s = context;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)

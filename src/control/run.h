@@ -36,6 +36,7 @@ struct run_request {
     size_t arg_count;
     struct grant_set *grants;
     bool bare;                /* imply nothing */
+    bool ask;                 /* ask the observer before something is denied */
     const char *tmp;          /* size of the implied /tmp, "none", or NULL: 64MiB */
     const char *cwd;          /* guest path, or NULL: /work */
     const char *invoke;       /* or NULL */
@@ -54,6 +55,11 @@ struct run_observer {
     void *context;
     void (*progress)(void *context, const char *stage, uint64_t elapsed_ns);
     void (*log)(void *context, enum log_level level, const char *topic, const char *message);
+    /* Asks a person about the denial's smallest grant; the guest waits. Gives up, with NEVER, when
+     * `interrupt_fd` becomes readable. */
+    enum run_answer (*ask)(void *context, const struct run_denial *d, int interrupt_fd);
+    /* A distinct denial was recorded. */
+    void (*denied)(void *context, const struct run_denial *d);
 };
 
 enum run_outcome {

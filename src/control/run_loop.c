@@ -74,7 +74,10 @@ static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_
     d.grant_yaml = settled;
     size_t number = p->denied_count++;
     p->denied[number] = (struct run_denied){ .denial = d, .count = 1 };
-    return run_record_denial(r, number, &p->denied[number].denial, e);
+    status = run_record_denial(r, number, &p->denied[number].denial, e);
+    if (status == 0 && r->observer->denied != NULL)
+        r->observer->denied(r->observer->context, &p->denied[number].denial);
+    return status;
 }
 
 /* Bytes as a C string; a NUL in them becomes a blank, so that nothing after it is hidden. */
@@ -150,6 +153,7 @@ static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_c
 static const struct frame_rule rules[] = {
     { RUN_READY, "ready", IN(PHASE_STARTING), true, 0, 64, on_ready },
     { RUN_DENIAL, "denial", IN(PHASE_RUNNING), false, 0, 64u << 10, on_denial },
+    { RUN_ASK, "ask", IN(PHASE_RUNNING), false, 0, 64u << 10, run_on_ask },
     { RUN_LOG, "log", IN(PHASE_RUNNING), false, 0, 64u << 10, on_log },
     { RUN_DONE, "done", IN(PHASE_RUNNING), true, 0, FRAME_MAX, on_done },
     { RUN_FAULT, "fault", IN(PHASE_STARTING) | IN(PHASE_RUNNING), true, 0, 64u << 10, on_fault },
@@ -222,6 +226,7 @@ int run_start_send(struct run *r, struct channel *to, const struct run_start_lin
                            .allow_missing = r->request->allow_missing,
                            .links = links->links,
                            .concurrency = links->concurrency,
+                           .ask = r->request->ask,
                            .test_skip = r->request->test_skip };
 
     if (grants == NULL || json_canonical(grants, &text) < 0)

@@ -50,6 +50,7 @@ struct run {
     int signal; /* the last one that asked us to end, or 0 */
     unsigned signals;
     bool killed_for_wall;
+    unsigned questions; /* that the worker asked */
     struct egress *egress; /* NULL: no grant of http */
     struct run_egress_links egress_links;
 };
@@ -89,6 +90,8 @@ int run_record_cache(struct run *r, uint64_t elapsed_ns, struct error *e) MUST_C
 int run_record_jail(struct run *r, struct error *e) MUST_CHECK;
 int run_record_denial(struct run *r, size_t number, const struct run_denial *d,
                       struct error *e) MUST_CHECK;
+int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer answer,
+                      struct error *e) MUST_CHECK;
 int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
                    struct error *e) MUST_CHECK;
 int run_record_end(struct run *r, struct error *e) MUST_CHECK;
@@ -99,6 +102,9 @@ int run_egress_start(struct run *r, const struct run_egress_links *links,
 /* After the worker: the last records, and the uses of http rules into the report. */
 int run_egress_end(struct run *r, struct error *e) MUST_CHECK;
 int run_egress_record(struct run *r, struct error *e) MUST_CHECK; /* "use" of each http rule */
+/* run_ask.c: the handler of RUN_ASK */
+int run_on_ask(void *context, struct cursor *c, const int *fds, size_t fd_count,
+               struct error *e) MUST_CHECK;
 /* run_loop.c */
 int run_loop_start(struct run *r, struct error *e) MUST_CHECK; /* sends RUN_START */
 int run_loop(struct run *r,

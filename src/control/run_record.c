@@ -241,6 +241,20 @@ int run_record_denial(struct run *r, size_t number, const struct run_denial *d, 
     return receipt_put(r->receipt, "denial", event, e);
 }
 
+int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer answer,
+                      struct error *e)
+{
+    static const char *const names[] = { "never", "once", "run" };
+    json_t *event = json_object();
+    json_object_set_new(event, "observed_by", json_string("control"));
+    json_object_set_new(event, "class", json_string(grant_class_name((enum grant_class)d->class)));
+    json_object_set_new(event, "operation", string_of(d->operation));
+    json_object_set_new(event, "resource", string_of(d->resource));
+    json_object_set_new(event, "grant", string_of(d->grant_yaml));
+    json_object_set_new(event, "answer", json_string(names[answer]));
+    return receipt_put(r->receipt, "answer", event, e);
+}
+
 int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
                    struct error *e)
 {

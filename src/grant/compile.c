@@ -205,6 +205,26 @@ int grant_rules_new(const struct grant_set *s, const char *work_host, struct gra
     return 0;
 }
 
+static void rules_retire(struct pattern_rule *rules, size_t count, uint32_t rule)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; rules[i].rule == rule && j < rules[i].glob_count; j++)
+            glob_done(&rules[i].globs[j]);
+        if (rules[i].rule == rule)
+            rules[i].glob_count = 0;
+    }
+}
+
+void grant_rules_retire(struct grant_rules *r, uint32_t rule)
+{
+    for (size_t i = 0; i < r->mount_count; i++)
+        rules_retire(r->mounts[i].rules, r->mounts[i].rule_count, rule);
+    for (size_t i = 0; i < r->origin_count; i++)
+        rules_retire(r->origins[i].rules, r->origins[i].rule_count, rule);
+    for (size_t i = 0; i < r->bucket_count; i++)
+        rules_retire(r->buckets[i].rules, r->buckets[i].rule_count, rule);
+}
+
 size_t grant_rules_mount_count(const struct grant_rules *r)
 {
     return r->mount_count;

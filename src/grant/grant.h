@@ -244,6 +244,9 @@ struct grant_mount {
 int grant_rules_new(const struct grant_set *s, const char *work_host, struct grant_rules **ret,
                     struct error *e) MUST_CHECK;
 void grant_rules_free(struct grant_rules *r);
+/* A rule of fs, http or keyvalue allows nothing from now on; its place stays, so that what refers to
+ * it by number still means it. */
+void grant_rules_retire(struct grant_rules *r, uint32_t rule);
 static inline void grant_rules_freep(struct grant_rules **r)
 {
     grant_rules_free(*r);

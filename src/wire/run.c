@@ -50,6 +50,7 @@ int run_start_put(struct buf *out, const struct run_start *s)
     buf_u32(out, s->allow_missing);
     buf_u32(out, s->links);
     buf_u32(out, s->concurrency);
+    buf_u32(out, s->ask);
     buf_u32(out, s->test_skip);
     return s->arg_count > RUN_ARGS_MAX ? -E2BIG : buf_status(out);
 }
@@ -97,6 +98,9 @@ int run_start_get(struct cursor *c, struct run_start *ret, struct error *e)
     s.allow_missing = cursor_u32(c);
     if ((result = links_get(c, &s, e)) < 0)
         return result;
+    s.ask = cursor_u32(c);
+    if (s.ask > 1 || (s.ask && s.links & RUN_LINK_INGRESS))
+        return error_set(e, -EBADMSG, "asking where nobody is");
     s.test_skip = cursor_u32(c);
     if ((result = check_read(c, "a run's start", e)) < 0)
         return result;

@@ -18,6 +18,7 @@ enum run_frame {
     /* u32 enum run_link (one), fds: LINK_FDS. The room at the other end was started again: what was
      * under way on the old link has failed. */
     RUN_LINK = 3,
+    RUN_ANSWER = 4, /* u32 enum run_answer: to the RUN_ASK that is open */
     /* worker → control */
     RUN_READY = 16, /* once: u32 missing jail layers; the jail is closed and the component linked */
     RUN_DENIAL = 17, /* a distinct denial, see run_denial_put */
@@ -25,6 +26,9 @@ enum run_frame {
     RUN_DONE = 19,   /* once: see struct run_done */
     /* once, instead of READY or DONE: u32 enum run_fault, string text, string hint; then it exits */
     RUN_FAULT = 20,
+    /* with `ask`: as RUN_DENIAL. The guest waits, and the worker takes RUN_ANSWER and RUN_STOP only.
+     * What is then refused is told by RUN_DENIAL, too. */
+    RUN_ASK = 21,
     /* compiler room: control → compiler COMPILE_START (fds: [0] input memfd, [1] output file),
      * compiler → control COMPILE_READY, COMPILE_DONE */
     /* u32 describe_only, u32 allow_missing; no output file with describe_only */
@@ -40,6 +44,8 @@ enum run_link {
     RUN_LINK_INGRESS = 2,
 };
 enum run_stop { RUN_STOP_INTERRUPT = 1, RUN_STOP_WALL = 2, RUN_STOP_REVOKED = 3 };
+/* NEVER is remembered for the run, ONCE is for this call alone. */
+enum run_answer { RUN_ANSWER_NEVER = 0, RUN_ANSWER_ONCE = 1, RUN_ANSWER_RUN = 2 };
 enum run_fault {
     RUN_FAULT_INTERNAL = 1,
     RUN_FAULT_JAIL = 2,
@@ -62,6 +68,7 @@ struct run_start {
     uint32_t links;         /* enum run_link bits */
     uint32_t concurrency;   /* with RUN_LINK_INGRESS: instances alive at once, from 1 to
                                RUN_CONCURRENCY_MAX; else 0 */
+    uint32_t ask;           /* 1: a person can be asked before something is denied (RUN_ASK) */
     uint32_t test_skip;     /* enum run_test_skip: what a test build's negative control leaves open,
                                else 0 */
 };

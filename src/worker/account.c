@@ -132,6 +132,8 @@ int host_enter(void *host, ambit_call call)
         return -ECANCELED;
     }
     g->done.hostcalls++;
+    if (g->asking)
+        asking_call_begins(g);
     check_expiry(g);
     host_network_asked(g, call);
     return g->ended ? -ECANCELED : 0;
@@ -272,6 +274,36 @@ void guest_denied_by(struct guest *g, enum grant_class c, const char *operation,
     }
     if (status < 0) /* a refusal that cannot be recorded: no further effects (P4) */
         guest_fault(g, status, "recording a denial");
+}
+
+bool guest_asked(struct guest *g, enum grant_class c, const char *operation, const char *resource,
+                 uint32_t verbs, struct grant_decision d, guest_proposer make, const void *what)
+{
+    CLEANUP(grant_done) struct grant grant = { 0 };
+    struct run_denial asked = { .class = c,
+                                .reason = d.reason,
+                                .rule = d.rule,
+                                .verbs = verbs,
+                                .operation = (char *)operation,
+                                .resource = (char *)resource };
+    return g->asking && !g->ended && make(g, what, &grant) == 0 && guest_ask(g, &asked, &grant);
+}
+
+bool guest_asked_named(struct guest *g, enum grant_class c, const char *operation,
+                       const char *resource, uint32_t verbs, struct grant_decision d)
+{
+    const struct named named = { c, operation, resource, verbs, d.reason };
+    return guest_asked(g, c, operation, resource, verbs, d, propose_named, &named);
+}
+
+void guest_waited(struct guest *g, uint64_t ns)
+{
+    uint64_t deadline_ns = g->wall_timer.deadline_ns;
+    g->started_ns += ns;
+    if (g->wall_timer.place == 0 || deadline_ns > UINT64_MAX - ns)
+        return;
+    if (timer_set(g->loop, &g->wall_timer, deadline_ns + ns) < 0)
+        guest_fault(g, -ENOMEM, "setting the timer of its time limit");
 }
 
 void guest_denied(struct guest *g, enum grant_class c, const char *operation, const char *resource,

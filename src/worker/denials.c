@@ -32,6 +32,15 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
     return hash;
 }
 
+static uint64_t hash_denial(uint32_t class, const char *operation, const char *resource,
+                            size_t size, uint32_t verbs, uint32_t reason)
+{
+    uint32_t numbers[] = { class, verbs, reason };
+    uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof(numbers));
+    hash = hash_bytes(hash, operation, strlen(operation) + 1);
+    return hash_bytes(hash, resource, size);
+}
+
 static bool same(const struct denial *a, const struct denial *b, size_t resource_size)
 {
     return a->hash == b->hash && a->class == b->class && a->verbs == b->verbs &&
@@ -53,14 +62,27 @@ static int reserve(struct denials *d)
     return 0;
 }
 
+bool denials_have(const struct denials *d, const struct run_denial *of)
+{
+    size_t size = strnlen(of->resource, DENIAL_RESOURCE_MAX);
+    struct denial wanted = { .operation = of->operation,
+                             .resource = of->resource,
+                             .class = of->class,
+                             .verbs = of->verbs,
+                             .reason = of->reason };
+    wanted.hash = hash_denial(of->class, of->operation, of->resource, size, of->verbs, of->reason);
+    for (size_t slot = wanted.hash % DENIALS_SLOTS; d->slots[slot];
+         slot = (slot + 1) % DENIALS_SLOTS)
+        if (same(&d->items[d->slots[slot] - 1], &wanted, size))
+            return true;
+    return false;
+}
+
 int denials_record(struct denials *d, uint32_t class, const char *operation, const char *resource,
                    uint32_t verbs, uint32_t reason)
 {
     size_t size = strnlen(resource, DENIAL_RESOURCE_MAX);
-    uint32_t numbers[] = { class, verbs, reason };
-    uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof(numbers));
-    hash = hash_bytes(hash, operation, strlen(operation) + 1);
-    hash = hash_bytes(hash, resource, size);
+    uint64_t hash = hash_denial(class, operation, resource, size, verbs, reason);
     struct denial new = { .operation = (char *)operation,
                           .resource = (char *)resource,
                           .class = class,

@@ -26,6 +26,8 @@ struct denials {
 
 void denials_init(struct denials *d);
 void denials_done(struct denials *d);
+/* Was it recorded? By class, operation, resource, verbs and reason. */
+bool denials_have(const struct denials *d, const struct run_denial *of);
 /* Counts one. 1: it is new and was kept; 0: a repeat, or the table is full; -ENOMEM. */
 int denials_record(struct denials *d, uint32_t class, const char *operation, const char *resource,
                    uint32_t verbs, uint32_t reason) MUST_CHECK;

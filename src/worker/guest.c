@@ -35,6 +35,8 @@ static void grants_expire(struct timer *t, struct loop *l)
 static int make_vfs(struct guest *g, int *mount_fds, struct error *e)
 {
     struct vfs_audit audit = { .context = g, .denied = fs_audit_denied, .used = fs_audit_used };
+    if (g->asking)
+        audit.ask = fs_audit_ask;
     int status = vfs_new(g->rules, mount_fds, &audit, host_clock_wall_ns, g, &g->vfs, e);
     if (status == 0)
         vfs_set_identity_key(g->vfs, g->identity_key);
@@ -104,6 +106,8 @@ static int fill(struct guest *g, const struct guest_config *config, struct error
         status = keyvalue_new(g->rules, &g->commons.keyvalue, e);
         g->own_keyvalue = status == 0;
     }
+    if (status == 0 && config->start->ask && config->report.ask)
+        status = asking_new(config->start, g->rules, &g->asking, e);
     host_clock_init(g);
     host_log_init(g);
     return status;
@@ -186,6 +190,7 @@ static void free_shared(struct guest *g)
     if (g->denials)
         denials_done(g->denials);
     mem_free(g->denials);
+    asking_free(g->asking);
     mem_free(g->http.pairs);
     mem_free(g->http.fields);
     mem_free(g->uses);

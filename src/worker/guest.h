@@ -18,6 +18,7 @@
 
 #include "ambit_engine.h"
 #include "grant/grant.h"
+#include "worker/ask.h"
 #include "worker/denials.h"
 #include "worker/exchange.h"
 #include "worker/handles.h"
@@ -31,6 +32,8 @@ struct guest_report {
     void *context;
     int (*denial)(void *context, const struct run_denial *d);
     int (*log)(void *context, uint32_t level, struct ambit_bytes topic, struct ambit_bytes message);
+    /* Blocks until a person answered: enum run_answer. NULL: nobody is there to be asked. */
+    int (*ask)(void *context, const struct run_denial *d);
 };
 
 /* What all guests of a worker share, and no guest owns. NULL members: there is none. */
@@ -149,6 +152,7 @@ struct guest {
     const char *keyvalue_error; /* of the last call; a literal */
     struct buf scratch;         /* bytes given to the engine by pointer, until its next call */
 
+    struct asking *asking; /* NULL: nobody is asked */
     struct denials *denials;
     struct run_use *uses; /* one per rule */
     struct run_done done; /* figures so far; complete when finished */
@@ -218,6 +222,14 @@ typedef int (*guest_proposer)(const struct guest *g, const void *what, struct gr
 void guest_denied_by(struct guest *g, enum grant_class c, const char *operation,
                      const char *resource, uint32_t verbs, struct grant_decision d,
                      guest_proposer propose, const void *what);
+/* As guest_denied_by(), before it: asks a person when there is one. True: decide anew. */
+bool guest_asked(struct guest *g, enum grant_class c, const char *operation, const char *resource,
+                 uint32_t verbs, struct grant_decision d, guest_proposer make, const void *what);
+/* The same for guest_denied(). */
+bool guest_asked_named(struct guest *g, enum grant_class c, const char *operation,
+                       const char *resource, uint32_t verbs, struct grant_decision d);
+/* So much of the time that passed is not the guest's. */
+void guest_waited(struct guest *g, uint64_t ns);
 /* Counts a use of the rule that allowed something. */
 static inline void guest_used(struct guest *g, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
                               uint64_t bytes_written)

@@ -12,7 +12,8 @@
 bool keyvalue_rate(struct keyvalue *k, uint32_t rule, uint64_t now_ns)
 {
     const struct grant *g = grant_rules_grant(k->rules, rule);
-    if (g->rate_count == GRANT_UNSET || g->rate_count == 0)
+    /* NULL: a rule that a person added meanwhile, which has no rate. */
+    if (g == NULL || g->rate_count == GRANT_UNSET || g->rate_count == 0)
         return true;
     /* A bucket of `rate_count` uses that fills within `rate_ns`: each use takes its share of time. */
     uint64_t each = g->rate_ns / g->rate_count;

@@ -7,7 +7,8 @@
  *   RUN_START received   the one frame of phase WAITING, with every descriptor the run will have
  *   prepared             rules compiled, machine code mapped, streams and folders taken, loop made
  *   jail closed          nothing is opened by name after this; no guest byte was near before it
- *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP and RUN_LINK. With a link
+ *   RUN_READY sent       then the guest runs; phase RUNNING takes RUN_STOP and RUN_LINK, phase ASKING
+ *                        (--ask, ask.c) RUN_STOP and the RUN_ANSWER it waits for. With a link
  *                        to an ingress room there is no one guest: each request gets its own
  *                        (serve.h), and RUN_STOP lets those that run end first
  *   RUN_DONE sent        what it did; or RUN_FAULT, once, from any point before
@@ -40,7 +41,7 @@
 #define DESCRIPTORS_OWN 64 /* the room's own, beside the guest's handles */
 #define CPU_BACKSTOP_S 2   /* RLIMIT_CPU kills a worker whose slices no longer come */
 
-enum phase { PHASE_WAITING, PHASE_RUNNING };
+enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_ASKING };
 
 struct worker {
     struct channel *control;
@@ -63,6 +64,8 @@ struct worker {
     enum run_stop stop;     /* asked for before the guest started; 0 = none */
     bool running;           /* the guest has started, or requests are taken */
     bool gone;              /* control is */
+    bool answered;          /* of the question that is open, with --ask */
+    enum run_answer answer;
 };
 
 /* ---- frames from control ---- */
@@ -158,9 +161,24 @@ static int on_link(void *context, struct cursor *payload, const int *fds, size_t
     return status < 0 ? status : attach(w, (enum run_link)which, taken, e);
 }
 
+static int on_answer(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct worker *w = context;
+    uint32_t answer = cursor_u32(payload);
+    if (answer > RUN_ANSWER_RUN)
+        return error_set(e, -EBADMSG, "an answer that is none");
+    w->answer = (enum run_answer)answer;
+    w->answered = true;
+    w->gate.phase = PHASE_RUNNING;
+    return 0;
+}
+
 static const struct frame_rule rules_of_frames[] = {
     { RUN_START, "start", 1u << PHASE_WAITING, true, CHANNEL_FDS_MAX, FRAME_MAX, on_start },
-    { RUN_STOP, "stop", 1u << PHASE_RUNNING, false, 0, sizeof(uint32_t), on_stop },
+    { RUN_STOP, "stop", 1u << PHASE_RUNNING | 1u << PHASE_ASKING, false, 0, sizeof(uint32_t),
+      on_stop },
+    { RUN_ANSWER, "answer", 1u << PHASE_ASKING, false, 0, sizeof(uint32_t), on_answer },
     { RUN_LINK, "link", 1u << PHASE_RUNNING, false, LINK_FDS, sizeof(uint32_t), on_link },
 };
 
@@ -200,6 +218,27 @@ static int report_denial(void *context, const struct run_denial *d)
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     int status = run_denial_put(&payload, d);
     return status < 0 ? status : queue_frame(context, RUN_DENIAL, &payload);
+}
+
+/* Waits for the person, and for nothing else: the guest is in a host call, and it is the only one. */
+static int report_ask(void *context, const struct run_denial *d)
+{
+    struct worker *w = context;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    int status = run_denial_put(&payload, d);
+    if (status < 0)
+        return status;
+    w->answered = false;
+    w->gate.phase = PHASE_ASKING;
+    status = channel_send(w->control, RUN_ASK, payload.data, payload.size, NULL, 0, NULL);
+    while (status == 0 && !w->answered)
+        status = channel_dispatch(w->control, &w->gate, w, true, NULL);
+    w->gate.phase = PHASE_RUNNING;
+    if (status > 0) { /* the loop finds out, too */
+        guest_stop(w->guest, RUN_STOP_INTERRUPT);
+        return RUN_ANSWER_NEVER;
+    }
+    return status < 0 ? status : (int)w->answer;
 }
 
 /* 1: the line was dropped, control is too slow for it. */
@@ -445,7 +484,7 @@ static int enter_jail(struct worker *w, uint32_t *ret_missing, enum run_fault *r
         .start = &w->start,
         .stdio = { w->stdio[0], w->stdio[1], w->stdio[2] },
         .mount_fds = mount_fds,
-        .report = { .context = w, .denial = report_denial, .log = report_log },
+        .report = { .context = w, .denial = report_denial, .log = report_log, .ask = report_ask },
         .commons = { .egress = w->start.links & RUN_LINK_EGRESS ? &w->egress : NULL },
         .serves = w->start.links & RUN_LINK_INGRESS,
     };

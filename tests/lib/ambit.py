@@ -109,11 +109,20 @@ def execute(command, stdin=b"", environ=None, cwd=None, timeout=60, receipt=None
     return Result(command, process.returncode, out, err, receipt, time.monotonic() - start)
 
 
-def run_on_terminal(*args, typed=b"", env=None, cwd=None, timeout=60):
-    """Runs `ambit args…` with a pseudo-terminal as all three streams; `out` is what a person would see, raw."""
+QUESTION = b"or [N]ever? "
+
+
+def run_on_terminal(*args, typed=b"", answers=(), env=None, cwd=None, timeout=60):
+    """Runs `ambit args…` with a pseudo-terminal as all three streams; `out` is what a person would see, raw.
+
+    `answers` are typed one by one as --ask asks: a text, or (seconds of thought, text)."""
     args = [str(a) for a in args]
+    receipt = None
     if args and args[0] in ("run", "inspect"):
         args[1:1] = allow_missing()
+    if args and args[0] == "run":
+        receipt = tempfile.mktemp(suffix=".jsonl")
+        args[1:1] = ["--receipt", receipt]
     command = [str(AMBIT), *args]
     start = time.monotonic()
     pid, master = pty.fork()
@@ -121,10 +130,17 @@ def run_on_terminal(*args, typed=b"", env=None, cwd=None, timeout=60):
         if cwd:
             os.chdir(cwd)
         os.execve(command[0], command, environment(env))
-    out = b""
+    out, asked, answers = b"", 0, list(answers)
     if typed:
         os.write(master, typed)
     while True:
+        while out.count(QUESTION) > asked:
+            asked += 1
+            assert answers, f"a question that nobody expected: {out!r}"
+            thought, answer = answers[0] if isinstance(answers[0], tuple) else (0, answers[0])
+            del answers[0]
+            time.sleep(thought)
+            os.write(master, answer.encode() + b"\n")
         ready, _, _ = select.select([master], [], [], max(0.0, start + timeout - time.monotonic()))
         if not ready:
             os.kill(pid, 9)
@@ -139,7 +155,8 @@ def run_on_terminal(*args, typed=b"", env=None, cwd=None, timeout=60):
         out += chunk
     os.close(master)
     _, status = os.waitpid(pid, 0)
-    return Result(command, os.waitstatus_to_exitcode(status), out, b"", None, time.monotonic() - start)
+    assert not answers, f"never asked: {answers} {out!r}"
+    return Result(command, os.waitstatus_to_exitcode(status), out, b"", receipt, time.monotonic() - start)
 
 
 def missing_layers(binary=None):

@@ -40,6 +40,12 @@ void fs_audit_denied(void *guest, const char *operation, const char *path, uint3
     guest_denied(guest, GRANT_FS, operation, path, d.missing ? d.missing : verbs, d);
 }
 
+bool fs_audit_ask(void *guest, const char *operation, const char *path, uint32_t verbs,
+                  struct grant_decision d)
+{
+    return guest_asked_named(guest, GRANT_FS, operation, path, d.missing ? d.missing : verbs, d);
+}
+
 void fs_audit_used(void *guest, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
                    uint64_t bytes_written)
 {

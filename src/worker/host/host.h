@@ -102,6 +102,8 @@ int host_random_identity_key(struct guest *g, uint8_t ret_key[32]) MUST_CHECK;
 void fs_close(enum handle_kind kind, void *object);
 void fs_audit_denied(void *guest, const char *operation, const char *path, uint32_t verbs,
                      struct grant_decision d);
+bool fs_audit_ask(void *guest, const char *operation, const char *path, uint32_t verbs,
+                  struct grant_decision d);
 void fs_audit_used(void *guest, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
                    uint64_t bytes_written);
 uint32_t host_fs_root(void *host);

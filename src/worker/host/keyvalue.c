@@ -44,21 +44,52 @@ static const char *verb_name(uint32_t verb)
     return "open";
 }
 
-/* Records a denial; a key is cut at what a record keeps, and at a NUL, which no grant can name. */
+/* What a denial is told with. A key is cut at what a record keeps, and at a NUL, which no grant can
+ * name. */
+struct words {
+    char *name, *resource; /* name: NULL without a key */
+    struct refused refused;
+};
+
+static void words_done(struct words *w)
+{
+    mem_free(w->name);
+    mem_free(w->resource);
+}
+
+static int words_init(struct words *w, struct guest *g, const char *bucket,
+                      const struct ambit_bytes *key, uint32_t verb, enum grant_reason reason)
+{
+    if (key)
+        w->name = mem_strndup(key->size ? (const char *)key->data : "",
+                              MIN(key->size, (size_t)DENIAL_RESOURCE_MAX));
+    w->resource = w->name ? mem_printf("%s/%s", bucket, w->name) : mem_strdup(bucket);
+    if (!w->resource || (key && !w->name))
+        return guest_fault(g, -ENOMEM, "recording a denial");
+    /* Opening needs some verb: reading is the least. */
+    w->refused = (struct refused){ bucket, w->name, verb ? verb : KV_GET, reason };
+    return 0;
+}
+
+/* True: a person allowed it, decide anew. */
+static bool asked(struct guest *g, const char *bucket, const struct ambit_bytes *key, uint32_t verb,
+                  struct grant_decision d)
+{
+    CLEANUP(words_done) struct words w = { 0 };
+    if (!g->asking || words_init(&w, g, bucket, key, verb, d.reason) < 0)
+        return false;
+    return guest_asked(g, GRANT_KEYVALUE, verb_name(verb), w.resource, verb, d, propose_keyvalue,
+                       &w.refused);
+}
+
 static int deny(struct guest *g, const char *bucket, const struct ambit_bytes *key, uint32_t verb,
                 struct grant_decision d)
 {
-    CLEANUP(mem_freep) char *name = NULL;
-    CLEANUP(mem_freep) char *resource = NULL;
-    if (key)
-        name = mem_strndup(key->size ? (const char *)key->data : "",
-                           MIN(key->size, (size_t)DENIAL_RESOURCE_MAX));
-    resource = name ? mem_printf("%s/%s", bucket, name) : mem_strdup(bucket);
-    if (!resource || (key && !name))
-        return guest_fault(g, -ENOMEM, "recording a denial");
-    /* Opening needs some verb: reading is the least. */
-    struct refused r = { bucket, name, verb ? verb : KV_GET, d.reason };
-    guest_denied_by(g, GRANT_KEYVALUE, verb_name(verb), resource, verb, d, propose_keyvalue, &r);
+    CLEANUP(words_done) struct words w = { 0 };
+    if (words_init(&w, g, bucket, key, verb, d.reason) < 0)
+        return -ECANCELED;
+    guest_denied_by(g, GRANT_KEYVALUE, verb_name(verb), w.resource, verb, d, propose_keyvalue,
+                    &w.refused);
     if (g->ended)
         return -ECANCELED;
     bool other = d.reason == GRANT_RATE || d.reason == GRANT_QUOTA_BYTES;
@@ -77,6 +108,9 @@ static int decide(struct guest *g, const struct bucket *b, const struct ambit_by
     if (d.reason == GRANT_ALLOWED &&
         !keyvalue_rate(g->commons.keyvalue, d.rule, clock_monotonic_ns()))
         d.reason = GRANT_RATE;
+    if (d.reason != GRANT_ALLOWED && asked(g, b->name, key, verb, d))
+        d = guest_gated(g,
+                        grant_decide_keyvalue(g->rules, b->name, text, key ? key->size : 0, verb));
     if (d.reason != GRANT_ALLOWED)
         return deny(g, b->name, key, verb, d);
     *ret_rule = d.rule;
@@ -104,6 +138,8 @@ int host_kv_open(void *host, struct ambit_bytes name, uint32_t *ret_bucket)
     /* A NUL, or more than is kept: no grant has such a name. */
     if (strlen(text) != name.size)
         d = (struct grant_decision){ GRANT_NO_GRANT, GRANT_NO_RULE, 0 };
+    else if (d.reason != GRANT_ALLOWED && asked(g, text, NULL, 0, d))
+        d = guest_gated(g, grant_decide_keyvalue(g->rules, text, NULL, 0, 0));
     if (d.reason != GRANT_ALLOWED)
         return deny(g, text, NULL, 0, d);
     int status = keyvalue_bucket(g->commons.keyvalue, text, &b);

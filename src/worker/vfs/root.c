@@ -220,7 +220,7 @@ static int vfs_build(struct vfs *v, int *dir_fds, struct error *e)
 
     v->mount_count = grant_rules_mount_count(v->rules);
     v->mounts = mem_array(MAX(v->mount_count, (size_t)1), sizeof(*v->mounts));
-    v->uses = mem_array(MAX(grant_rules_count(v->rules), (size_t)1), sizeof(*v->uses));
+    v->uses = mem_array(grant_rules_count(v->rules) + VFS_RULES_MORE, sizeof(*v->uses));
     if (v->mounts == NULL || v->uses == NULL)
         return error_set(e, -ENOMEM, "no memory for the mounts");
     if (places_build(v) != 0)
@@ -282,6 +282,12 @@ void vfs_free(struct vfs *v)
 void vfs_revoke(struct vfs *v, enum grant_reason reason)
 {
     v->revoked = reason;
+}
+
+void vfs_set_rules(struct vfs *v, const struct grant_rules *rules)
+{
+    ASSERT(grant_rules_mount_count(rules) == v->mount_count);
+    v->rules = rules;
 }
 
 /* ---- audit, identities, quotas ---- */

@@ -111,6 +111,10 @@ struct vfs_audit {
                    struct grant_decision d);
     void (*used)(void *context, uint32_t rule, uint32_t verbs, uint64_t bytes_read,
                  uint64_t bytes_written);
+    /* Before a name in a mount is denied: true when the rules were changed (vfs_set_rules) so that
+     * it is worth deciding anew. NULL: nobody is asked. */
+    bool (*ask)(void *context, const char *operation, const char *guest, uint32_t verbs,
+                struct grant_decision d);
 };
 
 struct vfs;
@@ -127,6 +131,10 @@ int vfs_new(const struct grant_rules *rules, int *dir_fds, const struct vfs_audi
  * anything is opened. */
 void vfs_set_identity_key(struct vfs *v, const uint8_t key[32]);
 void vfs_free(struct vfs *v); /* every file and listing must be closed */
+/* Other rules with the same mounts, and the same rules in their places: those that are new come after
+ * them, at most VFS_RULES_MORE. Borrowed. */
+#define VFS_RULES_MORE 64
+void vfs_set_rules(struct vfs *v, const struct grant_rules *rules);
 /* From now on every operation, on open files too, is denied with this
  * reason (expiry, revocation). */
 void vfs_revoke(struct vfs *v, enum grant_reason reason);

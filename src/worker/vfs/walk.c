@@ -39,6 +39,12 @@ static int walk_deny(struct walk *w, uint32_t verbs, struct grant_decision d)
     return d.reason == GRANT_NO_GRANT ? VFS_NO_ENTRY : VFS_ACCESS;
 }
 
+static bool walk_ask(struct walk *w, uint32_t verbs, struct grant_decision d)
+{
+    const struct vfs_audit *audit = &w->v->audit;
+    return audit->ask != NULL && audit->ask(audit->context, w->operation, w->path, verbs, d);
+}
+
 static int walk_deny_for(struct walk *w, uint32_t verbs, enum grant_reason reason)
 {
     uint32_t rule = w->in_mount
@@ -280,6 +286,8 @@ int walk_decide(struct walk *w, uint32_t verbs, bool follow, enum walk_fixed fix
             return r;
         if (r == 0 && st.type == VFS_TYPE_DIRECTORY && w->of_folder)
             w->operation = w->of_folder;
+        if (r != VFS_SYMLINK && walk_ask(w, verbs, d))
+            continue;
         if (r != VFS_SYMLINK)
             return walk_deny(w, verbs, d);
         r = walk_expand(w);
