@@ -74,8 +74,7 @@ function drawTable(data) {
   const keys = [...columns, ...(values ? [drawTable] : [])];
   const lines = cells.map(([index, cell]) => [index, ...keys.map((k) => cell.get(k) ?? "")]);
   const widths = heads.map((h, i) => Math.max(h.length, ...lines.map((l) => l[i].length)) + 2);
-  const center = (text, w) => " ".repeat(Math.floor((w - text.length) / 2)) + text + " ".repeat(Math.ceil((w - text.length) / 2));
-  const draw = (line) => `│${line.map((c, i) => center(c, widths[i])).join("│")}│`;
+  const draw = (line) => `│${line.map((c, i) => ` ${c}`.padEnd(widths[i])).join("│")}│`;
   const rule = (l, m, r) => l + widths.map((w) => "─".repeat(w)).join(m) + r;
   return [rule("┌", "┬", "┐"), draw(heads), rule("├", "┼", "┤"), ...lines.map(draw), rule("└", "┴", "┘")].join("\n");
 }

@@ -185,22 +185,26 @@ function refill() {
   return true;
 }
 
+function runTicks() {
+  if (ticks.length === 0) return false;
+  while (ticks.length > 0) {
+    const [callback, args] = ticks.shift();
+    apply(callback, undefined, args);
+  }
+  return true;
+}
+
 let beforeExitCode = undefined;
 hooks.turn = function () {
   try {
-    if (ticks.length > 0) {
-      while (ticks.length > 0) {
-        const [callback, args] = ticks.shift();
-        apply(callback, undefined, args);
-      }
-      return true;
-    }
+    if (runTicks()) return true;
     if (rejections.size > 0) {
       reportRejections();
       return true;
     }
     if (ready.length > 0) {
       ready.shift()();
+      runTicks(); // before the promise jobs that the callback made
       return true;
     }
     if (refill()) return true;

@@ -142,7 +142,9 @@ const operations = {
     if (p === 0 || p === "/dev/stdin") bytes = readStdin();
     else {
       p = pathText(p);
-      bytes = toBuffer(checked(native.readFile(absolute(p)), "open", p));
+      const got = native.readFile(absolute(p));
+      if (typeof got === "number" && ERRORS[-1 - got] === "EISDIR") throw fsError("EISDIR", "read");
+      bytes = toBuffer(checked(got, "open", p));
     }
     return encoding === null ? bytes : bytes.toString(encoding);
   },

@@ -1,0 +1,15 @@
+console.log(1, "two", [3, "four", null, undefined, -0, 10n, Symbol("s")], { a: 1, "b-c": { d: { e: { f: 1 } } } });
+console.log(new Map([["k", { v: 1 }]]), new Set([1, "x"]), /re/gi, new Date(0), [, 1, , ,], [[[[1]]]]);
+console.log(function named() {}, () => {}, class A {}, class B extends Array {}, async () => {}, function* g() {});
+console.log(Object.create(null), new (class Foo { x = 1 })(), [undefined, null], { get a() { return 1 }, set b(x) {}, get c() { return 1 }, set c(x) {} });
+console.log(Array.from({ length: 120 }, (_, i) => i));
+console.log(["apple", "banana", "cherry", "dragonfruit", "elderberry", "fig", "grape", "honeydew"]);
+console.log({ text: "it's", quote: "\"", both: "'\"", line: "a\nb", long: "x".repeat(90) });
+const o = { name: "o" }; o.self = o; o.list = [o]; console.log(o);
+console.log(new Uint8Array([1, 2, 3]), new ArrayBuffer(2), Buffer.from("hé"), [1.5, NaN, Infinity], Promise.resolve(4), new WeakMap());
+console.log("%s is %d years and %i, %f, %j %o %O %%", "Bob", 42.5, 42.9, "1.5", { a: 1 }, [1], { b: 2 }, "rest");
+console.log([new Error("inside").message], [true, false], new String("s"), Object(1n), [["a", 1], ["b", 2]]);
+console.log({ a: [{ b: { c: 1 } }], f() {}, [Symbol("k")]: 1 }, "a".repeat(3), ["a".repeat(80)]);
+console.table([{ a: 1, b: "x" }, { a: 2, c: true }]);
+console.group("G"); console.log("in\nside"); console.groupEnd(); console.log("out");
+console.log(process.argv.length, [..."añ😀"].length);
