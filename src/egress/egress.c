@@ -13,6 +13,7 @@
  */
 #include "egress/egress.h"
 
+#include <curl/curl.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -18,7 +18,6 @@
 #pragma once
 
 #include <ares.h>
-#include <curl/curl.h>
 #include <openssl/x509.h>
 
 #include "base/mem.h"
@@ -33,6 +32,7 @@
 #define ADDRESSES_MAX 32           /* of one name that are looked at; more are an error */
 #define UPLOAD_WINDOW (256u << 10) /* request bytes a link may have under way */
 #define NEVER UINT64_MAX
+#define CURL_TEXT_SIZE 256
 
 struct egress_room;
 struct peer;
@@ -148,10 +148,10 @@ struct outgoing {
     bool failed, abort_sent;
 
     /* curl */
-    CURL *easy;
+    void *easy; /* CURL: curl's header is transfer.c's alone, and the room's main */
     struct curl_slist *headers, *resolve;
     bool read_paused, write_paused, connected, again;
-    char curl_text[CURL_ERROR_SIZE];
+    char curl_text[CURL_TEXT_SIZE];
 
     /* CLOCK_MONOTONIC, NEVER = off */
     uint64_t started_ns, deadline_ns, idle_ns;

@@ -11,6 +11,7 @@
  * Back-pressure: a response that the link cannot take pauses its receiving; a body that the guest
  * did not send yet pauses its sending.
  */
+#include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,6 +26,7 @@
 #define CONNECTIONS_KEPT_MAX 64L /* of one pool */
 #define IDLE_CONNECTION_S 55L
 #define BUFFER_SIZE (64L << 10)
+_Static_assert(CURL_TEXT_SIZE >= CURL_ERROR_SIZE, "curl writes that much");
 
 struct pool {
     struct egress_room *room;
