@@ -14,7 +14,10 @@
  *     /never         returns without an answer
  *     /hold          waits for ever        /short /long   a body that is not of its length
  *     /drop-stream   an answer whose body is dropped and not finished
- *     /read/PATH     is a file there?
+ *     /head          method, target and headers as they came      /cookies   an answer with a header twice
+ *     /finish        reads the body, tells its trailers           /events/hold   three events, then no end
+ *     /buffer        keeps the whole body in memory, which a test of memory must notice
+ *     /ask/PORT/PATH asks http://127.0.0.1:PORT/PATH and hands the answer on; 502 if that fails
  */
 typedef unsigned char u8;
 typedef unsigned u32;
@@ -47,6 +50,27 @@ IMPORT(STREAMS, "[method]output-stream.write") void stream_write(i32, const void
 IMPORT(STREAMS, "[method]output-stream.blocking-flush") void stream_flush(i32, void *);
 IMPORT(STREAMS, "[method]output-stream.subscribe") i32 stream_subscribe(i32);
 IMPORT(STREAMS, "[resource-drop]output-stream") void output_drop(i32);
+IMPORT(HTTP, "[method]fields.entries") void fields_entries(i32, void *);
+IMPORT(HTTP, "[resource-drop]fields") void fields_drop(i32);
+IMPORT(HTTP, "[method]incoming-request.method") void request_method(i32, void *);
+IMPORT(HTTP, "[method]incoming-request.headers") i32 request_headers(i32);
+IMPORT(HTTP, "[static]incoming-body.finish") i32 body_finish(i32);
+IMPORT(HTTP, "[method]future-trailers.subscribe") i32 trailers_subscribe(i32);
+IMPORT(HTTP, "[method]future-trailers.get") void trailers_get(i32, void *);
+IMPORT(HTTP, "[resource-drop]future-trailers") void trailers_drop(i32);
+IMPORT(HTTP, "[constructor]outgoing-request") i32 asking_new(i32);
+IMPORT(HTTP, "[method]outgoing-request.set-path-with-query")
+i32 asking_path(i32, i32, const void *, u32);
+IMPORT(HTTP, "[method]outgoing-request.set-scheme") i32 asking_scheme(i32, i32, i32, i32, i32);
+IMPORT(HTTP, "[method]outgoing-request.set-authority")
+i32 asking_authority(i32, i32, const void *, u32);
+IMPORT("wasi:http/outgoing-handler@0.2.12", "handle") void ask(i32, i32, i32, void *);
+IMPORT(HTTP, "[method]future-incoming-response.subscribe") i32 future_subscribe(i32);
+IMPORT(HTTP, "[method]future-incoming-response.get") void future_get(i32, void *);
+IMPORT(HTTP, "[resource-drop]future-incoming-response") void future_drop(i32);
+IMPORT(HTTP, "[method]incoming-response.status") i32 answer_status(i32);
+IMPORT(HTTP, "[method]incoming-response.consume") void answer_consume(i32, void *);
+IMPORT(HTTP, "[resource-drop]incoming-response") void answer_drop(i32);
 IMPORT("wasi:io/poll@0.2.12", "[method]pollable.block") void pollable_block(i32);
 IMPORT("wasi:io/poll@0.2.12", "[resource-drop]pollable") void pollable_drop(i32);
 IMPORT("wasi:clocks/monotonic-clock@0.2.12", "subscribe-duration") i32 sleep_for(u64);
@@ -232,10 +256,10 @@ static void take_body(i32 request, i32 outparam, i32 echo)
         end(&a, -1);
         return;
     }
-    u8 text[32];
-    u32 size = digits(total, text);
-    text[size++] = '\n';
-    say(outparam, 200, text, size);
+    u8 told[32];
+    u32 size = digits(total, told);
+    told[size++] = '\n';
+    say(outparam, 200, told, size);
 }
 
 static void big(i32 outparam, u64 size)
@@ -251,7 +275,7 @@ static void big(i32 outparam, u64 size)
     end(&a, -1);
 }
 
-static void events(i32 outparam)
+static void events(i32 outparam, i32 hold)
 {
     struct answer a = begin(outparam, 200, "content-type", (const u8 *)"text/event-stream", 17);
     for (int i = 0; i < 3; i++) {
@@ -259,6 +283,189 @@ static void events(i32 outparam)
         stream_flush(a.stream, ret);
         nap(100);
     }
+    if (hold)
+        nap(3600 * 1000);
+    end(&a, -1);
+}
+
+/* ---- what came, told back ---- */
+
+static u8 text[64 << 10];
+static u32 text_size;
+static void tell(const void *bytes, u32 size)
+{
+    if (size > sizeof text - text_size)
+        __builtin_trap();
+    memcpy(text + text_size, bytes, size);
+    text_size += size;
+}
+#define TELL(words) tell(words, length_of(words))
+
+static void tell_fields(i32 fields)
+{
+    fields_entries(fields, ret);
+    const u32 *entry = (const u32 *)word(0);
+    for (u32 left = word(4); left > 0; left--, entry += 4) {
+        tell((const void *)entry[0], entry[1]);
+        TELL(": ");
+        tell((const void *)entry[2], entry[3]);
+        TELL("\n");
+    }
+    fields_drop(fields);
+}
+
+static void tell_head(i32 request, i32 outparam, const u8 *path, u32 size)
+{
+    static const char *names[] = { "GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                   "CONNECT", "OPTIONS", "TRACE", "PATCH" };
+    request_method(request, ret);
+    if (ret[0] < 9)
+        TELL(names[ret[0]]);
+    else
+        tell((const void *)word(4), word(8));
+    TELL(" ");
+    tell(path, size);
+    TELL("\n");
+    tell_fields(request_headers(request));
+    say(outparam, 200, text, text_size);
+}
+
+static void tell_trailers(i32 request, i32 outparam)
+{
+    request_consume(request, ret);
+    need(0);
+    i32 body = (i32)word(4);
+    body_stream(body, ret);
+    need(0);
+    i32 input = (i32)word(4);
+    do {
+        heap_used = 0;
+        stream_read(input, sizeof block, ret);
+    } while (ret[0] == 0);
+    input_drop(input);
+    i32 future = body_finish(body);
+    i32 p = trailers_subscribe(future);
+    pollable_block(p);
+    pollable_drop(p);
+    trailers_get(future, ret);
+    if (ret[0] != 1 || ret[8] != 0)
+        __builtin_trap();
+    if (ret[16] != 0)
+        TELL("no end\n");
+    else if (ret[24] == 0)
+        TELL("no trailers\n");
+    else
+        tell_fields((i32)word(28));
+    trailers_drop(future);
+    say(outparam, 200, text, text_size);
+}
+
+/* The whole body in memory of its own, a page of WebAssembly for each 64 KiB. */
+static void keep_body(i32 request, i32 outparam)
+{
+    u64 total = 0;
+    request_consume(request, ret);
+    need(0);
+    i32 body = (i32)word(4);
+    body_stream(body, ret);
+    need(0);
+    i32 input = (i32)word(4);
+    for (u32 room = 0, to = 0;;) {
+        heap_used = 0;
+        stream_read(input, sizeof block, ret);
+        if (ret[0] != 0)
+            break;
+        u32 at = word(4), size = word(8);
+        if (size > room) {
+            u32 page = (u32)__builtin_wasm_memory_grow(0, 1);
+            if (page == (u32)-1)
+                __builtin_trap();
+            to = room ? to : page << 16;
+            room += 64 << 10;
+        }
+        memcpy((void *)to, (const void *)at, size);
+        to += size;
+        room -= size;
+        total += size;
+    }
+    input_drop(input);
+    body_drop(body);
+    text_size = digits(total, text);
+    TELL("\n");
+    say(outparam, 200, text, text_size);
+}
+
+/* ---- asking another server ---- */
+
+static i32 asked(const u8 *path, u32 size)
+{
+    u32 slash = 0;
+    i32 request = asking_new(fields_new());
+    while (slash < size && path[slash] != '/')
+        slash++;
+    TELL("127.0.0.1:");
+    tell(path, slash);
+    if (asking_scheme(request, 1, 0, 0, 0) || asking_authority(request, 1, text, text_size) ||
+        asking_path(request, 1, path + slash, size - slash))
+        __builtin_trap();
+    ask(request, 0, 0, ret);
+    if (ret[0] != 0)
+        return -1;
+    i32 future = (i32)word(8);
+    i32 p = future_subscribe(future);
+    pollable_block(p);
+    pollable_drop(p);
+    future_get(future, ret);
+    i32 response = ret[0] == 1 && ret[8] == 0 && ret[16] == 0 ? (i32)word(24) : -1;
+    future_drop(future);
+    return response;
+}
+
+static void hand_on(i32 outparam, const u8 *path, u32 size)
+{
+    i32 response = asked(path, size);
+    if (response < 0) {
+        SAY(502, "no answer\n");
+        return;
+    }
+    struct answer a = begin(outparam, answer_status(response), 0, 0, 0);
+    answer_consume(response, ret);
+    need(0);
+    i32 body = (i32)word(4);
+    body_stream(body, ret);
+    need(0);
+    i32 input = (i32)word(4);
+    for (;;) {
+        heap_used = 0;
+        stream_read(input, sizeof block, ret);
+        if (ret[0] != 0)
+            break;
+        if (!put(&a, (const u8 *)word(4), word(8)))
+            break;
+    }
+    if (ret[0] != 0 && ret[4] == 0) /* the stream failed, and did not end */
+        __builtin_trap();
+    input_drop(input);
+    body_drop(body);
+    answer_drop(response);
+    end(&a, -1);
+}
+
+static void cookies(i32 outparam)
+{
+    i32 fields = fields_new();
+    fields_append(fields, "set-cookie", 10, "a=1; Path=/", 11, ret);
+    fields_append(fields, "x-thing", 7, "one", 3, ret);
+    fields_append(fields, "set-cookie", 10, "b=2", 3, ret);
+    i32 response = response_new(fields);
+    response_body(response, ret);
+    need(0);
+    struct answer a = { (i32)word(4), 0 };
+    outparam_set(outparam, 0, response, 0, 0, 0, 0, 0, 0);
+    out_write(a.body, ret);
+    need(0);
+    a.stream = (i32)word(4);
+    put(&a, (const u8 *)"two\n", 4);
     end(&a, -1);
 }
 
@@ -317,8 +524,18 @@ __attribute__((export_name("wasi:http/incoming-handler@0.2.12#handle"))) void ha
         big(outparam, number(path + 5, path + size));
     } else if (starts(path, size, "/status/")) {
         say(outparam, (i32)number(path + 8, path + size), "", 0);
-    } else if (is(path, size, "/events")) {
-        events(outparam);
+    } else if (is(path, size, "/events") || is(path, size, "/events/hold")) {
+        events(outparam, is(path, size, "/events/hold"));
+    } else if (is(path, size, "/head") || starts(path, size, "/head?")) {
+        tell_head(request, outparam, path, size);
+    } else if (is(path, size, "/finish")) {
+        tell_trailers(request, outparam);
+    } else if (is(path, size, "/buffer")) {
+        keep_body(request, outparam);
+    } else if (starts(path, size, "/ask/")) {
+        hand_on(outparam, path + 5, size - 5);
+    } else if (is(path, size, "/cookies")) {
+        cookies(outparam);
     } else if (is(path, size, "/trap")) {
         __builtin_trap();
     } else if (is(path, size, "/spin")) {
