@@ -40,7 +40,7 @@ def test_install():
     prefix = pathlib.Path("prefix").absolute()
     script_of_ours("install", prefix)
     works(prefix / "bin" / "ambit")
-    for path in ("share/ambit/python.wasm", "share/man/man1/ambit.1", "share/man/man1/ambit-run.1", "share/doc/ambit/LICENSE",
+    for path in ("share/ambit/python.wasm", "share/ambit/js.wasm", "share/man/man1/ambit.1", "share/man/man1/ambit-run.1", "share/doc/ambit/LICENSE",
                  "share/bash-completion/completions/ambit", "share/zsh/site-functions/_ambit"):
         assert (prefix / path).stat().st_size > 0, path
     modes = {p: p.stat().st_mode & 0o777 for p in prefix.rglob("*") if p.is_file()}

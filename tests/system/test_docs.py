@@ -40,6 +40,7 @@ def fixture():
     write("script.py", "try:\n    print(open('notes.txt').read())\nexcept OSError as e:\n    print(e)\n")
     write("hello.py", "print('hello')\n")
     write("report.py", "import sys\nprint(sys.argv[1:])\n")
+    write("app.js", "console.log(process.argv.slice(2))\n")
     write("notes.txt", "a note\n")
     write("numbers.txt", "1\n2\n3\n")
     write("src/a.c", "int a;\n")
@@ -88,7 +89,7 @@ def test_every_flag_that_is_named_exists():
         for line in re.findall(r"(?:`|^ *)((?:build/)?ambit (?:run|inspect|grant|runs|doctor|cache|help)[^`\n]*)", page.read_text(), re.M):
             for flag in re.findall(r" (--[a-z][a-z-]+)", line.split("#")[0]):
                 # What follows FILE is the guest's.
-                before = re.split(r"\S+\.(?:py|wasm|wat)\b", line)[0]
+                before = re.split(r"\S+\.(?:py|js|wasm|wat)\b", line)[0]
                 assert flag in known or flag not in before, f"{page.name}: {line}: {flag}"
 
 

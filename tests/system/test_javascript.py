@@ -266,7 +266,7 @@ DEEP = """
       classChain: () => { let C = class {}; for (let i = 0; i < N; i++) C = class extends C {}; return new C(); },
       clone: () => structuredClone(nest(N)), map: () => { const g = () => [1].map(g); g(); }, sort: () => { const g = () => [2, 1].sort(g); g(); }, replace: () => { const g = () => "x".replace(/x/, g); g(); },
       getter: () => { const o = { get a() { return this.a; } }; return o.a; }, generator: () => { function* g() { yield* g(); } return [...g()]; }, toJSON: () => { const o = { toJSON: () => JSON.stringify(o) }; return JSON.stringify(o); },
-      inspect: () => { const o = { [Symbol.for("nodejs.util.inspect.custom")]: () => ({ o: { ...o } }) }; console.log(o); } };
+      inspect: () => { const o = { [Symbol.for("nodejs.util.inspect.custom")]: (d, x, inspect) => inspect(o) }; console.log(o); } };
     const wanted = process.argv[2].split(",");
     for (const name of wanted) { let how = "no error"; try { all[name](); } catch (e) { how = e.name; } console.log(name, how); }
     console.log("alive");
@@ -316,6 +316,14 @@ def test_a_script_that_breaks_its_own_language_breaks_itself_alone():
             "for (const o of [Array, String, Map, Promise, Object, Function, RegExp]) for (const k of Reflect.ownKeys(o.prototype)) try { delete o.prototype[k] } catch {} null.x"):
         result = script(code, flags=("--cpu", "5s", "--wall", "5s"))
         assert result.rc in (1, TIME_LIMIT), f"{code}: {result!r}"
+
+
+def test_the_example_of_the_page():
+    page = (TOP / "docs" / "javascript.md").read_text()
+    code, shown = (re.search(rf"```{kind}\n(.*?)```", page, re.S)[1] for kind in ("js", "text"))
+    write("notes.txt", "a note\n")
+    result = script(code, "a", "b", flags=("--read", "."), name="app.js")
+    equal((result.out, result.rc), (shown, 0), repr(result))
 
 
 # ---- fetch ----

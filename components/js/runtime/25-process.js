@@ -211,6 +211,8 @@ function show(error) {
       const source = typeof bytes === "number" ? undefined : native.utf8(bytes, false).split("\n")[Number(line) - 1];
       at = source === undefined ? `${file}:${line}\n\n` : `${file}:${line}\n${source.slice(0, 500)}\n${" ".repeat(Math.min(500, Math.max(0, Number(column) - 1)))}^\n\n`;
     }
+    if (/^ReferenceError: '?(require|module|exports|__dirname|__filename)'? is not defined/.test(text))
+      text += "\n\nThe script runs as an ES module, in which there is no CommonJS: use import and export, import.meta.dirname and import.meta.filename.";
   } catch {
     text ??= "Uncaught exception that cannot be shown";
   }
