@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The grant reader on any bytes. Laws: what it reads prints as a text that it reads as the same
- * set, in YAML and in JSON; a decision exists for every path; a set covers itself; a proposal for a
- * denied path makes it allowed.
+ * set, in YAML and in JSON; a decision exists for every path, request and key; a set covers itself; a
+ * proposal for what is denied makes it allowed.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -67,6 +68,52 @@ static void proposes(struct grant_set *s, const struct grant_rules *r, const cha
     grant_rules_free(more);
 }
 
+/* A request to an origin that the set may know. */
+static void asks(struct grant_set *s, const struct grant_rules *r, const char *text)
+{
+    struct url url;
+    struct grant g = { 0 };
+    struct grant_rules *more = NULL;
+    const struct http_field field = { bytes_of("accept"), bytes_of("text/plain") };
+    url_init(&url);
+    if (url_parse(&url, bytes_of(text), NULL) == 0) {
+        const struct grant_http_request q = { &url, bytes_of("GET"), &field, 1 };
+        struct grant_decision d = grant_decide_http(r, &q, 0);
+        if (d.reason != GRANT_ALLOWED && s->count < GRANT_GRANTS_MAX &&
+            grant_propose_http(r, &q, d.reason, NULL, &g, NULL) == 0) {
+            ASSERT(grant_set_add(s, &g, NULL) == 0 && grant_rules_new(s, "/", &more, NULL) == 0);
+            ASSERT(grant_decide_http(more, &q, 0).reason == GRANT_ALLOWED);
+            grant_rules_free(more);
+        }
+    }
+    url_done(&url);
+}
+
+static void services(struct grant_set *s, const struct grant_rules *r)
+{
+    static const char *const keys[] = { "", ".", "a", "a/b", "//", "run/1" };
+    size_t count = s->count; /* the proposals of asks() come behind them */
+    for (size_t i = 0; i < count && i < 16; i++) {
+        const struct grant *g = &s->grants[i];
+        char text[URL_HOST_MAX + 64];
+        if (g->class == GRANT_KEYVALUE) {
+            for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
+                (void)grant_decide_keyvalue(r, g->keyvalue.bucket, keys[k], strlen(keys[k]),
+                                            KV_GET);
+            ASSERT(
+                grant_decide_keyvalue(r, g->keyvalue.bucket, NULL, 0, g->keyvalue.verbs).reason ==
+                GRANT_ALLOWED);
+        } else if (g->class == GRANT_HTTP) {
+            const char *host = g->http.host;
+            (void)snprintf(text, sizeof(text),
+                           strchr(host, ':') ? "%s://[%s]:%u/a/b?q" : "%s://%s:%u/a/b?q",
+                           g->http.https ? "https" : "http", host, g->http.port);
+            asks(s, r, text);
+        }
+    }
+    asks(s, r, "https://nobody.test/*/!");
+}
+
 static void decides(struct grant_set *s, const struct grant_rules *r)
 {
     static const char *const guests[] = { "/",           "/work",  "/work/a",
@@ -101,6 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(grant_rules_new(s, "/home/u", &r, NULL) == 0);
     if (s->count <= 32) /* reflexive, but not for free */
         ASSERT(grant_covers(s, s, NULL, NULL) == 0);
+    services(s, r);
     decides(s, r);
     grant_rules_free(r);
     grant_set_free(s);

@@ -50,7 +50,7 @@ struct run {
     int signal; /* the last one that asked us to end, or 0 */
     unsigned signals;
     bool killed_for_wall;
-    unsigned questions; /* that the worker asked */
+    unsigned questions;    /* that the worker asked */
     struct egress *egress; /* NULL: no grant of http */
     struct run_egress_links egress_links;
 };
