@@ -5,7 +5,7 @@
 #   make run        the demonstration                    make install [PREFIX=/usr/local] [DESTDIR=]
 #   make dist       dist/ambit-VERSION-linux-x86_64.tar.gz, which runs where it is unpacked
 #   make interop    guests and upstream programs beside their native twins and the wasmtime CLI (needs a network the first time)
-#   make fuzz       each target FUZZ_SECONDS (1800) long  make soak              a granted script SOAK_RUNS (1000) times: nothing may be left
+#   make fuzz       each target FUZZ_SECONDS (1800) long  make soak              a script SOAK_RUNS (1000) times, rooms killed SOAK_KILLS (200) times: nothing is left
 #   make lint       cppcheck, clang-tidy, -fanalyzer     make format[-check]    clang-format
 #   make bench      the promises of docs/performance.md beside their peers (builds those the first time); BENCH='--only cold'
 #   make clean      removes build folders, keeps the cache
@@ -41,6 +41,7 @@ soak:
 	@scripts/bootstrap --tests
 	@$(MAKE) all
 	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} tests/run --only system/counted
+	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} AMBIT_TEST_KILLS=$${SOAK_KILLS:-200} tests/run -j 1 --only system/rooms_killed
 
 lint: all
 	@scripts/lint

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ambit serve` for tests: `with Serving(component(), "--workers", "2") as s: … s.port, s.rooms(), s.said`.
+
+It listens on a free port of loopback, is stopped by a signal when the block ends, and then has to end with 0. What its rooms
+take in memory and how many descriptors a process has are read from /proc; a room is a direct child, named by its command line.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import ambit
+
+SOURCE = ambit.TOP / "tests/guests/http"
+WAIT_S = 60
+
+
+def wait_for(condition, what, seconds=WAIT_S):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"never came: {what() if callable(what) else what}"
+        time.sleep(0.01)
+
+
+def component():
+    """The component of tests/guests/http, built once and kept."""
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(SOURCE.iterdir()) if p.is_file())).hexdigest()[:16]
+    made = ambit.GUESTS / f"http-{digest}.wasm"
+    if not made.exists():
+        ambit.GUESTS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=ambit.GUESTS) as work:
+            out = pathlib.Path(work) / "server.wasm"
+            home = os.environ.get("AMBIT_TEST_HOME", os.environ["HOME"])
+            result = ambit.execute([SOURCE / "build", out], timeout=900, environ={**os.environ, "HOME": home})
+            assert result.rc == 0, repr(result)
+            os.replace(out, made)
+    return made
+
+
+def children(pid):
+    return [int(c) for t in pathlib.Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def rooms(pid):
+    """{role: [pid]} of the rooms below a command; one that has died does not count."""
+    found = {}
+    for child in children(pid):
+        with contextlib.suppress(OSError, IndexError):
+            command = pathlib.Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if command[1] == b"--room":
+                found.setdefault(command[2].decode(), []).append(child)
+    return {role: sorted(pids) for role, pids in found.items()}
+
+
+def proportional_bytes(pid):
+    """Memory that a process is answerable for: its own, and its part of what it shares (PSS)."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+class Serving:
+    """`expect`: the exit code it has to end with; None where the test looks itself (`rc`)."""
+
+    def __init__(self, file, *flags, env=None, expect=0, binary=None):
+        self.command = [str(binary or ambit.AMBIT), "serve", *ambit.allow_missing(), "--json", "--listen", "127.0.0.1:0", *map(str, flags), str(file)]
+        self.env, self.expect, self.said, self.rc = ambit.environment(env), expect, [], None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env=self.env, start_new_session=True)
+        self.output = b""
+        self.readers = [threading.Thread(target=self._hear, daemon=True), threading.Thread(target=self._read, daemon=True)]
+        for t in self.readers:
+            t.start()
+        try:
+            wait_for(lambda: self.told("listening") or self.process.poll() is not None, lambda: f"a listener: {self.said}")
+            assert self.told("listening"), f"serve ended with {self.process.returncode}: {self.said}"
+        except AssertionError:
+            self.stop(signal.SIGKILL)
+            raise
+        self.url = self.told("listening")[0]["listening"]
+        self.port = int(self.url.rsplit(":", 1)[1])
+        return self
+
+    def _hear(self):
+        self.said.extend(line.decode("utf-8", "backslashreplace").rstrip("\n") for line in self.process.stderr)
+
+    def _read(self):
+        for chunk in iter(lambda: self.process.stdout.read1(65536), b""):
+            self.output += chunk
+
+    def told(self, key):
+        """The lines of JSON it has printed that have this key."""
+        lines = []
+        for line in list(self.said):
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+        return [line for line in lines if isinstance(line, dict) and key in line]
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def rooms(self):
+        return rooms(self.pid)
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it and every process it has started; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.rc = self.process.wait(WAIT_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        for t in self.readers:
+            t.join(WAIT_S)
+        return self.rc
+
+    def __exit__(self, kind, *_):
+        self.stop()
+        if kind is None and self.expect is not None:
+            ambit.equal(self.rc, self.expect, f"the end of {self.command}: {self.said}")
