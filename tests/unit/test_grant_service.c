@@ -602,6 +602,33 @@ TEST(decide_http_looks_at_its_own_host)
     }
 }
 
+/* What a person allowed for once: the rule allows nothing any more, the others stay what they were. */
+TEST(a_retired_rule_allows_nothing)
+{
+    CLEANUP(grant_set_freep)
+    struct grant_set *s = read_set(V "  - http: https://a.test\n"
+                                     "  - keyvalue: c\n    allow: [get]\n"
+                                     "  - fs: /m\n    from: memory\n    allow: rw\n"
+                                     "  - http: https://a.test\n    paths: [/x]\n");
+    CLEANUP(grant_rules_freep) struct grant_rules *r = rules_of(s);
+    struct asked a;
+    ask(&a, "GET", "https://a.test/x", NULL);
+    CHECK_EQ(grant_decide_http(r, &a.request, 0).rule, 0);
+    grant_rules_retire(r, 0);
+    CHECK_EQ(grant_decide_http(r, &a.request, 0).rule, 3);
+    grant_rules_retire(r, 3);
+    grant_rules_retire(r, 3);
+    CHECK_EQ(grant_decide_http(r, &a.request, 0).reason, GRANT_NO_PATH);
+    CHECK_EQ(grant_decide_keyvalue(r, "c", "k", 1, KV_GET).reason, GRANT_ALLOWED);
+    grant_rules_retire(r, 1);
+    CHECK_EQ(grant_decide_keyvalue(r, "c", "k", 1, KV_GET).reason, GRANT_NO_PATH);
+    CHECK_EQ(grant_decide_fs(r, 0, "f", 1, FS_READ).reason, GRANT_ALLOWED);
+    grant_rules_retire(r, 2);
+    CHECK_EQ(grant_decide_fs(r, 0, "f", 1, FS_READ).reason, GRANT_NO_PATH);
+    grant_rules_retire(r, GRANT_NO_RULE);
+    url_done(&a.url);
+}
+
 /* ---- flags ---- */
 
 TEST(net_flags_table)

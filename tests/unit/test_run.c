@@ -120,6 +120,7 @@ TEST(start_links)
     static const struct {
         uint32_t links, concurrency;
         bool taken;
+        uint32_t ask;
     } rows[] = {
         { 0, 0, true },
         { RUN_LINK_EGRESS, 0, true },
@@ -129,6 +130,9 @@ TEST(start_links)
         { RUN_LINK_INGRESS, 0, false },                       /* takes requests, none at once */
         { RUN_LINK_INGRESS, RUN_CONCURRENCY_MAX + 1, false }, /* more than there may be */
         { RUN_LINK_EGRESS, 1, false },                        /* takes none */
+        { RUN_LINK_EGRESS, 0, true, 1 },
+        { RUN_LINK_INGRESS, 1, false, 1 }, /* nobody sits before a server */
+        { 0, 0, false, 2 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         CLEANUP(buf_done) struct buf in = BUF_INIT(1000);
@@ -136,6 +140,7 @@ TEST(start_links)
         struct run_start s = start;
         s.links = rows[i].links;
         s.concurrency = rows[i].concurrency;
+        s.ask = rows[i].ask;
         CHECK_EQ(run_start_put(&in, &s), 0);
         struct cursor c = cursor_of(in.data, in.size);
         CHECK_EQ(run_start_get(&c, &got, NULL), rows[i].taken ? 0 : -EBADMSG);
