@@ -272,6 +272,8 @@ static void turn(struct driver *d, int timeout_ms)
                              { .fd = link_fd(d->link), .events = POLLIN } };
     if (!d->dead && link_sleep(d->link))
         timeout_ms = 0;
+    if (d->count > 0 && !pending(d))
+        timeout_ms = 0;
     int own = egress_timeout_ms(d->egress);
     if (own >= 0 && own < timeout_ms)
         timeout_ms = own;
