@@ -399,6 +399,12 @@ static JSValue io_enqueue(JSContext *ctx, JSValueConst this, int argc, JSValueCo
     return JS_EnqueueJob(ctx, run_job, 1, argv) < 0 ? JS_EXCEPTION : JS_UNDEFINED;
 }
 
+static JSValue io_gc(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
+{
+    JS_RunGC(JS_GetRuntime(ctx));
+    return JS_UNDEFINED;
+}
+
 static JSValue io_version(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
 {
     return JS_NewString(ctx, JS_GetVersion());
@@ -407,6 +413,7 @@ static JSValue io_version(JSContext *ctx, JSValueConst this, int argc, JSValueCo
 static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("promise", 1, io_promise),
     JS_CFUNC_DEF("enqueue", 1, io_enqueue),
+    JS_CFUNC_DEF("gc", 0, io_gc),
     JS_CFUNC_DEF("version", 0, io_version),
     JS_CFUNC_DEF("print", 2, io_print),
     JS_CFUNC_DEF("stdin", 0, io_stdin),

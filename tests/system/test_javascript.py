@@ -362,6 +362,13 @@ def test_fetch():
         """, f"http://127.0.0.1:{o.port}", flags=("-g", "net.yaml"))
 
 
+def test_answers_that_nobody_reads_give_their_handles_back():
+    with Origin() as o:
+        write("net.yaml", f"version: 1\ngrants:\n  - http: http://127.0.0.1:{o.port}\n    paths: [\"/**\"]\n    addresses: [127.0.0.1]\n")
+        result = script("for (let i = 0; i < 300; i++) await fetch(process.argv[2]); console.log('done')", o.url("/hello"), flags=("-g", "net.yaml", "--handles", "600"))
+        equal((result.out, result.rc), ("done\n", 0), repr(result))
+
+
 def test_a_redirect_is_decided_anew():
     with Origin() as allowed, Origin() as other:
         write("net.yaml", f"version: 1\ngrants:\n  - http: http://127.0.0.1:{allowed.port}\n    paths: [\"/**\"]\n    addresses: [127.0.0.1]\n")

@@ -299,6 +299,7 @@ function dropAnswer(x) {
     native.dropIncoming(x.incoming);
     native.dropResponse(x.response);
     native.dropFuture(x.future);
+    answersOpen--;
   } else if (x.future !== null) native.dropFuture(x.future);
   x.input = x.future = null;
 }
@@ -338,7 +339,17 @@ async function sendBody(x, source, bytes) {
   native.httpFinish(body);
 }
 
-// Handles that nothing can reach any more are dropped when the stream over them is collected.
+// Handles that nothing can reach any more are dropped when the stream over them is collected. Handles are scarcer than memory, so
+// a collection is asked for when many answers are open, and again when they have doubled.
+let answersOpen = 0, collectAt = 64;
+function collectAnswers() {
+  if (answersOpen < collectAt) return null;
+  native.gc();
+  return new Promise((resolve) => timerFunctions.setImmediate(() => {
+    collectAt = Math.max(64, 2 * answersOpen);
+    resolve();
+  }));
+}
 const abandoned = new FinalizationRegistry((x) => { x.writing.now?.(); x.waiting.now?.(); dropSent(x); dropAnswer(x); });
 
 function answerStream(x, url, signal) {
@@ -371,17 +382,21 @@ function answerStream(x, url, signal) {
       dropAnswer(x);
     },
   }, { highWaterMark: 0 });
-  abandoned.register(stream, x, x);
+  // What stream, reader and controller hold in common. The registry holds x, so x must not hold it.
+  const weak = new WeakRef(readableCore(stream));
+  abandoned.register(readableCore(stream), x, x);
   x.onabort = (reason) => {
     x.waiting.now?.();
     dropAnswer(x);
-    readableError(readableCore(stream), reason);
+    const still = weak.deref();
+    if (still !== undefined) readableError(still, reason);
   };
   return stream;
 }
 
 // One request and the head of its answer: { status, headers, body }.
 async function exchange(url, method, headers, body, signal) {
+  await collectAnswers();
   const flat = [...headers.entries()].flat();
   if (!headers.has("accept")) flat.push("accept", "*/*");
   if (!headers.has("user-agent")) flat.push("user-agent", "ambit");
@@ -411,7 +426,10 @@ async function exchange(url, method, headers, body, signal) {
   while ((answer = native.httpAnswer(x.future)) === undefined && aborted === null && x.failed === null)
     await wait(native.subscribeFuture(x.future), x.waiting);
   if (aborted !== null || x.failed !== null || !Array.isArray(answer)) {
-    if (Array.isArray(answer)) [, , x.response, x.incoming, x.input] = answer;
+    if (Array.isArray(answer)) {
+      [, , x.response, x.incoming, x.input] = answer;
+      answersOpen++;
+    }
     x.ended = true;
     x.writing.now?.();
     x.stop();
@@ -423,6 +441,7 @@ async function exchange(url, method, headers, body, signal) {
   }
   const [status, fields] = answer;
   [, , x.response, x.incoming, x.input] = answer;
+  answersOpen++;
   const got = new Headers();
   for (let i = 0; i < fields.length; i += 2) got.append(fields[i], latin1Text(fields[i + 1]));
   return { status, headers: got, stream: answerStream(x, url, signal) };
