@@ -47,8 +47,10 @@ static json_t *list_json(struct bytes text)
 static int on_request(void *context, const struct egress_request *q, struct error *e)
 {
     struct run *r = context;
-    if (q->number > HTTP_EVENTS_MAX || egress_deaths(r->egress) > HTTP_EVENTS_MAX)
+    if (r->http_recorded == HTTP_EVENTS_MAX)
         return 0;
+    r->http_recorded++;
+    r->http_last = MAX(r->http_last, q->number);
     json_t *event = event_of(q->number, q->rule);
     json_object_set_new(event, "method", text_json(q->method));
     json_object_set_new(event, "url", text_json(q->url));
@@ -59,8 +61,8 @@ static int on_request(void *context, const struct egress_request *q, struct erro
 static int on_response(void *context, const struct egress_response *a, struct error *e)
 {
     struct run *r = context;
-    if (a->number > HTTP_EVENTS_MAX || egress_deaths(r->egress) > HTTP_EVENTS_MAX)
-        return 0;
+    if (a->number > r->http_last)
+        return 0; /* its request was not kept */
     json_t *event = event_of(a->number, a->rule);
     if (a->status != 0)
         json_object_set_new(event, "status", json_integer(a->status));
@@ -87,6 +89,7 @@ static int on_ready(void *context, uint32_t missing, struct error *e)
 static int on_died(void *context, const char *why, struct error *e)
 {
     struct run *r = context;
+    r->http_last = 0; /* the next life counts from 1 */
     if (egress_deaths(r->egress) > HTTP_EVENTS_MAX)
         return 0;
     json_t *event = json_object();

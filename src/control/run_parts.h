@@ -50,8 +50,10 @@ struct run {
     int signal; /* the last one that asked us to end, or 0 */
     unsigned signals;
     bool killed_for_wall;
-    unsigned questions;    /* that the worker asked */
-    struct egress *egress; /* NULL: no grant of http */
+    unsigned questions;     /* that the worker asked */
+    struct egress *egress;  /* NULL: no grant of http */
+    uint64_t http_recorded; /* requests in the receipt */
+    uint64_t http_last;     /* the number of the last one, in this life of egress; 0 = none */
     struct run_egress_links egress_links;
 };
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups 21–28, 30, 31, 35, 40–43 and 47 of the hostile cases against a real egress room: names that lie, origins that lie, bodies
 beyond what is granted. A worker of the test's own asks (tests/lib/egress.py), so that nothing but egress defends; what a guest sees
-of it is in test_http_guest.py. Each defence is shown by its negative control: the same attack, that defence left open, must succeed.
+of it is in tests/system/test_egress.py. Each defence is shown by its negative control: the same attack, that defence left open, must succeed.
 """
 
+import json
 import os
+import pathlib
 import re
 import ssl
 import subprocess
@@ -422,6 +424,32 @@ def test_plain_where_tls_is_granted():
     with Raw(OK) as o, Egress(grant(f"https://127.0.0.1:{o.port}"), ca=Authority("a").ca) as e:
         refused(e.ask(o.url()), "HTTP-request-denied")
         assert e.ask(o.url(scheme="https"), connect_ms=500).get("error", "").startswith(("TLS-", "connection-")), "no TLS there"
+
+
+# ---- HTTP/2 ----
+
+def test_http2():
+    a = Authority("a")
+    a.context(["good.test"])
+    origin = subprocess.Popen(["node", pathlib.Path(__file__).parents[1] / "lib" / "h2_origin.js", "a/server1.key", "a/server1.pem"], stdout=subprocess.PIPE)
+    try:
+        url = f"https://good.test:{int(origin.stdout.readline())}"
+        with Dns({"good.test": ["127.0.0.1"]}, ttl=60) as d, Egress(grant(url, max_response_bytes="20MiB"), ca=a.ca, resolver=d.at) as e:
+            got = e.ask(url + "/", headers=[["x-mine", "1"], ["host", "evil.test"], ["connection", "close"]])
+            head = json.loads(dict(got["headers"])["x-head"])
+            equal(head, {":method": "GET", ":scheme": "https", ":authority": url[8:], ":path": "/", "x-mine": "1"})
+            equal(e.ask(url + "/trailers")["trailers"], [["x-sum", "7"]])
+            equal(e.ask(url + "/big")["size"], 10 << 20)
+            equal(e.ask(url + "/", method="POST", body="x" * 65536, repeat=100)["body"], str(100 * 65536))
+            equal({x.get("status") for x in e.ask(url + "/", times=200)}, {200})
+            refused(e.ask(url + "/many"), "HTTP-response-header-section-size")
+            for path in ("/short", "/reset"):  # never a silent end
+                equal(e.ask(url + path)["error"], "HTTP-response-incomplete")
+            equal({r["version"] for r in e.records() if r["event"] == "response" and r["status"]}, {20})
+            equal(len(d.asked), 2)  # A and AAAA, once
+    finally:
+        origin.kill()
+        origin.wait()
 
 
 # ---- time, revocation, links ----
