@@ -1,86 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * worker/host/http.c and the exchanges behind it, with the test as the egress room at the other end
- * of the link: what goes out and comes back, windows to the byte, denials of both rooms, a peer that
- * breaks the protocol, and nothing left over.
+ * of the link: what goes out and comes back, windows to the byte, denials of both rooms, and
+ * nothing left over. A peer that breaks the protocol: test_worker_peer.c.
  */
-#include "tests/unit/http_far_end.h"
-#include "tests/unit/worker_fixture.h"
-
-#define ALLOW                                                     \
-    "grants:\n- http: https://api.example.com\n  methods: [GET, " \
-    "POST]\n  paths: [/a/**]\n- http: http://plain.example:8080\n"
-
-struct asking {
-    struct fixture f;
-    struct guest *g;
-    const struct ambit_host_vtbl *v;
-    struct http_peer peer;
-    struct far_end far;
-};
-
-static void asking_open(struct asking *a, const char *grants)
-{
-    struct error e = ERROR_INIT;
-    fixture_open(&a->f, grants);
-    a->g = a->f.guest;
-    a->v = a->f.v;
-    http_peer_init(&a->peer, true);
-    a->peer.refused = http_refused;
-    CHECK_EQ(http_peer_attach(&a->peer, &a->f.loop, far_open(&a->far), &e), 0);
-    a->g->commons.egress = &a->peer;
-}
-
-/* Nothing may be left but what the fixture itself holds. */
-static void asking_close(struct asking *a)
-{
-    host_close_all(a->g);
-    CHECK_EQ(a->peer.count, 0);
-    CHECK(!a->g->exchanges);
-    far_close(&a->far);
-    http_peer_done(&a->peer);
-    fixture_close(&a->f);
-}
-
-static struct ambit_http_request request_of(const char *method, const char *authority,
-                                            const char *target)
-{
-    static struct ambit_pair headers[1];
-    headers[0] = (struct ambit_pair){ bytes("accept"), bytes("text/html") };
-    return (struct ambit_http_request){ .method = bytes(method),
-                                        .scheme = 2,
-                                        .authority = bytes(authority),
-                                        .target = bytes(target),
-                                        .headers = headers,
-                                        .header_count = 1,
-                                        .connect_timeout_ns = 1,
-                                        .first_byte_timeout_ns = 2,
-                                        .between_bytes_timeout_ns = HTTP_NO_TIMEOUT };
-}
-
-static int ask(struct asking *a, const char *method, const char *target, uint32_t body,
-               uint32_t *ret, struct ambit_http_error *error)
-{
-    struct ambit_http_request r = request_of(method, "api.example.com", target);
-    return a->v->http_send(a->g, &r, body, ret, error);
-}
-
-static uint32_t get(struct asking *a)
-{
-    struct ambit_http_error error;
-    uint32_t x = 0;
-    CHECK_EQ(ask(a, "GET", "/a/b", 0, &x, &error), 0);
-    CHECK(x);
-    return x;
-}
-
-static unsigned code_of_response(struct asking *a, uint32_t x)
-{
-    struct ambit_http_response r;
-    struct ambit_http_error error;
-    CHECK_EQ(a->v->http_response(a->g, x, &r, &error), AMBIT_READY);
-    return error.code;
-}
+#include "tests/unit/http_asking.h"
 
 TEST(a_request_and_its_response)
 {
@@ -274,15 +198,6 @@ TEST(an_abort_without_a_denial)
 }
 
 /* ---- bodies that go out ---- */
-
-static uint8_t block[HTTP_WINDOW_START + 1];
-
-static size_t permit(struct asking *a, uint32_t body)
-{
-    size_t size = 99;
-    CHECK_EQ(a->v->stream_check_write(a->g, body, &size), AMBIT_STREAM_OK);
-    return size;
-}
 
 TEST(a_body_goes_as_far_as_its_window)
 {
@@ -502,127 +417,6 @@ TEST(a_drop_cancels)
     CHECK(a.peer.link != NULL);
     CHECK_EQ(a.g->handles.live, 0);
     asking_close(&a);
-}
-
-/* ---- a peer that breaks the protocol ---- */
-
-enum lie {
-    LIE_OVERRUN,
-    LIE_UNKNOWN,
-    LIE_ZERO,
-    LIE_HEAD,
-    LIE_STATUS,
-    LIE_TWICE,
-    LIE_EARLY_BODY,
-    LIE_EARLY_END,
-    LIE_AFTER_END,
-    LIE_REQUEST,
-    LIE_KIND,
-    LIE_SHORT,
-    LIE_LONG,
-    LIE_WINDOW,
-    LIE_TRAILERS,
-    LIE_BODY_FRAME,
-    LIE_COUNT
-};
-
-static void lie(struct asking *a, enum lie which)
-{
-    struct far_end *far = &a->far;
-    if (which != LIE_EARLY_BODY && which != LIE_EARLY_END && which != LIE_HEAD &&
-        which != LIE_STATUS)
-        far_response(far, 1, 200, false);
-    switch (which) {
-    case LIE_OVERRUN:
-        far_body(far, 1, block, HTTP_WINDOW_START);
-        far_body(far, 1, block, 1);
-        break;
-    case LIE_UNKNOWN:
-        far_body(far, 2, "x", 1);
-        break;
-    case LIE_ZERO:
-        far_body(far, 0, "x", 1);
-        break;
-    case LIE_HEAD:
-        buf_append(far_begin(far, 1), "\xc8\x00\x00\x01\x00\x01\x00\x00\x00\n\x00\x00\x00\x00", 14);
-        far_put(far, HTTP_RESPONSE);
-        break;
-    case LIE_STATUS:
-        far_response(far, 1, 103, false);
-        break;
-    case LIE_TWICE:
-        far_response(far, 1, 200, false);
-        break;
-    case LIE_EARLY_BODY:
-        far_body(far, 1, "x", 1);
-        break;
-    case LIE_EARLY_END:
-        far_end_body(far, 1, NULL);
-        break;
-    case LIE_AFTER_END:
-        far_end_body(far, 1, NULL);
-        far_body(far, 1, "x", 1);
-        break;
-    case LIE_REQUEST:
-        far_request(far, 2, 0, "/");
-        break;
-    case LIE_KIND:
-        far_begin(far, 1);
-        far_put(far, HTTP_FRAME_END);
-        break;
-    case LIE_SHORT:
-        buf_clear(&far->payload);
-        buf_u32(&far->payload, 1);
-        far_put(far, HTTP_BODY);
-        break;
-    case LIE_LONG:
-        buf_u64(far_begin(far, 1), 5);
-        far_put(far, HTTP_WINDOW);
-        break;
-    case LIE_WINDOW:
-        far_window(far, 1, HTTP_WINDOW_MAX);
-        break;
-    case LIE_TRAILERS:
-        buf_u16(far_begin(far, 1), HTTP_FIELDS_MAX + 1);
-        far_put(far, HTTP_END);
-        break;
-    case LIE_BODY_FRAME:
-        far_body(far, 1, block, HTTP_BODY_FRAME_MAX + 1);
-        break;
-    case LIE_COUNT:
-        break;
-    }
-}
-
-TEST(who_breaks_the_protocol_loses_the_link)
-{
-    for (enum lie which = 0; which < LIE_COUNT; which++) {
-        struct asking a;
-        struct ambit_http_error error;
-        uint32_t x = 0, late = 0;
-        asking_open(&a, ALLOW);
-        uint32_t body = a.v->http_body_new(a.g, UINT64_MAX);
-        CHECK_EQ(ask(&a, "POST", "/a/b", body, &x, &error), 0);
-        lie(&a, which);
-        near_take(&a.peer);
-        if (a.peer.link != NULL)
-            test_fail(__FILE__, __LINE__, "lie %d was believed", which);
-        CHECK_EQ(a.peer.count, 0);
-        uint8_t byte;
-        size_t size;
-        enum ambit_stream_status status;
-        while ((status = a.v->stream_read(a.g, x, &byte, 1, &size)) == AMBIT_STREAM_OK && size) {
-        }
-        if (which != LIE_AFTER_END) {
-            CHECK_EQ(status, AMBIT_STREAM_FAILED);
-            CHECK(a.v->http_stream_error(a.g, x, &error));
-            CHECK_EQ(error.code, HTTP_ERROR_CONNECTION_TERMINATED);
-        }
-        CHECK_EQ(ask(&a, "GET", "/a/b", 0, &late, &error), 1);
-        CHECK_EQ(error.code, HTTP_ERROR_CONNECTION_TERMINATED);
-        CHECK(!a.g->ended);
-        asking_close(&a);
-    }
 }
 
 TEST(a_new_link_is_a_new_beginning)

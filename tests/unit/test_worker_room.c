@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "room/spawn.h"
+#include "tests/unit/http_far_end.h"
 #include "tests/unit/stub_engine.h"
 #include "tests/unit/test.h"
 #include "wire/run.h"
@@ -55,9 +56,26 @@ static enum ambit_poll guest_in_jail(struct ambit_task *t)
     return AMBIT_POLL_DONE;
 }
 
+static enum ambit_poll answering_guest(struct ambit_task *t)
+{
+    struct ambit_http_error error;
+    struct ambit_http_response r = { .status = 200 };
+    uint32_t body = t->vtbl->http_body_new(t->host, UINT64_MAX);
+    if (t->vtbl->http_respond(t->host, t->exchange, &r, body, &error) == 0 &&
+        t->vtbl->stream_write(t->host, body, (const uint8_t *)"hi", 2) == AMBIT_STREAM_OK)
+        (void)t->vtbl->http_body_finish(t->host, body, NULL, 0, &error);
+    return AMBIT_POLL_DONE;
+}
+
+static enum ambit_poll any_guest(struct ambit_task *t)
+{
+    return t->is_request ? answering_guest(t) : guest_in_jail(t);
+}
+
 static int room_with_guest(struct channel *control)
 {
-    stub_guest = guest_in_jail;
+    stub_guest = any_guest;
+    stub_serves = true;
     return worker_room_main(control);
 }
 
@@ -275,6 +293,116 @@ TEST(starts_that_do_not_add_up)
     run_open(&r, "{\"version\":1,\"grants\":[{\"unknown\":1}]}", "x");
     run_send(&r, 4);
     expect_fault(&r, "unknown");
+}
+
+/* ---- links ---- */
+
+/* Sends a start with one link. */
+static void run_send_link(struct run *r, uint32_t links, uint32_t concurrency,
+                          const int link[static LINK_FDS])
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    struct error e = ERROR_INIT;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int fds[] = { r->code, null, 100, null, link[0], link[1], link[2] };
+    r->start.links = links;
+    r->start.concurrency = concurrency;
+    CHECK_EQ(run_start_put(&payload, &r->start), 0);
+    CHECK_EQ(channel_send(r->room.channel, RUN_START, payload.data, payload.size, fds,
+                          ARRAY_SIZE(fds), &e),
+             0);
+    close(100);
+    close(null);
+}
+
+static void send_link(struct run *r, uint32_t which, const int link[static LINK_FDS])
+{
+    uint8_t payload[4] = { (uint8_t)which };
+    struct error e = ERROR_INIT;
+    CHECK_EQ(channel_send(r->room.channel, RUN_LINK, payload, sizeof(payload), link, LINK_FDS, &e),
+             0);
+}
+
+/* Waits for the worker's next frame. */
+static struct cursor far_wait(struct far_end *far, unsigned kind, uint64_t number)
+{
+    struct pollfd p = { .fd = link_fd(far->link), .events = POLLIN };
+    struct frame f;
+    struct error e = ERROR_INIT;
+    int status;
+    link_flush(far->link);
+    while ((status = link_get(far->link, &f, &e)) == 0) {
+        if (link_sleep(far->link))
+            continue;
+        CHECK_EQ(poll(&p, 1, 10000), 1);
+        link_awake(far->link);
+    }
+    CHECK_EQ(status, 1);
+    CHECK_EQ(f.kind, kind);
+    struct cursor c = cursor_of(f.payload, f.size);
+    CHECK_EQ(cursor_u64(&c), number);
+    return c;
+}
+
+/* In its real jail: requests over one link, then over that of an ingress room that was started
+ * again, then a stop and the totals. */
+TEST(requests_in_the_jail)
+{
+    static const uint8_t why[4] = { RUN_STOP_INTERRUPT };
+    struct run r;
+    struct cursor c;
+    struct run_done done;
+    struct far_end far = { 0 };
+    struct error e = ERROR_INIT;
+    int here[LINK_FDS], there[LINK_FDS];
+    run_open(&r, GRANTS(""), "once");
+    CHECK_EQ(link_make(here, there, &e), 0);
+    CHECK_EQ(link_open(here, &far.link, &e), 0);
+    far.payload = (struct buf)BUF_INIT(LINK_PAYLOAD_MAX);
+    run_send_link(&r, RUN_LINK_INGRESS, 4, there);
+    CHECK_EQ(next(&r, &c), RUN_READY);
+    for (int room = 0; room < 2; room++) {
+        for (uint64_t n = 1; n <= 100; n++) {
+            far_request(&far, n, HTTP_NO_BODY, "/");
+            far_wait(&far, HTTP_RESPONSE, n);
+            far_wait(&far, HTTP_BODY, n);
+            far_wait(&far, HTTP_END, n);
+        }
+        for (size_t i = 0; i < LINK_FDS; i++)
+            close(there[i]);
+        link_free(far.link);
+        CHECK_EQ(link_make(here, there, &e), 0);
+        CHECK_EQ(link_open(here, &far.link, &e), 0);
+        if (room == 0)
+            send_link(&r, RUN_LINK_INGRESS, there);
+    }
+    CHECK_EQ(channel_send(r.room.channel, RUN_STOP, why, sizeof(why), NULL, 0, &e), 0);
+    check_done(&r, &done);
+    CHECK_EQ(done.end, RUN_END_EXIT);
+    CHECK_EQ(done.status, 0);
+    run_done_done(&done);
+    for (size_t i = 0; i < LINK_FDS; i++)
+        close(there[i]);
+    far_close(&far);
+    run_close(&r, 0);
+}
+
+TEST(a_link_that_nobody_waits_for)
+{
+    struct run r;
+    struct cursor c;
+    struct error e = ERROR_INIT;
+    int here[LINK_FDS], there[LINK_FDS];
+    run_open(&r, GRANTS(",{\"args\":\"given\"}"), "spin");
+    run_send(&r, 4);
+    CHECK_EQ(next(&r, &c), RUN_READY);
+    CHECK_EQ(link_make(here, there, &e), 0);
+    send_link(&r, RUN_LINK_EGRESS, there);
+    expect_fault(&r, "nobody waits for");
+    for (size_t i = 0; i < LINK_FDS; i++) {
+        close(here[i]);
+        close(there[i]);
+    }
 }
 
 #define LITTLE_OUTPUT                                                                          \
