@@ -2,8 +2,8 @@
 """JavaScript that ships: a script under Ambit does what it does under Node, says why where it cannot, and ends by a limit or an error,
 never by a trap, whatever it does to itself.
 
-What Node would print stands in the tables, so that they pass without it; where a Node of version 20 or later is on the machine, the
-tables themselves are checked against it.
+What Node 20 prints stands in the tables, so that they pass without it; where that Node is on the machine, the tables themselves are
+checked against it. (Other versions show a few values in other ways.)
 """
 
 import functools
@@ -19,12 +19,12 @@ from origin import Origin
 
 @functools.cache
 def node():
-    """The path of a Node that can be compared with, or None."""
+    """The path of the Node that can be compared with, or None."""
     path = shutil.which("node")
     if path is None:
         return None
     version = re.match(r"v(\d+)", execute([path, "--version"]).out)
-    return path if version and int(version[1]) >= 20 else None
+    return path if version and int(version[1]) == 20 else None
 
 
 def script(code, *args, flags=(), name="script.mjs", **options):

@@ -57,6 +57,10 @@ Error.prepareStackTrace = undefined;
 Error.prepareStackTrace = (error, sites) => {
   let head;
   try { head = `${error}`; } catch { head = "Error"; }
+  try { // a class of the script's own sets its name, if at all, after this
+    const name = error.name === "Error" ? error.constructor?.name : undefined;
+    if (typeof name === "string" && name !== "" && name !== "Error" && head.startsWith("Error")) head = name + head.slice(5);
+  } catch { /* as it is */ }
   for (const site of sites) {
     const file = site.getFileName();
     if (file === null || file === undefined || site.isNative() || file.startsWith("ambit:")) continue;

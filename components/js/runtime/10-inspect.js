@@ -203,7 +203,7 @@ function shapeOf(ctx, value, level, name, tag) {
   if (kind === "RegExp") return { ...plain, base: RegExp.prototype.toString.call(value) };
   if (kind === "Date")
     return { ...plain, base: Number.isNaN(Date.prototype.getTime.call(value)) ? "Invalid Date" : Date.prototype.toISOString.call(value) };
-  if (kind === "Arguments") return { ...plain, braces: ["[Arguments] [", "]"], list: () => listArray(ctx, value, level), array: true, indexed: true };
+  if (kind === "Arguments") return { ...plain, braces: ["[Arguments] {", "}"] };
   if (value instanceof ArrayBuffer) return { ...plain, braces: [`${prefixOf(name, tag === "ArrayBuffer" ? "" : tag, "ArrayBuffer")}{`, "}"],
     list: () => {
       const bytes = new Uint8Array(value, 0, Math.min(50, value.byteLength));
@@ -211,6 +211,12 @@ function shapeOf(ctx, value, level, name, tag) {
       return [`[Uint8Contents]: <${Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join(" ")}`
         + `${more > 0 ? ` ... ${more} more byte${more > 1 ? "s" : ""}` : ""}>`, `byteLength: ${value.byteLength}`];
     } };
+  if (kind === "DataView") return { ...plain, braces: ["DataView {", "}"], list: () => {
+    ctx.indent += 2;
+    const buffer = inspectValue(ctx, value.buffer, level);
+    ctx.indent -= 2;
+    return [`byteLength: ${value.byteLength}`, `byteOffset: ${value.byteOffset}`, `buffer: ${buffer}`];
+  } };
   if (value instanceof Promise) return { ...plain, braces: ["Promise {", "}"], list: () => [promiseState(ctx, value, level)] };
   if (kind === "WeakSet" || kind === "WeakMap")
     return { ...plain, braces: [`${prefixOf(name, "", kind)}{`, "}"], list: () => ["<items unknown>"] };

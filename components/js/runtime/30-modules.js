@@ -45,13 +45,13 @@ const path = {
   dirname(p) {
     checkPath(p);
     const trimmed = p.replace(/(?<=.)\/+$/, ""), i = trimmed.lastIndexOf("/");
-    return i < 0 ? "." : i === 0 ? "/" : trimmed.slice(0, i).replace(/(?<=.)\/+$/, "");
+    return i < 0 ? "." : i === 0 ? "/" : trimmed.slice(0, i);
   },
   basename(p, end) {
     checkPath(p);
     const trimmed = p.replace(/\/+$/, "");
     const base = trimmed.slice(trimmed.lastIndexOf("/") + 1);
-    return end !== undefined && base !== end && base.endsWith(end) ? base.slice(0, base.length - end.length) : base;
+    return end !== undefined && base.endsWith(end) ? base.slice(0, base.length - end.length) : base;
   },
   extname(p) {
     const base = path.basename(p), i = base.lastIndexOf(".");
@@ -67,7 +67,7 @@ const path = {
     checkPath(p);
     const base = path.basename(p), ext = path.extname(p), root = p.startsWith("/") ? "/" : "";
     const dir = path.dirname(p);
-    return { root, dir: dir === "." && !p.startsWith(".") ? "" : dir, base, ext, name: ext === "" ? base : base.slice(0, -ext.length) };
+    return { root, dir: dir === "." && !/^\.\/+[^/]/.test(p) ? "" : dir, base, ext, name: ext === "" ? base : base.slice(0, -ext.length) };
   },
   format(o) {
     const dir = o.dir || o.root, base = o.base || `${o.name ?? ""}${o.ext ? (o.ext.startsWith(".") ? o.ext : `.${o.ext}`) : ""}`;

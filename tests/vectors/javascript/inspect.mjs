@@ -1,0 +1,23 @@
+import fs from "node:fs";
+// common script things
+const words = fs.readFileSync(process.argv[1], "utf8").split(/\W+/).reduce((m, w) => m.set(w, (m.get(w) ?? 0) + 1), new Map());
+console.log([...words].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 5));
+console.log([["k", 1], ["kk", 22]].map(([a, b]) => a.padEnd(5) + String(b).padStart(4)).join("\n"));
+console.log({ n: null, deep: { a: [1, [2, [3, [4]]]], m: new Map([["x", { y: { z: 1 } }]]) } });
+console.log([{ id: 1, name: "alpha", tags: ["a", "b"] }, { id: 2, name: "beta", tags: [] }]);
+console.log(Object.fromEntries(Array.from({ length: 30 }, (_, i) => ["key" + i, i])));
+console.log([1.25, -3, 100000, 7, 8, 9, 10, 11.5], ["a", 1, null, undefined, true, {}, [], "long string here"]);
+console.log([[1, 2, 3], [4, 5, 6], [7, 8, 9]], { f: [function () {}, class {}] }, [new Date(0)], [/x/], [Symbol.iterator]);
+console.log(new Map([[{ a: 1 }, new Set([[1, 2]])]]), new Set(), new Map(), [], {}, [[]], [{}], "", [""]);
+console.log(new Array(5), [1, , 3], Object.assign([1, 2], { x: 1 }), new (class extends Array {})(3), new (class Foo extends Map {})([[1, 2]]));
+console.log("multi\nline", ["multi\nline"], { s: "multi\nline" }, ["it's", 'say "hi"', "`${x}`"]);
+console.log([NaN, -0, 0], [true], [123456789012345678901234567890n]);
+console.log(Array(7).fill("abcdefghij"), Array(27).fill(0).map((_, i) => "x".repeat(i % 9)));
+console.log({ a: "x".repeat(60), b: "y".repeat(20) }, { a: "x".repeat(30), b: "y".repeat(20) }, ["x".repeat(75), "y"]);
+console.log(Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true }, hid: { value: 2 } }), new (function Legacy() { this.a = 1 })());
+console.log(new Proxy({ a: 1 }, {}), new Proxy([1], {}), (() => { const f = () => {}; f.x = 1; return f })(), globalThis === global);
+console.log([undefined, , null], { undefined: undefined }, { "a b": 1, 1: 2, "ü": 3 }, new Error("e1").message, [new WeakSet()], new URL("http://h/").searchParams);
+console.dir({ a: { b: { c: { d: 1 } } } }, { depth: 0 }); console.log("%o", [1]); console.log("%c styled", "color: red"); console.log("100%", 5, "%s"); console.log("%s", null, undefined, { a: 1 }, [1], () => 1);
+console.log(new Int32Array(3), new Float64Array([1.5]), new BigInt64Array(2), new DataView(new ArrayBuffer(2)), Buffer.alloc(60));
+console.log((function () { return arguments })(1, 2), new Boolean(false), [new Number(3)], Math, JSON, Reflect === undefined);
+console.log(async function x() {}, function* () {}, async () => {}, Symbol, Map, Object.getOwnPropertyDescriptor({ get a() { return 1 } }, "a"));

@@ -1,0 +1,8 @@
+import path from "node:path";
+for (const p of ["/a/b/c.txt","a","","/","a/","./a/../b","../..","a//b///c",".bashrc","x.","..","a.b.c/","///"]) console.log(JSON.stringify([p, path.dirname(p), path.basename(p), path.extname(p), path.normalize(p), path.parse(p), path.isAbsolute(p)]));
+console.log(path.join("a","/b","..","c"), path.relative("/a/b","/a/c/d"), path.relative("/a","/a"), path.basename("a.txt",".txt"), path.format({dir:"/x",name:"n",ext:"e"}), path.resolve("/a","b","../c"), path.join(""), path.join("a","","b"), path.basename(".txt",".txt"));
+import { fileURLToPath, pathToFileURL } from "node:url";
+console.log(fileURLToPath("file:///a%20b/c"), pathToFileURL("/a b/#c?d%").href);
+for (const [a,b] of [["?x","http://a/b?c#d"],["","http://a/b#c"],["//x","file:///a"],["http:a","http://h/p/q"],["https:a","http://h/p"],["http://a@b@c/"],["http://[1::2::3]/"],["http://256.1.1.1/"],["http://a.b.0xffffffff/"],["http://a..b/"],["non-special://h:0/p q?x y#z w"],["http://h:00080/"],["http://user:@h/"],["javascript:alert(1)"],["http://h/a/%2E./b"],["blob:http://x/1"],["http://h/\u{1F600}?\u{1F600}#\u{1F600}"],[" http://h/ "],["http://h\t/"],["h:/../x"],["h:"],["http://%zz/"],["file://localhost/x"],["file:c:\\x"],["ws://h:80/"],["http://h/?'"],["foo://h/?'"]]) { try { console.log(JSON.stringify(a), new URL(a,b).href) } catch (e) { console.log(JSON.stringify(a), e.code) } }
+const u=new URL("http://h/p"); u.host="x:81"; u.search="?a b"; u.protocol="https"; u.hostname="y"; u.username="ü"; console.log(u.href, u); u.search=""; u.hash="#a b"; console.log(u.href); u.searchParams.append("k","v w"); console.log(u.href);
+console.log(new URLSearchParams({a:1,b:"x y"}).toString(), [...new URLSearchParams("?a=%zz&b=%41+%20&=c&d")], new URLSearchParams([["a","1"]]));
