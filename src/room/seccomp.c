@@ -242,8 +242,8 @@ static const struct rule rules[] = {
     CALL(fstat, EGRESS),
     CALL(recvmsg, EGRESS),
     CALL(sendmsg, EGRESS),
-    CALL(recvfrom, EGRESS), /* answers of DNS, with their sender */
-    CALL(sendto, EGRESS),
+    CALL(recvfrom, EGRESS),               /* answers of DNS, with their sender */
+    CALL_IF(sendto, EGRESS, EQUAL, 4, 0), /* send(): sockets are connected */
     CALL(ppoll, EGRESS),
     CALL(epoll_ctl, EGRESS),
     CALL(epoll_pwait, EGRESS),

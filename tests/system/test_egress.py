@@ -8,6 +8,7 @@ import os
 
 from ambit import contains, equal, lacks, run, script, write
 from egress import Authority, Dns, Raw
+from test_docs import holds, receipt_schema
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
 FETCH = """
@@ -48,6 +49,7 @@ def test_receipt():
         lacks("\n".join(map(json.dumps, r.events)), "a secret")
         lacks(json.dumps([request, response]), "token=x")
         contains(r.err, f"used {o.url()[:-1]} 1×")
+        holds(r, receipt_schema())
 
 
 def test_the_proposal_works():

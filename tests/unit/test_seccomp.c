@@ -163,4 +163,34 @@ TEST(only_ingress_accepts)
              SECCOMP_RET_KILL_PROCESS);
 }
 
+TEST(only_egress_connects)
+{
+    static const uint64_t families[] = { AF_INET, AF_INET6 }, types[] = { SOCK_STREAM, SOCK_DGRAM };
+    static const uint64_t others[] = { AF_UNIX, AF_NETLINK, AF_PACKET, AF_VSOCK, AF_BLUETOOTH };
+    for (unsigned role = 0; role < ROOM_ROLE_COUNT; role++) {
+        uint32_t wanted = role == ROOM_EGRESS ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS;
+        CHECK_EQ(answer(role, SYS_connect, 5, 0, 0), wanted);
+        for (size_t f = 0; f < ARRAY_SIZE(families); f++)
+            for (size_t t = 0; t < ARRAY_SIZE(types); t++) {
+                CHECK_EQ(answer(role, SYS_socket, families[f], types[t], 0), wanted);
+                CHECK_EQ(answer(role, SYS_socket, families[f],
+                                types[t] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+                         wanted);
+            }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        CHECK_EQ(answer(ROOM_EGRESS, SYS_socket, others[i], SOCK_STREAM, 0),
+                 SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_EGRESS, SYS_socket, AF_INET, SOCK_RAW, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_EGRESS, SYS_socket, AF_INET, SOCK_DGRAM, 1 /* ICMP */),
+             SECCOMP_RET_KILL_PROCESS);
+    static const long never_here[] = { SYS_bind,    SYS_listen,   SYS_accept,       SYS_accept4,
+                                       SYS_openat2, SYS_clone,    SYS_memfd_create, SYS_getdents64,
+                                       SYS_dup2,    SYS_pwrite64, SYS_sendmmsg };
+    for (size_t i = 0; i < ARRAY_SIZE(never_here); i++)
+        CHECK_EQ(answer(ROOM_EGRESS, (uint32_t)never_here[i], 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_EGRESS, SYS_openat, 0, 0, 0), SECCOMP_RET_ERRNO | EACCES);
+    CHECK_EQ(answer(ROOM_EGRESS, SYS_mprotect, 0, 4096, PROT_EXEC), SECCOMP_RET_KILL_PROCESS);
+}
+
 TEST_MAIN()
