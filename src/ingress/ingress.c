@@ -96,7 +96,10 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
 static int watch(struct ingress *i, int fd, struct source *s, enum source_kind kind,
                  struct error *e)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+    /* Of the link's eventfd the edge is enough: its count is never read, which saves a system call for
+     * each wake. link_get() and link_sleep() look at the rings themselves. */
+    struct epoll_event event = { .events = EPOLLIN | (kind == SOURCE_LINK ? EPOLLET : 0),
+                                 .data.ptr = s };
     s->kind = kind;
     if (epoll_ctl(i->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         return error_set_errno(e, errno, "a descriptor cannot be watched");
@@ -216,9 +219,7 @@ static int take_event(struct ingress *i, const struct epoll_event *event, struct
         int r = channel_dispatch(i->control, &i->gate, i, false, e);
         return r == 1 ? -EPIPE : r;
     }
-    case SOURCE_LINK:
-        if (i->link != NULL)
-            link_awake(i->link);
+    case SOURCE_LINK: /* each turn looks into the link anyway */
         return 0;
     case SOURCE_LISTENER:
         if (i->listener_fd >= 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* src/ingress in its jail: HTTP/1 between raw clients and a worker that is played. */
+#include "ingress/internal.h"
 #include "tests/unit/ingress_fixture.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -451,6 +452,79 @@ TEST(logs_a_line_for_each_request)
     CHECK_HAS(text, "\"status\":200,\"received\":0,\"sent\":5,");
     CHECK_HAS(text, "\"status\":400,\"why\":\"");
     fixture_close(&f);
+}
+
+/* Every pair of state and step: what is possible is listed, the rest is not. */
+TEST(states_are_a_table)
+{
+    static const struct {
+        enum h1_state from;
+        enum h1_step step;
+        enum h1_state to;
+    } possible[] = {
+        { H1_IDLE, H1_STEP_BYTES, H1_HEAD },     { H1_HEAD, H1_STEP_HEAD, H1_BODY },
+        { H1_HEAD, H1_STEP_REQUEST, H1_ANSWER }, { H1_BODY, H1_STEP_BODY_END, H1_ANSWER },
+        { H1_BODY, H1_STEP_ANSWERED, H1_SKIP },  { H1_ANSWER, H1_STEP_ANSWERED, H1_IDLE },
+        { H1_SKIP, H1_STEP_BODY_END, H1_IDLE },  { H1_IDLE, H1_STEP_LAST, H1_LINGER },
+        { H1_HEAD, H1_STEP_LAST, H1_LINGER },    { H1_BODY, H1_STEP_LAST, H1_LINGER },
+        { H1_ANSWER, H1_STEP_LAST, H1_LINGER },  { H1_SKIP, H1_STEP_LAST, H1_LINGER },
+        { H1_IDLE, H1_STEP_GONE, H1_CLOSED },    { H1_HEAD, H1_STEP_GONE, H1_CLOSED },
+        { H1_BODY, H1_STEP_GONE, H1_CLOSED },    { H1_ANSWER, H1_STEP_GONE, H1_CLOSED },
+        { H1_SKIP, H1_STEP_GONE, H1_CLOSED },    { H1_LINGER, H1_STEP_GONE, H1_CLOSED },
+    };
+    size_t found = 0;
+    for (unsigned s = 0; s < H1_STATE_COUNT; s++) {
+        CHECK(strcmp(h1_state_name(s), "none") != 0);
+        for (unsigned step = 0; step < H1_STEP_COUNT; step++) {
+            enum h1_state to = H1_STATE_COUNT;
+            for (size_t i = 0; i < ARRAY_SIZE(possible); i++)
+                if (possible[i].from == s && possible[i].step == step)
+                    to = possible[i].to;
+            found += to != H1_STATE_COUNT;
+            CHECK_EQ(h1_next(s, step), to);
+        }
+    }
+    CHECK_EQ(found, ARRAY_SIZE(possible));
+}
+
+static int start_goes_round(const struct ingress_start *s, struct ingress_start *ret)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(FRAME_MAX);
+    struct error e = ERROR_INIT;
+    int r = ingress_start_put(&text, s);
+    if (r < 0)
+        return r;
+    struct cursor c = cursor_of(text.data, text.size);
+    return ingress_start_get(&c, ret, &e);
+}
+
+TEST(starts_that_cannot_be_are_refused)
+{
+    struct fixture f;
+    struct ingress_start s, back;
+    fixture_defaults(&f);
+    CHECK_EQ(start_goes_round(&f.start, &back), 0);
+    CHECK_EQ(back.connections, 500);
+    CHECK_STR(back.authority, "localhost");
+    ingress_start_done(&back);
+#define REFUSED(change)                                  \
+    do {                                                 \
+        s = f.start;                                     \
+        change;                                          \
+        CHECK_EQ(start_goes_round(&s, &back), -EBADMSG); \
+    } while (0)
+    REFUSED(s.index = 1);
+    REFUSED(s.pairs = INGRESS_PAIRS_MAX + 1);
+    REFUSED(s.connections = 0);
+    REFUSED(s.connections = INGRESS_CONNECTIONS_MAX + 1);
+    REFUSED(s.concurrency = 0);
+    REFUSED(s.queue = INGRESS_QUEUE_MAX + 1);
+    REFUSED(s.client_timeout_ns = 0);
+    REFUSED(s.flags = 8);
+    REFUSED(s.flags = INGRESS_TLS);
+    REFUSED(s.key = (char *)"a key without TLS");
+#undef REFUSED
+    TORTURE(start_goes_round(&f.start, &back) == 0 ? (ingress_start_done(&back), 0) : -ENOMEM);
 }
 
 int main(int argc, char **argv)
