@@ -18,8 +18,8 @@ int digest_install(JSContext *ctx, JSValue native);
 void io_start(void);
 void fs_start(void);
 
-/* Writes all of it, or gives up when the other side has closed. */
-void io_write_all(int stream, const void *data, size_t size);
+/* Writes all of it; false when nobody reads it any more. */
+bool io_write_all(int stream, const void *data, size_t size);
 
 /* A list of bytes as Uint8Array or string; frees the list. */
 JSValue io_take_bytes(JSContext *ctx, struct list *list);

@@ -25,7 +25,7 @@ static void stream_error_done(const struct result *r)
         wasi_error_drop(r->u.stream.error);
 }
 
-void io_write_all(int stream, const void *data, size_t size)
+bool io_write_all(int stream, const void *data, size_t size)
 {
     const uint8_t *at = data;
     while (size > 0) {
@@ -34,11 +34,12 @@ void io_write_all(int stream, const void *data, size_t size)
         wasi_blocking_write(standard[stream], at, n, &r);
         if (r.tag == 1) {
             stream_error_done(&r);
-            return;
+            return false;
         }
         at += n;
         size -= n;
     }
+    return true;
 }
 
 JSValue io_take_bytes(JSContext *ctx, struct list *list)
@@ -80,17 +81,16 @@ static int arg_handle(JSContext *ctx, JSValueConst v, handle *ret)
     return JS_ToInt32(ctx, ret, v);
 }
 
-/* print(stream, text or bytes) */
+/* print(stream, text or bytes) → whether somebody reads it */
 static JSValue io_print(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
 {
     struct input in;
     int32_t stream;
     if (JS_ToInt32(ctx, &stream, argv[0]) < 0 || input_get(ctx, argv[1], &in) < 0)
         return JS_EXCEPTION;
-    if (stream == 1 || stream == 2)
-        io_write_all(stream, in.data, in.size);
+    bool read = (stream == 1 || stream == 2) && io_write_all(stream, in.data, in.size);
     input_done(ctx, &in);
-    return JS_UNDEFINED;
+    return JS_NewBool(ctx, read);
 }
 
 /* stdin() → handle of the stream, which the library must not drop */

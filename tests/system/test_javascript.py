@@ -13,7 +13,7 @@ import re
 import shutil
 import textwrap
 
-from ambit import LIMIT, TIME_LIMIT, TOP, TRAP, contains, environment, equal, execute, lacks, run, write
+from ambit import AMBIT, LIMIT, TIME_LIMIT, TOP, TRAP, allow_missing, contains, environment, equal, execute, lacks, run, write
 from origin import Origin
 
 
@@ -294,6 +294,13 @@ def test_endless_scripts_end_by_a_limit():
     for code in ("setInterval(() => {}, 5)", "await new Promise((r) => setTimeout(r, 1e9))"):
         result = script(code, flags=("--wall", "1s"))
         equal(result.rc, TIME_LIMIT, f"{code}: {result!r}")
+
+
+def test_output_that_nobody_reads_ends_the_script():
+    write("script.mjs", "for (let i = 0; ; i++) console.log('line', i)")
+    result = execute(["/bin/sh", "-c", f"{AMBIT} run -q {' '.join(allow_missing())} --cpu 20s script.mjs | head -n 2"], environ=environment())
+    equal(result.out, "line 0\nline 1\n", repr(result))
+    contains(result.err, "EPIPE")
 
 
 def test_memory_ends_by_a_limit():

@@ -7,7 +7,15 @@ const counts = new Map(), timers = new Map();
 function say(stream, args) {
   let text = apply(format, undefined, args);
   if (groupIndent !== "") text = groupIndent + text.replaceAll("\n", "\n" + groupIndent);
-  native.print(stream, text + "\n");
+  put(stream, text + "\n");
+}
+
+// A program whose output nobody reads any more ends, as one that is natively at the head of a pipe does.
+function put(stream, chunk) {
+  if (native.print(stream, chunk) || stream !== 1) return;
+  const error = coded(new Error("write EPIPE"), "EPIPE", { errno: -32, syscall: "write" });
+  if (process.stdout.listenerCount("error") > 0) process.stdout.emit("error", error);
+  else hooks.fatal(error);
 }
 
 function sinceTimer(label, method) {

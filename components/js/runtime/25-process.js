@@ -62,7 +62,7 @@ class StandardOutput extends EventEmitter {
   constructor(stream) { super(); this.#stream = stream; this.fd = stream; this.writable = true; }
   write(chunk, encoding, callback) {
     if (typeof encoding === "function") [callback, encoding] = [encoding, undefined];
-    native.print(this.#stream, toText(chunk, encoding));
+    put(this.#stream, toText(chunk, encoding));
     if (callback) ticks.push([callback, []]);
     return true;
   }
