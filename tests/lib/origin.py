@@ -22,6 +22,7 @@ MACHINERY = ("host", "connection", "user-agent", "accept", "accept-encoding", "a
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def send_response(self, code, message=None):
         self.send_response_only(code, message)
