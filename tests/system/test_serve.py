@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 
-from ambit import BAD_COMPONENT, BAD_GRANT, USAGE, contains, equal, lacks, run, write
+from ambit import BAD_COMPONENT, BAD_GRANT, USAGE, allow_missing, contains, equal, lacks, run, write
 from serve import Server, component, read_all, read_until
 
 MIB = 1 << 20
@@ -240,13 +240,13 @@ def test_http_2_and_tls():
 
 def test_says_what_it_cannot_serve():
     write("script.py", "print(1)\n")
-    result = run("serve", "--listen", "127.0.0.1:0", "script.py", rc=BAD_COMPONENT)
+    result = run("serve", *allow_missing(), "--listen", "127.0.0.1:0", "script.py", rc=BAD_COMPONENT)
     contains(result.err, "Python script")
     write("command.wat", "(component)")
-    result = run("serve", "--listen", "127.0.0.1:0", "command.wat", rc=BAD_COMPONENT)
+    result = run("serve", *allow_missing(), "--listen", "127.0.0.1:0", "command.wat", rc=BAD_COMPONENT)
     contains(result.err, "wasi:http/incoming-handler")
     contains(run("serve", "command.wat", rc=USAGE).err, "--listen is missing")
-    contains(run("serve", "--listen", "8080", "command.wat", rc=BAD_GRANT).err, "ADDR:PORT")
+    contains(run("serve", *allow_missing(), "--listen", "8080", "command.wat", rc=BAD_GRANT).err, "ADDR:PORT")
     with Server() as s:
-        result = run("serve", "--listen", f"127.0.0.1:{s.port}", component(), rc=BAD_GRANT)
+        result = run("serve", *allow_missing(), "--listen", f"127.0.0.1:{s.port}", component(), rc=BAD_GRANT)
         contains(result.err, "another program listens there")
