@@ -15,6 +15,7 @@
 #include "cli/summary.h"
 #include "control/egress.h"
 #include "control/serve.h"
+#include "control/target.h"
 #include "room/spawn.h"
 
 #define OUTPUT_MAX (64u << 20)
@@ -345,6 +346,8 @@ int cli_serve(int argc, char **argv)
     if (code != CLI_OK)
         return code < 0 ? CLI_OK : code;
     c.request.run.grants = c.flags.set;
+    for (int i = TARGET_PYTHON; i < TARGET_LANGUAGE_COUNT; i++)
+        c.request.run.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS
     if (cli_test_skip(&c.request.run.test_skip, &c.request.run.egress_skip, &e) < 0 ||
         ingress_skip(&c.request.ingress_skip, &e) < 0)

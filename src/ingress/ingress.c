@@ -162,7 +162,8 @@ static const struct frame_rule rules[] = {
 static void accept_one(struct ingress *i, int fd, bool metrics, const struct sockaddr *peer,
                        socklen_t size)
 {
-    bool place = i->connections < i->start.connections || conn_evict(i);
+    /* Whoever watches a server wants to see it full. */
+    bool place = metrics || i->connections < i->start.connections || conn_evict(i);
     if (conn_accept(i, fd, metrics, peer, size) < 0 || place)
         return;
     struct conn *c = LIST_OF(struct conn, all, i->all.previous);
@@ -179,11 +180,16 @@ static void accept_some(struct ingress *i, int fd, bool metrics, int most)
     for (int n = 0; n < most; n++) {
         struct sockaddr_storage peer;
         socklen_t size = sizeof peer;
-        if (i->connections >= i->start.connections + OVER_MAX) {
+        bool over = i->connections >= i->start.connections + OVER_MAX;
+        if (over && !metrics) {
             stop_listening(i); /* until the next tick */
             return;
         }
         int client = accept4(fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client >= 0 && over) {
+            fd_close(client);
+            continue;
+        }
         if (client >= 0) {
             accept_one(i, client, metrics, (struct sockaddr *)&peer, size);
             continue;
