@@ -117,6 +117,8 @@ def jco():
     parts = ("package.json", "package-lock.json", "run.mjs", "component.mjs", "transpile.mjs")
 
     def install(out):
+        if not shutil.which("npm"):
+            raise RuntimeError("npm is missing, and jco comes from there (Debian: apt-get install npm)")
         out.mkdir()
         for name in parts:
             shutil.copy(HERE / "jco" / name, out / name)

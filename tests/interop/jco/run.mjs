@@ -5,7 +5,7 @@
 // Exit codes: those of the component; 70 when it could not be run.
 import { readFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
-import { _setArgs, _setCwd, _setEnv } from "@bytecodealliance/preview2-shim/cli";
+import { _setArgs, _setCwd, _setEnv, _setTerminalStderr, _setTerminalStdin, _setTerminalStdout } from "@bytecodealliance/preview2-shim/cli";
 import { WASIShim } from "@bytecodealliance/preview2-shim/instantiation";
 
 const [folder, settings] = process.argv.slice(2);
@@ -14,6 +14,7 @@ try {
   _setArgs(["guest", ...args]);
   _setEnv(env);
   _setCwd(undefined);
+  for (const set of [_setTerminalStdin, _setTerminalStdout, _setTerminalStderr]) set(undefined);
   const shim = new WASIShim({ sandbox: { preopens: mounts, enableNetwork: Boolean(network) } });
   const { instantiate } = await import(pathToFileURL(`${folder}/guest.js`));
   const core = async (path) => WebAssembly.compile(await readFile(`${folder}/${path}`));
