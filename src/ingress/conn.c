@@ -50,9 +50,10 @@ int conn_accept(struct ingress *i, int fd, bool metrics, const struct sockaddr *
     i->connections++;
     room_count(i, INGRESS_COUNT_connections_total, 1);
     room_count(i, INGRESS_COUNT_connections, 1);
-    if (i->tls != NULL && !metrics && tls_begin(c) < 0)
-        conn_close(c);
-    return 0;
+    if (i->tls == NULL || metrics || tls_begin(c) == 0)
+        return 0;
+    conn_close(c);
+    return -ENOMEM;
 }
 
 void conn_close(struct conn *c)

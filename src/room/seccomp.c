@@ -178,6 +178,7 @@ static const struct rule rules[] = {
     CALL(rt_sigaction, INGRESS),
     CALL(rt_sigprocmask, INGRESS),
     CALL(rt_sigreturn, INGRESS),
+    CALL(sigaltstack, INGRESS),
     CALL_IF(tgkill, INGRESS, EQUAL, 2, SIGABRT),
     CALL(getpid, INGRESS),
     CALL(gettid, INGRESS),
