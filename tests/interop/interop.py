@@ -445,9 +445,9 @@ def command_line(case, guest, way, folder, port):
 
 
 def seen_by(origin):
-    """The requests that arrived, without what a client's machinery adds by itself."""
-    return [(method, target, sorted((k, v) for k, v in headers.items() if k not in MACHINERY), len(body), hashlib.sha256(body).hexdigest()[:16])
-            for method, target, headers, body in (origin.requests if origin else [])]
+    """The requests that arrived, without what a client's machinery adds by itself; sorted, because some are made at once."""
+    return sorted((method, target, sorted((k, v) for k, v in headers.items() if k not in MACHINERY), len(body), hashlib.sha256(body).hexdigest()[:16])
+                  for method, target, headers, body in (origin.requests if origin else []))
 
 
 def run(case, guest, way, timeout=600):

@@ -83,7 +83,8 @@ class Generator:
         offset = self.pick(0, 0, 1, 100, 4096, 100000)
         # The WASI 0.1 adapter hands a positioned write to a call that traps above 4096 bytes, under every host.
         extra = {"read": [self.size() or 1], "pread": [self.size() or 1, offset], "write": [self.size(), 0, self.random.randrange(256)],
-                 "pwrite": [min(self.size(), 4096), offset, self.random.randrange(256)], "seek": [self.pick(0, 5, -1, 100, -1000, 100000), self.pick(0, 1, 2)],
+                 "pwrite": [min(self.size(), 4096), offset, self.random.randrange(256)],
+                 "seek": [self.pick(0, 5, -1, 100, -1000, 100000), self.pick(0, 1, 2)],
                  "setsize": [self.pick(0, 1, 100, 5000, 100000)], "sync": [self.pick(0, 1)], "advise": [0, 0, self.random.randrange(6)],
                  "settimes": [self.time(), self.time(), self.times()], "allocate": [0, 0], "setflags": [self.pick(0, APPEND)],
                  "renumber": [self.file()]}.get(call, [])

@@ -47,7 +47,7 @@ static const char *text(size_t i)
     const char *hex = i < word_count ? words[i] : "-";
     size_t size = 0;
     for (; hex[0] && hex[0] != '-' && hex[1] && size < sizeof made[0] - 1; hex += 2)
-        out[size++] = (char)strtol((char[]){hex[0], hex[1], 0}, NULL, 16);
+        out[size++] = (char)strtol((char[]){ hex[0], hex[1], 0 }, NULL, 16);
     out[size] = 0;
     return out;
 }
@@ -79,7 +79,8 @@ static void call_open(void)
     __wasi_fd_t fd;
     __wasi_rights_t rights = large(4);
     long at = number(0) % SLOTS;
-    __wasi_errno_t error = __wasi_path_open(slot(1), number(6), text(2), number(3), rights, rights, number(5), &fd);
+    __wasi_errno_t error =
+        __wasi_path_open(slot(1), number(6), text(2), number(3), rights, rights, number(5), &fd);
     answer(error);
     if (error == 0) {
         if (slots[at] >= 0)
@@ -104,8 +105,9 @@ static void call_read(bool at_offset)
     __wasi_size_t got;
     do {
         got = 0;
-        __wasi_iovec_t v = {buffer + done, size - done};
-        error = at_offset ? __wasi_fd_pread(slot(0), &v, 1, offset + done, &got) : __wasi_fd_read(slot(0), &v, 1, &got);
+        __wasi_iovec_t v = { buffer + done, size - done };
+        error = at_offset ? __wasi_fd_pread(slot(0), &v, 1, offset + done, &got)
+                          : __wasi_fd_read(slot(0), &v, 1, &got);
         done += error == 0 ? got : 0;
     } while (error == 0 && got > 0 && done < size);
     answer(error);
@@ -123,8 +125,9 @@ static void call_write(bool at_offset)
     __wasi_errno_t error;
     do {
         __wasi_size_t got = 0;
-        __wasi_ciovec_t v = {buffer + done, size - done};
-        error = at_offset ? __wasi_fd_pwrite(slot(0), &v, 1, offset + done, &got) : __wasi_fd_write(slot(0), &v, 1, &got);
+        __wasi_ciovec_t v = { buffer + done, size - done };
+        error = at_offset ? __wasi_fd_pwrite(slot(0), &v, 1, offset + done, &got)
+                          : __wasi_fd_write(slot(0), &v, 1, &got);
         done += error == 0 ? got : 0;
         if (error == 0 && got == 0)
             break;
@@ -137,7 +140,8 @@ static void call_write(bool at_offset)
 static void call_seek(void)
 {
     __wasi_filesize_t at;
-    __wasi_errno_t error = __wasi_fd_seek(slot(0), (__wasi_filedelta_t)strtoll(words[1], NULL, 10), (__wasi_whence_t)number(2), &at);
+    __wasi_errno_t error = __wasi_fd_seek(slot(0), (__wasi_filedelta_t)strtoll(words[1], NULL, 10),
+                                          (__wasi_whence_t)number(2), &at);
     answer(error);
     if (error == 0)
         printf(" at %llu", at);
@@ -178,9 +182,11 @@ static void call_set_times(void)
 static void call_path_times(void)
 {
     __wasi_filestat_t s;
-    __wasi_errno_t error = __wasi_path_filestat_set_times(slot(0), number(1), text(2), large(3), large(4), number(5));
+    __wasi_errno_t error =
+        __wasi_path_filestat_set_times(slot(0), number(1), text(2), large(3), large(4), number(5));
     answer(error);
-    if (error == 0 && both_times(number(5)) && __wasi_path_filestat_get(slot(0), number(1), text(2), &s) == 0)
+    if (error == 0 && both_times(number(5)) &&
+        __wasi_path_filestat_get(slot(0), number(1), text(2), &s) == 0)
         stat_shown(&s, true);
 }
 
@@ -224,7 +230,8 @@ static void call_readdir(void)
             if (at + entry.d_namlen > used)
                 break;
             if (count < 512)
-                asprintf(&names[count++], "%.*s:%u", (int)entry.d_namlen, (char *)buffer + at, entry.d_type);
+                asprintf(&names[count++], "%.*s:%u", (int)entry.d_namlen, (char *)buffer + at,
+                         entry.d_type);
             at += entry.d_namlen;
             cookie = entry.d_next;
         }
@@ -240,7 +247,8 @@ static void call_readdir(void)
 static void call_readlink(void)
 {
     __wasi_size_t got;
-    __wasi_errno_t error = __wasi_path_readlink(slot(0), text(1), buffer, number(2) ? (__wasi_size_t)number(2) : 4096, &got);
+    __wasi_errno_t error = __wasi_path_readlink(slot(0), text(1), buffer,
+                                                number(2) ? (__wasi_size_t)number(2) : 4096, &got);
     answer(error);
     if (error == 0)
         printf(" %.*s", (int)got, (char *)buffer);
@@ -262,15 +270,19 @@ static void call_random(void)
     memset(buffer, 0, sizeof buffer);
     answer(__wasi_random_get(buffer, size));
     answer(__wasi_random_get(buffer + size, size));
-    printf(" %s %u", size < 8 || memcmp(buffer, buffer + size, size) ? "differ" : "SAME", buffer[2 * size]);
+    printf(" %s %u", size < 8 || memcmp(buffer, buffer + size, size) ? "differ" : "SAME",
+           buffer[2 * size]);
 }
 
 // A timer, and standard output where asked: which of them came, and that the timer took its time.
 static void call_poll(void)
 {
     __wasi_timestamp_t before, after, wait = (__wasi_timestamp_t)number(0) * 1000000;
-    __wasi_subscription_t subscriptions[2] = {{.userdata = 1, .u.tag = __WASI_EVENTTYPE_CLOCK}, {.userdata = 2, .u.tag = __WASI_EVENTTYPE_FD_WRITE}};
-    subscriptions[0].u.u.clock = (__wasi_subscription_clock_t){.id = __WASI_CLOCKID_MONOTONIC, .timeout = wait};
+    __wasi_subscription_t subscriptions[2] = { { .userdata = 1, .u.tag = __WASI_EVENTTYPE_CLOCK },
+                                               { .userdata = 2,
+                                                 .u.tag = __WASI_EVENTTYPE_FD_WRITE } };
+    subscriptions[0].u.u.clock =
+        (__wasi_subscription_clock_t){ .id = __WASI_CLOCKID_MONOTONIC, .timeout = wait };
     subscriptions[1].u.u.fd_write.file_descriptor = 1;
     __wasi_event_t events[2];
     __wasi_size_t count = 0;
@@ -303,7 +315,7 @@ static void call_output(void)
     fflush(stdout);
     const char *s = text(1);
     __wasi_size_t got = 0;
-    __wasi_ciovec_t v = {(const uint8_t *)s, strlen(s)};
+    __wasi_ciovec_t v = { (const uint8_t *)s, strlen(s) };
     __wasi_errno_t error = __wasi_fd_write((__wasi_fd_t)number(0), &v, 1, &got);
     printf("\n ");
     answer(error);
@@ -411,7 +423,8 @@ static void begin(const char *name)
     }
     __wasi_fd_t fd;
     __wasi_errno_t made = __wasi_path_create_directory(ROOT, name);
-    __wasi_errno_t opened = __wasi_path_open(ROOT, 0, name, __WASI_OFLAGS_DIRECTORY, READING, READING, 0, &fd);
+    __wasi_errno_t opened =
+        __wasi_path_open(ROOT, 0, name, __WASI_OFLAGS_DIRECTORY, READING, READING, 0, &fd);
     printf("= %s %u %u", name, made, opened);
     if (opened == 0)
         slots[0] = (int)fd; // slot 0 is the sequence's own folder

@@ -49,22 +49,32 @@ struct found {
 FROM(CONFIG, "get") void config_get(const char *, size_t, struct optional *);
 FROM(CONFIG, "get-all") void config_all(struct list *);
 FROM(STORE, "open") void store_open(const char *, size_t, struct optional *);
-FROM(STORE, "[method]bucket.get") void bucket_get(uint32_t, const char *, size_t, struct optional *);
-FROM(STORE, "[method]bucket.set") void bucket_set(uint32_t, const char *, size_t, const char *, size_t, struct optional *);
-FROM(STORE, "[method]bucket.delete") void bucket_delete(uint32_t, const char *, size_t, struct optional *);
-FROM(STORE, "[method]bucket.exists") void bucket_exists(uint32_t, const char *, size_t, struct optional *);
-FROM(STORE, "[method]bucket.list-keys") void bucket_keys(uint32_t, uint32_t, uint64_t, struct keys *);
+FROM(STORE, "[method]bucket.get")
+void bucket_get(uint32_t, const char *, size_t, struct optional *);
+FROM(STORE, "[method]bucket.set")
+void bucket_set(uint32_t, const char *, size_t, const char *, size_t, struct optional *);
+FROM(STORE, "[method]bucket.delete")
+void bucket_delete(uint32_t, const char *, size_t, struct optional *);
+FROM(STORE, "[method]bucket.exists")
+void bucket_exists(uint32_t, const char *, size_t, struct optional *);
+FROM(STORE, "[method]bucket.list-keys")
+void bucket_keys(uint32_t, uint32_t, uint64_t, struct keys *);
 FROM(STORE, "[resource-drop]bucket") void bucket_drop(uint32_t);
-FROM("wasi:keyvalue/atomics@0.2.0-draft", "increment") void bucket_increment(uint32_t, const char *, size_t, uint64_t, struct counted *);
-FROM("wasi:keyvalue/batch@0.2.0-draft", "get-many") void bucket_get_many(uint32_t, struct slice *, size_t, struct list *);
-FROM("wasi:keyvalue/batch@0.2.0-draft", "set-many") void bucket_set_many(uint32_t, struct pair *, size_t, struct optional *);
-FROM("wasi:keyvalue/batch@0.2.0-draft", "delete-many") void bucket_delete_many(uint32_t, struct slice *, size_t, struct optional *);
+FROM("wasi:keyvalue/atomics@0.2.0-draft", "increment")
+void bucket_increment(uint32_t, const char *, size_t, uint64_t, struct counted *);
+FROM("wasi:keyvalue/batch@0.2.0-draft", "get-many")
+void bucket_get_many(uint32_t, struct slice *, size_t, struct list *);
+FROM("wasi:keyvalue/batch@0.2.0-draft", "set-many")
+void bucket_set_many(uint32_t, struct pair *, size_t, struct optional *);
+FROM("wasi:keyvalue/batch@0.2.0-draft", "delete-many")
+void bucket_delete_many(uint32_t, struct slice *, size_t, struct optional *);
 
 // Answers live until the next line of the script.
 static char heap[1 << 20];
 static size_t heap_used;
 
-__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size)
+__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size,
+                                                                size_t align, size_t size)
 {
     size_t at = (heap_used + align - 1) / align * align;
     if (size > sizeof heap || at > sizeof heap - size)
@@ -112,13 +122,13 @@ static int by_text(const void *a, const void *b)
 static size_t slices(struct slice *out)
 {
     for (size_t i = 0; i < word_count; i++)
-        out[i] = (struct slice){words[i], (uint32_t)strlen(words[i])};
+        out[i] = (struct slice){ words[i], (uint32_t)strlen(words[i]) };
     return word_count;
 }
 
 static void call_keys(void)
 {
-    struct keys r = {0};
+    struct keys r = { 0 };
     bucket_keys(bucket, 0, 0, &r);
     printf(r.failed ? " error" : " ok");
     if (!r.failed)
@@ -130,7 +140,7 @@ static void call_keys(void)
 
 static void call_increment(void)
 {
-    struct counted r = {0};
+    struct counted r = { 0 };
     bucket_increment(bucket, words[0], strlen(words[0]), strtoull(words[1], NULL, 10), &r);
     if (r.failed)
         printf(" error %d", (int)(r.value & 0xff));
@@ -141,7 +151,7 @@ static void call_increment(void)
 static void call_get_many(void)
 {
     struct slice keys[32];
-    struct list r = {0};
+    struct list r = { 0 };
     bucket_get_many(bucket, keys, slices(keys), &r);
     printf(r.failed ? " error" : " ok");
     const struct found *found = r.items;
@@ -159,17 +169,17 @@ static void call_set_many(void)
 {
     struct pair pairs[16];
     for (size_t i = 0; i + 1 < word_count; i += 2) {
-        pairs[i / 2].key = (struct slice){words[i], (uint32_t)strlen(words[i])};
-        pairs[i / 2].value = (struct slice){words[i + 1], (uint32_t)strlen(words[i + 1])};
+        pairs[i / 2].key = (struct slice){ words[i], (uint32_t)strlen(words[i]) };
+        pairs[i / 2].value = (struct slice){ words[i + 1], (uint32_t)strlen(words[i + 1]) };
     }
-    struct optional r = {0};
+    struct optional r = { 0 };
     bucket_set_many(bucket, pairs, word_count / 2, &r);
     ended(&r);
 }
 
 static void call_config(void)
 {
-    struct list r = {0};
+    struct list r = { 0 };
     config_all(&r);
     printf(r.failed ? " error" : " ok");
     struct pair *pairs = r.items;
@@ -183,7 +193,7 @@ static void call_config(void)
 
 static int call(const char *name)
 {
-    struct optional r = {0};
+    struct optional r = { 0 };
     const char *key = word_count > 0 ? words[0] : "";
     size_t size = strlen(key);
     if (!strcmp(name, "get"))
@@ -219,7 +229,7 @@ int main(int argc, char **argv)
 {
     __wasm_call_ctors();
     static char line[65536];
-    struct optional opened = {0};
+    struct optional opened = { 0 };
     const char *name = argc > 1 ? argv[1] : "";
     store_open(name, strlen(name), &opened);
     if (opened.failed) {

@@ -19,8 +19,7 @@ try {
   const { instantiate } = await import(pathToFileURL(`${folder}/guest.js`));
   const core = async (path) => WebAssembly.compile(await readFile(`${folder}/${path}`));
   const instance = await instantiate(core, shim.getImportObject());
-  instance.run.run();
-  process.exit(0);
+  instance.run.run(); // what it wrote may still be on its way: Node ends when all of it has left
 } catch (error) {
   // `run` answers an error by throwing it: a component's only way to say that it failed.
   const failed = error?.constructor?.name === "ComponentError";
