@@ -78,14 +78,17 @@ class Load:
         assert not set(self.answers) - MET, f"answers of an unknown kind: {self.answers}"
 
 
+def came_back(now, whole, victim):
+    return {role: len(pids) for role, pids in now.items()} == whole and not any(victim in pids for pids in now.values())
+
+
 def kill_in_turn(serving, load, victims, whole):
     """Kills one room after another; each has to come back, and requests to be answered again, before the next one goes."""
     for i in range(KILLS):
         role, which = victims[i % len(victims)]
         victim = serving.rooms()[role][which]
         os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: {r: len(p) for r, p in serving.rooms().items()} == whole and victim not in serving.rooms()[role],
-                 f"{role} started again after kill {i}", WAIT_S)
+        wait_for(lambda: came_back(serving.rooms(), whole, victim), f"{role} started again after kill {i}", WAIT_S)
         answered = load.good
         wait_for(lambda: load.good > answered + 20, lambda: f"answers after kill {i} ({role}): {load.answers}", WAIT_S)
         assert serving.process.poll() is None, f"the command ended: {serving.said}"
