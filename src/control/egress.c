@@ -33,7 +33,9 @@ struct egress {
     struct egress_observer observer;
     int ca_fd, counters_fd;
     struct egress_counter *counters;
-    size_t rule_count;
+    struct grant_set *grants;
+    size_t rule_count, rule_max; /* there are so many; arrays by rule have so many places */
+    size_t granted;              /* so many of them this life of the room has in force */
     struct owner *owners;
     bool *revoked;
     bool all_revoked;
@@ -88,6 +90,17 @@ static int on_response(void *context, struct cursor *c, const int *fds, size_t f
     return g->observer.response ? g->observer.response(g->observer.context, &r, e) : 0;
 }
 
+static int on_granted(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                      struct error *e)
+{
+    struct egress *g = context;
+    uint32_t rule = cursor_u32(c);
+    if (rule != g->granted || rule >= g->rule_count)
+        return error_set(e, -EPROTO, "egress took a grant that nobody gave");
+    g->granted++;
+    return 0;
+}
+
 static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -110,6 +123,8 @@ static const struct frame_rule rules[] = {
     { EGRESS_READY, "ready", IN(PHASE_STARTING), true, 0, sizeof(uint32_t), on_ready },
     { EGRESS_REQUEST, "request", IN(PHASE_RUNNING), false, 0, 32u << 10, on_request },
     { EGRESS_RESPONSE, "response", IN(PHASE_RUNNING), false, 0, 32u << 10, on_response },
+    { EGRESS_GRANTED, "granted", IN(PHASE_STARTING) | IN(PHASE_RUNNING), false, 0, sizeof(uint32_t),
+      on_granted },
     { EGRESS_FAULT, "fault", IN(PHASE_STARTING) | IN(PHASE_RUNNING), true, 0, 64u << 10, on_fault },
 };
 
@@ -149,6 +164,7 @@ static int spawn(struct egress *g, struct error *e)
         return status;
     g->alive = true;
     g->ready = g->fault = false;
+    g->granted = g->rule_count; /* START has them all, and comes before any link */
     g->spawned_ns = clock_monotonic_ns();
     g->gate = (struct frame_gate){ .rules = rules,
                                    .rule_count = ARRAY_SIZE(rules),
@@ -210,7 +226,7 @@ static int open_certificates(struct egress *g, const char *path, struct error *e
 
 static int make_counters(struct egress *g, struct error *e)
 {
-    size_t size = MAX(g->rule_count, (size_t)1) * sizeof(*g->counters);
+    size_t size = MAX(g->rule_max, (size_t)1) * sizeof(*g->counters);
     g->counters_fd = memfd_create("ambit-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (g->counters_fd < 0 || ftruncate(g->counters_fd, (off_t)size) < 0 ||
         fcntl(g->counters_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
@@ -297,7 +313,10 @@ int egress_resolver_check(const char *text, struct error *e)
 static int prepare(struct egress *g, const struct egress_spec *spec, struct error *e)
 {
     g->observer = spec->observer;
+    ASSERT(spec->more <= EGRESS_MORE_MAX);
     g->rule_count = spec->grants->count;
+    g->rule_max = g->rule_count + spec->more;
+    g->start.more = spec->more;
     g->start.allow_missing = spec->allow_missing;
     g->start.test_skip = spec->test_skip;
     g->start.expires_ns = spec->grants->expires_ns == GRANT_UNSET
@@ -305,12 +324,16 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
                               : clock_monotonic_ns() + spec->grants->expires_ns;
     g->start.work_host = mem_strdup(spec->work_host);
     g->start.resolver = mem_strdup(spec->resolver ? spec->resolver : "");
-    g->revoked = mem_array(g->rule_count + 1, sizeof(*g->revoked));
+    g->revoked = mem_array(g->rule_max + 1, sizeof(*g->revoked));
     if (!g->start.work_host || !g->start.resolver || !g->revoked)
         return error_set(e, -ENOMEM, "no memory for egress");
     int status = spec->resolver ? egress_resolver_check(spec->resolver, e) : 0;
     if (status == 0)
-        status = grants_for_egress(spec->grants, &g->start.grants_json, e);
+        status = grant_set_new(&g->grants, e);
+    if (status == 0)
+        status = grant_set_merge(g->grants, spec->grants, e);
+    if (status == 0)
+        status = grants_for_egress(g->grants, &g->start.grants_json, e);
     if (status == 0)
         status = add_listeners(g, spec, e);
     if (status == 0)
@@ -351,10 +374,11 @@ void egress_free(struct egress *g)
         mem_free(o);
     }
     if (g->counters)
-        (void)munmap(g->counters, MAX(g->rule_count, (size_t)1) * sizeof(*g->counters));
+        (void)munmap(g->counters, MAX(g->rule_max, (size_t)1) * sizeof(*g->counters));
     fd_close(g->ca_fd);
     fd_close(g->counters_fd);
     egress_start_done(&g->start);
+    grant_set_free(g->grants);
     mem_free(g->revoked);
     mem_free(g);
 }
@@ -504,6 +528,53 @@ int egress_turn(struct egress *g, struct error *e)
     if (!g->ready && !g->fault && clock_monotonic_ns() >= g->spawned_ns + START_LIMIT_NS)
         return error_set(e, -ETIMEDOUT, "egress did not start within half a minute");
     return 0;
+}
+
+/* ---- more ---- */
+
+size_t egress_rules(const struct egress *g)
+{
+    return g->rule_count;
+}
+
+/* Nothing else is waited for: who asked waits for us. */
+static int wait_granted(struct egress *g, struct error *e)
+{
+    uint64_t until = clock_monotonic_ns() + START_LIMIT_NS;
+    int status = 0;
+    while (status == 0 && (!g->alive || g->granted < g->rule_count)) {
+        struct pollfd wait = { .fd = egress_fd(g), .events = POLLIN };
+        int ms = egress_timeout_ms(g);
+        if (clock_monotonic_ns() >= until)
+            return error_set(e, -ETIMEDOUT, "egress did not take a grant within half a minute");
+        (void)poll(&wait, 1, ms < 0 ? 1000 : MIN(ms, 1000));
+        status = egress_turn(g, e);
+    }
+    return status;
+}
+
+int egress_grant(struct egress *g, const struct grant_set *one, struct error *e)
+{
+    CLEANUP(mem_freep) char *json = NULL;
+    CLEANUP(mem_freep) char *all = NULL;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    ASSERT(one->count == 1);
+    if (g->rule_count == g->rule_max)
+        return error_set(e, -E2BIG, "no further grant can be added to this run");
+    int status = grants_for_egress(one, &json, e);
+    if (status == 0)
+        status = grant_set_merge(g->grants, one, e);
+    if (status == 0)
+        status = grants_for_egress(g->grants, &all, e);
+    if (status < 0)
+        return status;
+    mem_free(g->start.grants_json);
+    g->start.grants_json = TAKE(all);
+    buf_u32(&payload, (uint32_t)g->rule_count++);
+    buf_string(&payload, json);
+    if (g->alive)
+        status = unless_dead(send_frame(g, EGRESS_GRANT, &payload, NULL, 0, e), e);
+    return status < 0 ? status : wait_granted(g, e);
 }
 
 int egress_revoke(struct egress *g, uint32_t rule, struct error *e)

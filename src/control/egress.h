@@ -6,6 +6,7 @@
  *     egress_start(&spec, &g, e)            spawned; works beside whatever comes next
  *     egress_link(g, owner, fds, e)         one link for each worker; its end goes there
  *     loop: poll(egress_fd(g), egress_timeout_ms(g)); egress_turn(g, e)
+ *     egress_grant(g, more, e)              a person allowed something more (--ask)
  *     egress_unlink(g, owner)               that worker is gone
  *     egress_end(g); egress_use(g, rule, …); egress_free(g)
  *
@@ -49,6 +50,7 @@ struct egress_spec {
      * machine's. Borrowed for the call. */
     const struct egress_listener *listeners;
     size_t listener_count;
+    uint32_t more;          /* how many grants egress_grant() may add; at most EGRESS_MORE_MAX */
     uint32_t allow_missing; /* enum jail_layer */
     uint32_t test_skip;     /* enum egress_skip; 0 but in test builds */
     struct egress_observer observer;
@@ -77,6 +79,14 @@ int egress_fd(const struct egress *g);         /* for POLLIN; -1 while the room 
 int egress_timeout_ms(const struct egress *g); /* until egress_turn() is wanted; -1 = for ever */
 /* Takes frames, notices a death, starts again. Call after each poll; cheap when nothing is. */
 int egress_turn(struct egress *g, struct error *e) MUST_CHECK;
+
+/* Adds a set of one grant behind all others, as the rule egress_rules() says before, and waits until
+ * it is in force: what a worker asks for after this is decided by it. Rules there were keep their
+ * numbers and counters. A grant of another class than http only takes its place, so that rules have
+ * the same numbers everywhere. A room that died is started again meanwhile (`relinked` is called),
+ * with everything that was added. < 0: too many, or the room does not take it. */
+int egress_grant(struct egress *g, const struct grant_set *one, struct error *e) MUST_CHECK;
+size_t egress_rules(const struct egress *g); /* how many there are, added ones too */
 
 /* Ends the exchanges of a rule, and denies new ones; EGRESS_ALL_RULES for all. For good: a room
  * that is started again is told again. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A run's egress room: there when a grant of http is, started beside the compiling, ended after the
+ * A run's egress room: there when a grant of http is, or a person may give one (--ask); started beside the compiling, ended after the
  * worker. What it tells goes into the receipt, the intent before anything is sent; past
  * HTTP_EVENTS_MAX requests are only counted (the "use" of each rule is exact).
  */
@@ -114,6 +114,7 @@ int run_egress_start(struct run *r, const struct run_egress_links *links, struct
         .resolver = r->request->resolver,
         .listeners = links->listeners,
         .listener_count = links->listener_count,
+        .more = r->request->ask ? EGRESS_MORE_MAX : 0,
         .allow_missing = r->request->allow_missing,
         .test_skip = r->request->egress_skip,
         .observer = { .context = r,
@@ -123,7 +124,7 @@ int run_egress_start(struct run *r, const struct run_egress_links *links, struct
                       .response = on_response,
                       .died = on_died },
     };
-    if (!grant_rules_have(r->rules, GRANT_HTTP))
+    if (!grant_rules_have(r->rules, GRANT_HTTP) && !r->request->ask)
         return 0;
     r->egress_links = *links;
     return egress_start(&spec, &r->egress, e);
@@ -150,7 +151,7 @@ int run_egress_end(struct run *r, struct error *e)
 int run_egress_record(struct run *r, struct error *e)
 {
     int status = 0;
-    for (size_t i = 0; r->egress && status == 0 && i < r->request->grants->count; i++) {
+    for (size_t i = 0; r->egress && status == 0 && i < egress_rules(r->egress); i++) {
         struct egress_use u = egress_use(r->egress, i);
         if (u.requests == 0)
             continue;

@@ -50,8 +50,9 @@ struct run {
     int signal; /* the last one that asked us to end, or 0 */
     unsigned signals;
     bool killed_for_wall;
-    unsigned questions;     /* that the worker asked */
-    struct egress *egress;  /* NULL: no grant of http */
+    unsigned questions; /* that the worker asked */
+    unsigned added; /* grants that answers added: the next rule is that of the request + so many */
+    struct egress *egress;  /* NULL: no grant of http, and nobody who can give one */
     uint64_t http_recorded; /* requests in the receipt */
     uint64_t http_last;     /* the number of the last one, in this life of egress; 0 = none */
     struct run_egress_links egress_links;
@@ -92,13 +93,14 @@ int run_record_cache(struct run *r, uint64_t elapsed_ns, struct error *e) MUST_C
 int run_record_jail(struct run *r, struct error *e) MUST_CHECK;
 int run_record_denial(struct run *r, size_t number, const struct run_denial *d,
                       struct error *e) MUST_CHECK;
+/* `rule` is the one that the answer added, or GRANT_NO_RULE. */
 int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer answer,
-                      struct error *e) MUST_CHECK;
+                      uint32_t rule, struct error *e) MUST_CHECK;
 int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
                    struct error *e) MUST_CHECK;
 int run_record_end(struct run *r, struct error *e) MUST_CHECK;
 /* run_egress.c */
-/* Starts it when there is a grant of http, else r->egress stays NULL. The receipt is open. */
+/* Starts it when there is a grant of http, or with --ask; else r->egress stays NULL. The receipt is open. */
 int run_egress_start(struct run *r, const struct run_egress_links *links,
                      struct error *e) MUST_CHECK;
 /* After the worker: the last records, and the uses of http rules into the report. */

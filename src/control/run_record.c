@@ -242,7 +242,7 @@ int run_record_denial(struct run *r, size_t number, const struct run_denial *d, 
 }
 
 int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer answer,
-                      struct error *e)
+                      uint32_t rule, struct error *e)
 {
     static const char *const names[] = { "never", "once", "run" };
     json_t *event = json_object();
@@ -252,6 +252,8 @@ int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer
     json_object_set_new(event, "resource", string_of(d->resource));
     json_object_set_new(event, "grant", string_of(d->grant_yaml));
     json_object_set_new(event, "answer", json_string(names[answer]));
+    if (rule != GRANT_NO_RULE)
+        json_object_set_new(event, "rule", count_json(rule));
     return receipt_put(r->receipt, "answer", event, e);
 }
 

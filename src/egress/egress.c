@@ -19,8 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -47,36 +45,6 @@ static int take_fd(int fd, int *ret, struct error *e)
     return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
 }
 
-static int map_counters(struct egress_room *room, int fd, struct error *e)
-{
-    struct stat st;
-    size_t size = room->rule_count * sizeof(*room->counters);
-    if (size == 0)
-        return error_set(e, -EBADMSG, "a start without grants");
-    if (fstat(fd, &st) < 0 || st.st_size < (off_t)size)
-        return error_set(e, -EBADMSG, "too few counters");
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED)
-        return error_set_errno(e, errno, "the counters cannot be mapped");
-    room->counters = at;
-    return 0;
-}
-
-static int compile_rules(struct egress_room *room, struct error *e)
-{
-    CLEANUP(grant_set_freep) struct grant_set *set = NULL;
-    const char *json = room->start.grants_json;
-    int status = grant_set_parse("grants", "/", json, strlen(json), &set, e);
-    if (status == 0)
-        status = grant_rules_new(set, room->start.work_host, &room->rules, e);
-    if (status < 0)
-        return status;
-    room->rule_count = grant_rules_count(room->rules);
-    room->revoked = mem_array(room->rule_count + 1, sizeof(*room->revoked));
-    room->pools = mem_array(room->rule_count + 1, sizeof(*room->pools));
-    return room->revoked && room->pools ? 0 : error_set(e, -ENOMEM, "no memory for the rules");
-}
-
 static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -91,9 +59,7 @@ static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_c
         status = error_set(e, -EPERM, "this build leaves no defence open");
 #endif
     if (status == 0)
-        status = compile_rules(room, e);
-    if (status == 0)
-        status = map_counters(room, fds[1], e);
+        status = rules_start(room, fds[1], e);
     if (status == 0)
         status = take_fd(fds[0], &room->ca_fd, e);
     room->expires_ns = room->start.expires_ns;
@@ -139,7 +105,7 @@ static int on_revoke(void *context, struct cursor *c, const int *fds, size_t fd_
     uint32_t rule = cursor_u32(c);
     if (rule >= room->rule_count && rule != EGRESS_ALL_RULES)
         return error_set(e, -EBADMSG, "a rule that is none is revoked");
-    for (size_t i = 0; i < room->rule_count; i++)
+    for (size_t i = 0; i < room->rule_max; i++) /* all: those that are added later among them */
         if (i == rule || rule == EGRESS_ALL_RULES)
             room->revoked[i] = true;
     for (struct peer *p = room->peers; p; p = p->next)
@@ -165,6 +131,24 @@ static int on_stop(void *context, struct cursor *c, const int *fds, size_t fd_co
     return 0;
 }
 
+static int on_grant(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
+{
+    struct egress_room *room = context;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+    uint32_t rule = cursor_u32(c);
+    CLEANUP(mem_freep) char *json = cursor_string(c);
+    if (!cursor_finished(c))
+        return error_set(e, -EBADMSG, "a grant that cannot be read");
+    if (!json)
+        return error_set(e, -ENOMEM, "no memory for a grant");
+    int status = rules_add(room, rule, json, e);
+    if (status < 0)
+        return status;
+    buf_u32(&payload, rule);
+    return room_record(room, EGRESS_GRANTED, &payload);
+}
+
 #define RUNNING (1u << PHASE_RUNNING)
 static const struct frame_rule rules_of_frames[] = {
     { EGRESS_START, "start", 1u << PHASE_WAITING, true, 2, FRAME_MAX, on_start },
@@ -172,6 +156,7 @@ static const struct frame_rule rules_of_frames[] = {
     { EGRESS_UNLINK, "unlink", RUNNING, false, 0, sizeof(uint32_t), on_unlink },
     { EGRESS_REVOKE, "revoke", RUNNING, false, 0, sizeof(uint32_t), on_revoke },
     { EGRESS_EXPIRE, "expire", RUNNING, false, 0, sizeof(uint64_t), on_expire },
+    { EGRESS_GRANT, "grant", RUNNING, false, 0, FRAME_MAX, on_grant },
     { EGRESS_STOP, "stop", RUNNING, true, 0, 0, on_stop },
 };
 
@@ -219,7 +204,7 @@ static bool wants_tls(const struct egress_room *room)
         if (g->class == GRANT_HTTP && g->http.https)
             return true;
     }
-    return false;
+    return room->start.more > 0; /* the jail opens no file later */
 }
 
 static int read_all(int fd, struct buf *out, struct error *e)
@@ -466,9 +451,8 @@ int egress_room_main(struct channel *control)
     names_free(room->names);
     pools_free(room);
     X509_STORE_free(room->certificates);
-    grant_rules_free(room->rules);
+    rules_done(room);
     egress_start_done(&room->start);
-    mem_free(room->revoked);
     mem_free(room);
     return status;
 }

@@ -2,6 +2,7 @@
 /*
  * What the parts of the egress room share. Nobody else includes it.
  *
+ *   rules.c     what is granted, from the start on and by answers later
  *   egress.c    birth: start, certificates, jail; frames from control; the loop
  *   poller.c    one epoll; descriptors by number
  *   names.c     names to addresses: /etc/hosts as it was, then DNS; coalesced, cached
@@ -36,6 +37,16 @@
 
 struct egress_room;
 struct peer;
+
+/* ---- rules.c ---- */
+
+/* Compiles the grants of `room->start`; maps the counters. */
+int rules_start(struct egress_room *room, int counters_fd, struct error *e) MUST_CHECK;
+/* One grant more (a set of one, as JSON), behind all others: `rule` must be the next number. What
+ * came before keeps its number, counter and connections. */
+int rules_add(struct egress_room *room, uint32_t rule, const char *json,
+              struct error *e) MUST_CHECK;
+void rules_done(struct egress_room *room);
 
 /* ---- poller.c ---- */
 
@@ -235,10 +246,12 @@ struct egress_room {
     bool started, stop, gone, control_writes;
     int ca_fd;
     X509_STORE *certificates;
-    struct grant_rules *rules;
+    struct grant_set *grants;
+    struct grant_rules *rules; /* of `grants`; replaced when one is added: nobody points into them
+                                  across turns, exchanges know their rule by its number */
     struct egress_counter *counters; /* shared with control */
-    size_t rule_count;
-    bool *revoked; /* by rule */
+    size_t rule_count, rule_max;     /* arrays by rule have `rule_max` places */
+    bool *revoked;                   /* by rule */
     uint64_t expires_ns;
     struct names *names;
     struct pool **pools; /* by rule: connections of one rule serve no other */

@@ -87,6 +87,7 @@ void egress_start_put(struct buf *out, const struct egress_start *s)
     buf_u64(out, s->expires_ns);
     buf_u32(out, s->allow_missing);
     buf_u32(out, s->test_skip);
+    buf_u32(out, s->more);
     buf_u32(out, (uint32_t)s->listener_count);
     for (size_t i = 0; i < s->listener_count; i++) {
         buf_u8(out, s->listeners[i].address.is_v6);
@@ -104,8 +105,9 @@ int egress_start_get(struct cursor *c, struct egress_start *ret, struct error *e
     ret->expires_ns = cursor_u64(c);
     ret->allow_missing = cursor_u32(c);
     ret->test_skip = cursor_u32(c);
+    ret->more = cursor_u32(c);
     uint32_t count = cursor_u32(c);
-    if (count > EGRESS_LISTENERS_MAX)
+    if (count > EGRESS_LISTENERS_MAX || ret->more > EGRESS_MORE_MAX)
         c->bad = true;
     for (uint32_t i = 0; i < count && !c->bad; i++) {
         struct egress_listener *l = &ret->listeners[ret->listener_count++];

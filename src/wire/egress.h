@@ -17,15 +17,18 @@ enum egress_frame {
     EGRESS_REVOKE = 4, /* u32 rule, or EGRESS_ALL_RULES */
     EGRESS_EXPIRE = 5, /* u64 CLOCK_MONOTONIC ns at which all grants end */
     EGRESS_STOP = 6,   /* no payload: send the last records and exit */
+    EGRESS_GRANT = 7,  /* u32 rule, the next one; string: a set of one grant, as JSON (--ask) */
     /* egress → control */
     EGRESS_READY = 16,    /* once: u32 missing jail layers */
     EGRESS_REQUEST = 17,  /* egress_request_put(): what is about to be sent */
     EGRESS_RESPONSE = 18, /* egress_response_put(): how it ended */
+    EGRESS_GRANTED = 20,  /* u32 rule: it is in force, for each GRANT in its order */
     EGRESS_FAULT = 19,    /* once, instead of READY: string text, string hint; then it exits */
 };
 #define EGRESS_ALL_RULES (UINT32_MAX - 1)
 #define EGRESS_LISTENERS_MAX 256
 #define EGRESS_RULES_MAX 1024
+#define EGRESS_MORE_MAX 64   /* rules that GRANTs may add to those of the start */
 #define EGRESS_TEXT_MAX 4096 /* of an URL or text in a record; longer ones are cut */
 
 struct egress_listener {
@@ -40,6 +43,7 @@ struct egress_start {
     char *resolver;      /* "" = /etc/resolv.conf's */
     uint64_t expires_ns; /* CLOCK_MONOTONIC, or UINT64_MAX */
     uint32_t allow_missing, test_skip;
+    uint32_t more; /* rules that may be added later, for which there are counters too */
     struct egress_listener listeners[EGRESS_LISTENERS_MAX];
     size_t listener_count;
 };
@@ -61,7 +65,7 @@ enum egress_skip {
 };
 #endif
 
-/* The counters' memfd: one for each rule, written by egress only, read by control at the end. */
+/* The counters' memfd: one for each rule and each that may be added, written by egress only, read by control at the end. */
 struct egress_counter {
     uint64_t requests;      /* that max_requests counts */
     uint64_t rate_until_ns; /* of `rate`: CLOCK_MONOTONIC at which the bucket is full */

@@ -7,9 +7,13 @@
  * every rule keeps its number; yes for once retires it at the next host call. Old rules stay until
  * the guest is gone, because what it has open may point into them.
  *
- * A closed jail opens no further folder, makes no folder writable and has no other egress rules, so
- * nobody is asked about those: they are denied, and the grant is told for another run. What was
- * refused once stands among the denials and is never asked again.
+ * Yes to a request of http is in force in the egress room before we hear of it: control sees to that,
+ * makes the grant itself and counts what is for once. We go by our own copy, which has the same
+ * number there.
+ *
+ * A closed jail opens no further folder and makes no folder writable, so nobody is asked about those:
+ * they are denied, and the grant is told for another run. What was refused once stands among the
+ * denials and is never asked again.
  */
 #include "worker/ask.h"
 
@@ -58,12 +62,15 @@ void asking_free(struct asking *a)
 }
 
 /* Can a room whose jail is closed do what the grant says? */
-static bool within_reach(const struct asking *a, const struct grant *g)
+static bool within_reach(const struct guest *guest, const struct grant *g)
 {
+    const struct asking *a = guest->asking;
     size_t mount;
     const char *rest;
     if (g->class == GRANT_KEYVALUE)
         return true;
+    if (g->class == GRANT_HTTP)
+        return guest->commons.egress != NULL;
     if (g->class != GRANT_FS ||
         grant_mount_of(a->first, g->fs.guest, strlen(g->fs.guest), &mount, &rest) != 1)
         return false;
@@ -134,7 +141,8 @@ bool guest_ask(struct guest *g, const struct run_denial *asked, const struct gra
     struct asking *a = g->asking;
     struct run_denial d = *asked;
     if (!a || g->ended || g->gate != GRANT_ALLOWED || a->count == ASK_MAX || a->once ||
-        !within_reach(a, grant) || denials_have(g->denials, &d))
+        a->set->count == GRANT_GRANTS_MAX || !within_reach(g, grant) ||
+        denials_have(g->denials, &d))
         return false;
     int answer = put_question(g, &d, grant);
     if (answer > 0) {

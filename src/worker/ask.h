@@ -3,10 +3,12 @@
 #pragma once
 
 #include "grant/grant.h"
+#include "wire/egress.h"
 #include "wire/run.h"
 #include "worker/vfs/vfs.h"
 
 #define ASK_MAX VFS_RULES_MORE /* grants that answers can add to a run; then nobody is asked */
+_Static_assert(ASK_MAX <= EGRESS_MORE_MAX, "egress has a place for each");
 
 struct guest;
 struct asking; /* of one guest */

@@ -179,7 +179,8 @@ static const struct frame_rule rules_of_frames[] = {
     { RUN_STOP, "stop", 1u << PHASE_RUNNING | 1u << PHASE_ASKING, false, 0, sizeof(uint32_t),
       on_stop },
     { RUN_ANSWER, "answer", 1u << PHASE_ASKING, false, 0, sizeof(uint32_t), on_answer },
-    { RUN_LINK, "link", 1u << PHASE_RUNNING, false, LINK_FDS, sizeof(uint32_t), on_link },
+    { RUN_LINK, "link", 1u << PHASE_RUNNING | 1u << PHASE_ASKING, false, LINK_FDS, sizeof(uint32_t),
+      on_link },
 };
 
 /* The loop found the channel readable or writable. */

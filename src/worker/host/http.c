@@ -158,14 +158,15 @@ void http_refused(void *context, struct exchange *x, const struct http_failure *
     if (!g || g->ended || f->reason == GRANT_ALLOWED || f->reason >= GRANT_REASON_COUNT)
         return;
     url_init(&url);
-    /* It was printed by us from what was canonical. */
-    if (url_parse(&url, bytes_of(x->url), NULL) == 0) {
-        bool named = f->address.size && address_parse(f->address, &address) == 0;
-        struct grant_http_request request = { .url = &url, .method = bytes_of(x->method) };
-        struct asked asked = { &request, f->reason, named ? &address : NULL };
-        struct grant_decision d = { .reason = f->reason, .rule = f->rule };
-        deny(g, x->method, x->url, d, &asked);
-    }
+    bool named = f->address.size && address_parse(f->address, &address) == 0;
+    struct grant_http_request request = { .url = &url, .method = bytes_of(x->method) };
+    struct asked asked = { &request, f->reason, named ? &address : NULL };
+    struct grant_decision d = { .reason = f->reason, .rule = f->rule };
+    /* It was printed by us from what was canonical, but a long one is cut: no grant is told of it. */
+    bool cut = strlen(x->url) == URL_SHOWN_MAX || strlen(x->method) == METHOD_SHOWN_MAX;
+    if (cut || url_parse(&url, bytes_of(x->url), NULL) < 0)
+        asked.reason = GRANT_MALFORMED;
+    deny(g, x->method, x->url, d, &asked);
     url_done(&url);
 }
 
@@ -189,6 +190,28 @@ static int malformed(struct guest *g, const struct ambit_http_request *r,
     return g->ended ? -ECANCELED : fails(ret_error, HTTP_ERROR_REQUEST_URI_INVALID, UINT64_MAX);
 }
 
+static struct grant_decision by_rules(struct guest *g, const struct grant_http_request *request)
+{
+    return guest_gated(g, grant_decide_http(g->rules, request, 0));
+}
+
+/* Who is there to be asked is asked first. 0: they allowed it; else what http_send() answers. */
+static int ask_or_deny(struct guest *g, const struct grant_http_request *request,
+                       struct grant_decision *d, struct ambit_http_error *ret_error)
+{
+    CLEANUP(mem_freep) char *method = shown_method(request->method);
+    CLEANUP(mem_freep) char *text = shown_url(request->url);
+    struct asked asked = { request, d->reason, NULL };
+    if (method && text && guest_asked(g, GRANT_HTTP, method, text, 0, *d, propose_http, &asked)) {
+        *d = by_rules(g, request);
+        if (d->reason == GRANT_ALLOWED)
+            return 0;
+        asked.reason = d->reason;
+    }
+    deny(g, method, text, *d, &asked);
+    return g->ended ? -ECANCELED : fails(ret_error, HTTP_ERROR_REQUEST_DENIED, UINT64_MAX);
+}
+
 /* 0: it may go; else what http_send() answers. */
 static int decide(struct guest *g, const struct ambit_http_request *r,
                   struct grant_decision *ret_decision, struct ambit_http_error *ret_error)
@@ -210,14 +233,10 @@ static int decide(struct guest *g, const struct ambit_http_request *r,
                                           .method = from_engine(r->method),
                                           .headers = g->http.fields,
                                           .header_count = r->header_count };
-    *ret_decision = guest_gated(g, grant_decide_http(g->rules, &request, 0));
-    if (ret_decision->reason == GRANT_ALLOWED)
-        return 0;
-    CLEANUP(mem_freep) char *method = shown_method(request.method);
-    CLEANUP(mem_freep) char *text = shown_url(url);
-    struct asked asked = { &request, ret_decision->reason, NULL };
-    deny(g, method, text, *ret_decision, &asked);
-    return g->ended ? -ECANCELED : fails(ret_error, HTTP_ERROR_REQUEST_DENIED, UINT64_MAX);
+    *ret_decision = by_rules(g, &request);
+    return ret_decision->reason == GRANT_ALLOWED
+               ? 0
+               : ask_or_deny(g, &request, ret_decision, ret_error);
 }
 
 /* Makes the exchange with its handle. NULL: the guest ends. */
