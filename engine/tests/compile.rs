@@ -39,7 +39,6 @@ fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap()).collect()
 }
 
-#[test]
 fn kinds() {
     let table: [(&[u8], Kind); 16] = [
         (b"", Kind::Unknown),
@@ -64,7 +63,6 @@ fn kinds() {
     }
 }
 
-#[test]
 fn refusals_name_the_reason() {
     use Status::{Malformed, Unsupported};
     let table: [(&str, Status, &str); 24] = [
@@ -108,7 +106,6 @@ fn refusals_name_the_reason() {
     assert!(compile(cwasm, true).expect_err("machine code").why.contains(".cwasm"));
 }
 
-#[test]
 fn a_component_is_described() {
     let d = describe(COMPONENT.as_bytes());
     assert_eq!((&d["kind"], &d["adapted"], &d["command"]), (&"component".into(), &false.into(), &true.into()));
@@ -121,7 +118,6 @@ fn a_component_is_described() {
     assert!(d.get("wit_error").is_none() && d.get("cut").is_none());
 }
 
-#[test]
 fn modules_become_commands() {
     let d = describe(MODULE.as_bytes());
     assert_eq!((&d["kind"], &d["adapted"], &d["command"]), (&"module".into(), &true.into(), &true.into()));
@@ -138,7 +134,6 @@ fn modules_become_commands() {
     }
 }
 
-#[test]
 fn a_component_without_run_is_no_command() {
     assert_eq!(describe(b"(component)")["command"], false);
     assert_eq!(describe(b"(component)")["serves"], false);
@@ -149,7 +144,6 @@ fn a_component_without_run_is_no_command() {
     assert_eq!(describe(other.as_bytes())["command"], false);
 }
 
-#[test]
 fn text_and_binary_give_the_same_code() {
     let binary = wat::parse_str(COMPONENT).unwrap();
     let a = compile(&binary, false).unwrap();
@@ -159,7 +153,6 @@ fn text_and_binary_give_the_same_code() {
 }
 
 /// Hostile names: a description stays bounded JSON.
-#[test]
 fn large_descriptions_are_cut() {
     let mut text = String::from("(component (import \"a:b/c\" (instance");
     for n in 0..4000 {
@@ -179,7 +172,6 @@ fn large_descriptions_are_cut() {
 
 /// Damaged files are refused or run as what they became, never a panic (in production a panic is the end of the room, and an
 /// error too; but each one would be a message that explains nothing).
-#[test]
 fn damage_never_panics() {
     let mut seed = 0x9e37_79b9_7f4a_7c15u64;
     let mut random = move || {
@@ -206,7 +198,6 @@ fn damage_never_panics() {
     }
 }
 
-#[test]
 fn the_key_repeats_and_names_the_engine() {
     assert_eq!(compatibility(), compatibility());
     assert_ne!(compatibility(), [0; 32]);
@@ -214,4 +205,22 @@ fn the_key_repeats_and_names_the_engine() {
     let version = unsafe { std::ffi::CStr::from_ptr(ambit_engine::compile::ambit_engine_version()) }.to_str().unwrap();
     let number = version.strip_prefix("wasmtime ").unwrap();
     assert!(include_str!("../Cargo.toml").contains(&format!("wasmtime = {{ version = \"={number}\"")), "{version}");
+}
+
+fn main() {
+    let tests: [(&str, fn()); 9] = [
+        ("kinds", kinds),
+        ("refusals_name_the_reason", refusals_name_the_reason),
+        ("a_component_is_described", a_component_is_described),
+        ("modules_become_commands", modules_become_commands),
+        ("a_component_without_run_is_no_command", a_component_without_run_is_no_command),
+        ("text_and_binary_give_the_same_code", text_and_binary_give_the_same_code),
+        ("large_descriptions_are_cut", large_descriptions_are_cut),
+        ("damage_never_panics", damage_never_panics),
+        ("the_key_repeats_and_names_the_engine", the_key_repeats_and_names_the_engine),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("ok {name}");
+    }
 }
