@@ -187,6 +187,17 @@ static void on_response(struct exchange *x, const struct http_response *r)
         exchange_discard(x);
 }
 
+/* What was taken was given back to the worker's window, also when more always waits behind it: without
+ * this, a client that is slower than its guest would fill `out` with bytes that it has long had. */
+static void drop_taken(struct h2_stream *s)
+{
+    if (s->out_start < HTTP_WINDOW_START)
+        return;
+    memmove(s->out.data, s->out.data + s->out_start, s->out.size - s->out_start);
+    s->out.size -= s->out_start;
+    s->out_start = 0;
+}
+
 static void on_body(struct exchange *x, struct bytes data)
 {
     struct h2_stream *s = x->stream;
@@ -197,6 +208,7 @@ static void on_body(struct exchange *x, struct bytes data)
     }
     if (s->has_length)
         s->length_left -= data.size;
+    drop_taken(s);
     buf_append(&s->out, data.data, data.size);
     if (buf_status(&s->out) < 0) {
         x->cut = true;
