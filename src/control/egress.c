@@ -164,6 +164,7 @@ static int spawn(struct egress *g, struct error *e)
         return status;
     g->alive = true;
     g->ready = g->fault = false;
+    g->start.more = (uint32_t)(g->rule_max - g->rule_count);
     g->granted = g->rule_count; /* START has them all, and comes before any link */
     g->spawned_ns = clock_monotonic_ns();
     g->gate = (struct frame_gate){ .rules = rules,
@@ -316,7 +317,6 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
     ASSERT(spec->more <= EGRESS_MORE_MAX);
     g->rule_count = spec->grants->count;
     g->rule_max = g->rule_count + spec->more;
-    g->start.more = spec->more;
     g->start.allow_missing = spec->allow_missing;
     g->start.test_skip = spec->test_skip;
     g->start.expires_ns = spec->grants->expires_ns == GRANT_UNSET

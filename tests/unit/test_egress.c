@@ -4,10 +4,12 @@
  * link. This binary is all three and the origin too. Hostile origins, names and certificates are in
  * tests/hostile/test_http_out.py; here is what the sanitizers shall see.
  */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@
 #include "tests/unit/test.h"
 
 #define OWNER 3
+#define MORE 2 /* grants that can be added */
 #define PATIENCE_NS (20 * NS_PER_S)
 
 /* ---- an origin ---- */
@@ -163,6 +166,7 @@ static void world_start(struct world *w, const char *more)
     CHECK_EQ(grant_set_parse("test", "/", text, (size_t)size, &w->set, NULL), 0);
     struct egress_spec spec = { .grants = w->set,
                                 .work_host = "/",
+                                .more = MORE,
                                 .observer = { .context = w,
                                               .relinked = on_relinked,
                                               .ready = on_ready,
@@ -375,6 +379,184 @@ TEST(a_crash_resets_no_counter)
         CHECK_EQ(a.reason, i < 3 ? GRANT_ALLOWED : GRANT_TOO_MANY);
     }
     world_stop(&w);
+}
+
+/* ---- grants that are added (--ask) ---- */
+
+static int grant_more(struct world *w, const char *path, const char *more)
+{
+    CLEANUP(grant_set_freep) struct grant_set *one = NULL;
+    char text[256];
+    int size =
+        snprintf(text, sizeof(text),
+                 "{\"version\":1,\"grants\":[{\"http\":\"http://127.0.0.1:%u\",\"paths\":[\"%s\"],"
+                 "\"addresses\":[\"127.0.0.1\"]%s}]}",
+                 w->origin.port, path, more);
+    CHECK_EQ(grant_set_parse("answer", "/", text, (size_t)size, &one, NULL), 0);
+    return egress_grant(w->egress, one, NULL);
+}
+
+TEST(a_grant_is_added_and_moves_nothing)
+{
+    struct world w;
+    world_start(&w, ",\"paths\":[\"/\",\"/hold\"],\"max_requests\":3");
+    uint64_t held = ask(&w, "GET", "/hold");
+    CHECK_EQ(listen_to(&w, held, true, UINT64_MAX, NS_PER_S / 2).status, 200);
+    CHECK_EQ(get(&w, "/b").reason, GRANT_NO_PATH);
+    CHECK_EQ(egress_rules(w.egress), 1);
+    CHECK_EQ(grant_more(&w, "/b", ",\"max_requests\":1"), 0);
+    CHECK_EQ(egress_rules(w.egress), 2);
+    CHECK_EQ(get(&w, "/b").size, 5);
+    CHECK_EQ(get(&w, "/b").reason, GRANT_TOO_MANY); /* for once is one request */
+    CHECK_EQ(grant_more(&w, "/b", ""), 0);
+    CHECK_EQ(get(&w, "/b").size, 5);
+    CHECK_EQ(ask(&w, "POST", "/b"), w.last_id);
+    CHECK_EQ(listen_to(&w, w.last_id, true, UINT64_MAX, PATIENCE_NS).reason, GRANT_NO_METHOD);
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(get(&w, "/").reason, GRANT_TOO_MANY); /* the first rule counted on */
+    CHECK_EQ(grant_more(&w, "/c", ""), -E2BIG);
+    CHECK_EQ(egress_rules(w.egress), 3);
+    CHECK_EQ(egress_use(w.egress, 0).requests, 3);
+    CHECK_EQ(egress_use(w.egress, 1).requests, 1);
+    CHECK_EQ(egress_use(w.egress, 2).requests, 1);
+    CHECK_EQ(egress_revoke(w.egress, 2, NULL), 0);
+    CHECK_EQ(get(&w, "/b").reason, GRANT_TOO_MANY);
+    CHECK_EQ(egress_revoke(w.egress, 0, NULL),
+             0); /* what it began under an old set ends by its number */
+    struct answered a = listen_to(&w, held, true, UINT64_MAX, PATIENCE_NS);
+    CHECK_EQ(a.reason, GRANT_REVOKED);
+    world_stop(&w);
+}
+
+TEST(a_room_that_starts_again_has_what_was_added)
+{
+    struct world w;
+    world_start(&w, ",\"paths\":[\"/\"]");
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(grant_more(&w, "/b", ",\"max_requests\":2"), 0);
+    CHECK_EQ(get(&w, "/b").size, 5);
+    kill(only_other_child(w.origin.pid), SIGKILL);
+    CHECK_EQ(grant_more(&w, "/c", ""), 0); /* into a room that died: it is started again */
+    CHECK_EQ(w.relinked, 1);
+    CHECK_EQ(get(&w, "/b").size, 5);
+    CHECK_EQ(get(&w, "/c").size, 5);
+    CHECK_EQ(get(&w, "/b").reason, GRANT_TOO_MANY);
+    world_stop(&w);
+    CHECK_EQ(w.died, 1);
+}
+
+TEST(all_that_is_revoked_stays_so)
+{
+    struct world w;
+    world_start(&w, "");
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(egress_revoke(w.egress, EGRESS_ALL_RULES, NULL), 0);
+    CHECK_EQ(grant_more(&w, "/b", ""), 0);
+    CHECK_EQ(get(&w, "/b").reason, GRANT_REVOKED);
+    world_stop(&w);
+}
+
+/* The frame is control's; on a link it is none, and ends the link. */
+TEST(a_worker_grants_nothing)
+{
+    struct world w;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
+    int fds[LINK_FDS];
+    world_start(&w, ",\"paths\":[\"/\"]");
+    CHECK_EQ(get(&w, "/").size, 5);
+    buf_u32(&payload, 1);
+    buf_string(&payload, "{\"version\":1,\"grants\":[{\"http\":\"http://127.0.0.1\"}]}");
+    for (uint16_t kind = EGRESS_START; kind <= EGRESS_GRANTED; kind++) {
+        if (kind != EGRESS_GRANT && kind != EGRESS_GRANTED && kind != EGRESS_START)
+            continue;
+        CHECK_EQ(link_put(w.link, kind, (struct bytes){ payload.data, payload.size },
+                          (struct bytes){ 0 }),
+                 0);
+        link_flush(w.link);
+        for (int i = 0; i < 10; i++)
+            turn(&w);
+        egress_unlink(w.egress, OWNER);
+        CHECK_EQ(egress_link(w.egress, OWNER, fds, NULL), 0);
+        take_link(&w, fds);
+        CHECK_EQ(get(&w, "/b").reason, GRANT_NO_PATH);
+        CHECK_EQ(get(&w, "/").size, 5);
+    }
+    CHECK_EQ(egress_rules(w.egress), 1);
+    world_stop(&w);
+    CHECK_EQ(w.died, 0);
+}
+
+static int heard_of(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
+{
+    ((unsigned *)context)[cursor_left(c) == sizeof(uint32_t)]++;
+    c->at = c->end;
+    return 0;
+}
+
+/* How a room takes a frame of control's: `ret` counts its faults and what it took. */
+static void give(uint32_t more, const struct buf *payload, unsigned ret[static 2])
+{
+    static const struct frame_rule rows[] = {
+        { EGRESS_FAULT, "fault", 1, false, 0, FRAME_MAX, heard_of },
+        { EGRESS_GRANTED, "granted", 1, false, 0, sizeof(uint32_t), heard_of },
+    };
+    struct frame_gate gate = { .rules = rows, .rule_count = ARRAY_SIZE(rows) };
+    struct egress_start s = { .grants_json =
+                                  (char *)"{\"version\":1,\"grants\":[{\"log\":[\"trace\"]}]}",
+                              .work_host = (char *)"/",
+                              .resolver = (char *)"",
+                              .expires_ns = UINT64_MAX,
+                              .more = more };
+    CLEANUP(buf_done) struct buf start = BUF_INIT(FRAME_MAX);
+    struct room room;
+    int fds[2] = { open("/dev/null", O_RDONLY | O_CLOEXEC), memfd_create("counters", MFD_CLOEXEC) };
+    CHECK(ftruncate(fds[1], 3 * sizeof(struct egress_counter)) == 0);
+    CHECK_EQ(room_spawn(ROOM_EGRESS, 0, &room, NULL), 0);
+    egress_start_put(&start, &s);
+    CHECK_EQ(channel_send(room.channel, EGRESS_START, start.data, start.size, fds, 2, NULL), 0);
+    CHECK_EQ(channel_send(room.channel, EGRESS_GRANT, payload->data, payload->size, NULL, 0, NULL),
+             0);
+    ret[0] = ret[1] = 0;
+    while (ret[0] + ret[1] == 0 && channel_dispatch(room.channel, &gate, ret, true, NULL) == 0) {
+    }
+    room_end(&room);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+TEST(malformed_grants_are_refused)
+{
+#define ONE "{\"http\":\"http://a.test\"}"
+    static const struct {
+        uint32_t rule;
+        const char *json;
+        bool more;
+    } rows[] = {
+        { 0, "{\"version\":1,\"grants\":[" ONE "]}", false },
+        { 2, "{\"version\":1,\"grants\":[" ONE "]}", false },
+        { 1, "{\"version\":1,\"grants\":[" ONE "," ONE "]}", false },
+        { 1, "{\"version\":1,\"grants\":[]}", false },
+        { 1, "nonsense", false },
+        { 1, "{\"version\":1,\"grants\":[" ONE "]}", true },
+    };
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
+    unsigned heard[2];
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        buf_clear(&payload);
+        buf_u32(&payload, rows[i].rule);
+        buf_string(&payload, rows[i].json);
+        if (rows[i].more)
+            buf_u8(&payload, 0);
+        give(MORE, &payload, heard);
+        CHECK(heard[0] == 1 && heard[1] == 0);
+    }
+    buf_clear(&payload);
+    buf_u32(&payload, 1);
+    buf_string(&payload, rows[0].json);
+    give(0, &payload, heard); /* a room that was made for no more */
+    CHECK(heard[0] == 1 && heard[1] == 0);
 }
 
 TEST(payloads)
