@@ -80,7 +80,7 @@ class Serving:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        env=self.env, start_new_session=True)
+                                        env=self.env)  # of the test's own session: who ends the test ends this
         self.output = b""
         self.readers = [threading.Thread(target=self._hear, daemon=True), threading.Thread(target=self._read, daemon=True)]
         for t in self.readers:
@@ -118,14 +118,13 @@ class Serving:
         return rooms(self.pid)
 
     def stop(self, number=signal.SIGTERM):
-        """Ends it and every process it has started; returns its exit code."""
+        """Ends it; its rooms die with it. Returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
             self.rc = self.process.wait(WAIT_S)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
         for t in self.readers:
             t.join(WAIT_S)
         return self.rc
