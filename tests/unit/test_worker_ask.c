@@ -104,4 +104,89 @@ TEST(nobody_is_asked_for_what_no_answer_gives)
     fixture_close(&f);
 }
 
+/* ---- http ---- */
+
+/* With a link to an egress room that takes everything. */
+static struct link *begin_http(struct fixture *f, struct http_peer *peer)
+{
+    int fds[LINK_FDS], far_fds[LINK_FDS];
+    struct link *near, *far;
+    struct error e = ERROR_INIT;
+    begin(f);
+    CHECK_EQ(link_make(fds, far_fds, &e), 0);
+    CHECK_EQ(link_open(fds, &near, &e), 0);
+    CHECK_EQ(link_open(far_fds, &far, &e), 0);
+    http_peer_init(peer, true);
+    CHECK_EQ(http_peer_attach(peer, &f->loop, near, &e), 0);
+    f->guest->commons.egress = peer;
+    return far;
+}
+
+static void end_http(struct fixture *f, struct http_peer *peer, struct link *far)
+{
+    host_close_all(f->guest);
+    http_peer_done(peer);
+    link_free(far);
+    fixture_close(f);
+}
+
+/* 0: it went out; else the error. */
+static unsigned request(struct fixture *f, const char *method, const char *target, size_t headers)
+{
+    static const struct ambit_pair header = { { (const uint8_t *)"x-a", 3 },
+                                              { (const uint8_t *)"b", 1 } };
+    struct ambit_http_request r = { .method = bytes(method),
+                                    .scheme = 2,
+                                    .authority = bytes("a.test"),
+                                    .target = bytes(target),
+                                    .headers = &header,
+                                    .header_count = headers,
+                                    .connect_timeout_ns = HTTP_NO_TIMEOUT,
+                                    .first_byte_timeout_ns = HTTP_NO_TIMEOUT,
+                                    .between_bytes_timeout_ns = HTTP_NO_TIMEOUT };
+    struct ambit_http_error error = { 0 };
+    uint32_t x = 0;
+    asking_call_begins(f->guest);
+    int status = f->v->http_send(f->guest, &r, 0, &x, &error);
+    CHECK(status == 0 || (status == 1 && error.code != 0));
+    return status == 0 ? 0 : error.code;
+}
+
+TEST(requests)
+{
+    struct fixture f;
+    struct http_peer peer;
+    struct link *far = begin_http(&f, &peer);
+    uint32_t first = (uint32_t)f.guest->done.use_count;
+    answer_next = RUN_ANSWER_ONCE;
+    CHECK_EQ(request(&f, "GET", "/x?a=1", 1), 0);
+    CHECK_EQ(f.guest->exchanges->rule, first);
+    answer_next = RUN_ANSWER_NEVER;
+    CHECK_EQ(request(&f, "GET", "/x", 0), HTTP_ERROR_REQUEST_DENIED);
+    CHECK_EQ(request(&f, "GET", "/x", 0), HTTP_ERROR_REQUEST_DENIED);
+    CHECK_EQ(questions, 2);
+    answer_next = RUN_ANSWER_RUN;
+    CHECK_EQ(request(&f, "GET", "/y", 0), 0);
+    CHECK_EQ(f.guest->exchanges->rule, first + 1); /* a grant that is spent keeps its number */
+    CHECK_EQ(request(&f, "GET", "/y?other", 1), 0);
+    CHECK_EQ(questions, 3);
+    CHECK_EQ(request(&f, "POST", "/y", 0), 0);
+    CHECK_EQ(questions, 4);
+    CHECK_EQ(request(&f, "POST", "/..%2fy", 0), HTTP_ERROR_REQUEST_URI_INVALID);
+    CHECK_EQ(request(&f, "*", "/y", 0), HTTP_ERROR_REQUEST_DENIED);
+    CHECK_EQ(questions, 4); /* no grant says these */
+    end_http(&f, &peer, far);
+}
+
+TEST(without_an_egress_room_nobody_is_asked)
+{
+    struct fixture f;
+    begin(&f);
+    answer_next = RUN_ANSWER_RUN;
+    CHECK_EQ(request(&f, "GET", "/x", 0), HTTP_ERROR_REQUEST_DENIED);
+    CHECK_EQ(questions, 0);
+    CHECK_EQ(f.denials, 1);
+    fixture_close(&f);
+}
+
 TEST_MAIN()
