@@ -121,7 +121,10 @@ int names_new(struct egress_room *room, const char *resolver, struct names **ret
 {
     struct names *n = mem_zalloc(sizeof(*n));
     struct ares_options options = {
+        /* c-ares 1.18 searches domains whatever the flag says: it is given none. */
         .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
+        .ndomains = 0,
+        .ndots = 0,
         .timeout = TRY_MS,
         .tries = TRIES,
         .lookups = (char *)"b",
@@ -135,7 +138,8 @@ int names_new(struct egress_room *room, const char *resolver, struct names **ret
     if (status == ARES_SUCCESS)
         status = ares_init_options(&n->channel, &options,
                                    ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-                                       ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+                                       ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB |
+                                       ARES_OPT_DOMAINS | ARES_OPT_NDOTS);
     n->has_channel = status == ARES_SUCCESS;
     if (status == ARES_SUCCESS && resolver[0] != '\0')
         status = ares_set_servers_ports_csv(n->channel, resolver);
@@ -297,6 +301,9 @@ static struct name *name_of(struct names *n, const char *host)
         names_forget(n, false);
     if (n->count >= KEPT_MAX)
         names_forget(n, true);
+    /* Questions outlive who asked them: a worker that asks and gives up fills no memory with them. */
+    if (n->count >= KEPT_MAX)
+        return NULL;
     struct name *name = mem_zalloc(sizeof(*name));
     if (!name)
         return NULL;
@@ -332,9 +339,9 @@ void names_ask(struct names *n, const char *host, struct name_wait *w)
     }
     struct name *name = name_of(n, host);
     if (!name) {
-        struct name_answer a = { .error = HTTP_ERROR_INTERNAL,
+        struct name_answer a = { .error = HTTP_ERROR_CONNECTION_LIMIT_REACHED,
                                  .number = NEVER,
-                                 .text = "no memory" };
+                                 .text = "too many names are being asked for" };
         w->done(w, &a);
         return;
     }
