@@ -375,28 +375,6 @@ static size_t on_read(char *into, size_t one, size_t room, void *context)
     return size;
 }
 
-static int on_trailers(struct curl_slist **list, void *context)
-{
-    struct outgoing *x = context;
-    struct cursor c = cursor_of(x->in_trailers.data, x->in_trailers.size);
-    CLEANUP(mem_freep) struct http_field *fields = mem_array(HTTP_FIELDS_MAX, sizeof(*fields));
-    size_t count = 0;
-    if (!fields || x->in_trailers.size == 0)
-        return CURL_TRAILERFUNC_OK;
-    if (http_fields_get(&c, fields, &count, NULL) < 0)
-        return CURL_TRAILERFUNC_ABORT;
-    for (size_t i = 0; i < count; i++) {
-        CLEANUP(mem_freep)
-        char *line = mem_printf("%.*s: %.*s", (int)fields[i].name.size, fields[i].name.data,
-                                (int)fields[i].value.size, fields[i].value.data);
-        struct curl_slist *longer = line ? curl_slist_append(*list, line) : NULL;
-        if (!longer)
-            return CURL_TRAILERFUNC_ABORT;
-        *list = longer;
-    }
-    return CURL_TRAILERFUNC_OK;
-}
-
 /* ---- the request ---- */
 
 /* What the connection's two ends settle, and what we settle: not a guest's. */
@@ -416,7 +394,7 @@ static bool is_ours(struct bytes name)
         "http2-settings",
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (bytes_are(name, names[i]))
+        if (http1_name_alike(name, names[i]))
             return true;
     return false;
 }
@@ -424,12 +402,39 @@ static bool is_ours(struct bytes name)
 static bool is_taken_off(const struct grant *g, struct bytes name)
 {
     for (size_t i = 0; i < g->http.strip_count; i++)
-        if (bytes_are(name, g->http.strip[i]))
+        if (http1_name_alike(name, g->http.strip[i]))
             return true;
     for (size_t i = 0; i < g->http.set_count; i++)
-        if (bytes_are(name, g->http.set[i].key))
+        if (http1_name_alike(name, g->http.set[i].key))
             return true;
     return false;
+}
+
+/* Some servers put trailers among the headers: what a header may not say they may not either. */
+static int on_trailers(struct curl_slist **list, void *context)
+{
+    struct outgoing *x = context;
+    struct cursor c = cursor_of(x->in_trailers.data, x->in_trailers.size);
+    CLEANUP(mem_freep) struct http_field *fields = mem_array(HTTP_FIELDS_MAX, sizeof(*fields));
+    size_t count = 0;
+    if (!fields || x->in_trailers.size == 0)
+        return CURL_TRAILERFUNC_OK;
+    if (http_fields_get(&c, fields, &count, NULL) < 0)
+        return CURL_TRAILERFUNC_ABORT;
+    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    for (size_t i = 0; i < count; i++) {
+        struct bytes name = fields[i].name;
+        if (!http1_trailer_allowed(name) || is_ours(name) || is_taken_off(g, name))
+            continue;
+        CLEANUP(mem_freep)
+        char *line = mem_printf("%.*s: %.*s", (int)fields[i].name.size, fields[i].name.data,
+                                (int)fields[i].value.size, fields[i].value.data);
+        struct curl_slist *longer = line ? curl_slist_append(*list, line) : NULL;
+        if (!longer)
+            return CURL_TRAILERFUNC_ABORT;
+        *list = longer;
+    }
+    return CURL_TRAILERFUNC_OK;
 }
 
 static int add_line(struct outgoing *x, const char *line)

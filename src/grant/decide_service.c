@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "wire/http1.h"
+
 /* ---- http ---- */
 
 static bool method_allowed(const struct grant *g, struct bytes method)
@@ -25,17 +27,18 @@ static bool method_allowed(const struct grant *g, struct bytes method)
     return false;
 }
 
-/* The request has such a field, and every one of that name has the value: a second one with another
- * value could be the one that the server reads. */
+/* The request has such a field, and every one of that name, or of one that a server may read as it,
+ * has the value: a second one with another value could be the one that the server reads. */
 static bool header_carried(const struct grant_http_request *request, const struct grant_pair *want)
 {
     bool found = false;
     for (size_t i = 0; i < request->header_count; i++) {
-        if (!bytes_are(request->headers[i].name, want->key))
+        struct bytes name = request->headers[i].name;
+        if (!http1_name_alike(name, want->key))
             continue;
         if (!bytes_are(request->headers[i].value, want->value))
             return false;
-        found = true;
+        found |= bytes_are(name, want->key);
     }
     return found;
 }

@@ -156,5 +156,10 @@ static inline bool http1_field_valid(const struct http_field *f)
 {
     return http1_token_valid(f->name) && http1_value_valid(f->value);
 }
+/* `name`, in lower case, is `known`, or differs only by `_` for `-`: servers that hand headers on as
+ * variables (CGI, WSGI, PHP) make one name of both. */
+bool http1_name_alike(struct bytes name, const char *known);
+/* May it stand in a trailer section (RFC 9110 6.5.1)? */
+bool http1_trailer_allowed(struct bytes name);
 /* ASCII only, whatever the locale. */
 bool bytes_equal_fold(struct bytes a, const char *lower);

@@ -53,6 +53,5 @@ enum http1_seen {
 
 /* Field `i` of a head was read. */
 enum http1_fault http1_note_field(struct http1_parser *p, size_t i);
-bool http1_trailer_allowed(struct bytes name);
 /* The head is whole: target, host, framing, connection. */
 enum http1_fault http1_finish_head(struct http1_parser *p);

@@ -74,6 +74,16 @@ bool http1_value_valid(struct bytes value)
     return first != ' ' && first != '\t' && last != ' ' && last != '\t';
 }
 
+bool http1_name_alike(struct bytes name, const char *known)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        uint8_t a = name.data[i] == '_' ? '-' : name.data[i];
+        if (known[i] == '\0' || a != (known[i] == '_' ? '-' : (uint8_t)known[i]))
+            return false;
+    }
+    return known[name.size] == '\0';
+}
+
 bool bytes_equal_fold(struct bytes a, const char *lower)
 {
     for (size_t i = 0; i < a.size; i++) {
