@@ -111,8 +111,9 @@ static enum grant_reason rule_allows(struct outgoing *x, uint32_t rule, uint64_t
         return GRANT_EXPIRED;
     if (decide_revoked(room, rule))
         return GRANT_REVOKED;
-    if (x->content_length != NEVER && x->content_length > g->http.max_request_bytes &&
-        !LEFT_OPEN(room, EGRESS_SKIP_SIZES))
+    /* What came while the name was asked for came under another rule. */
+    uint64_t size = MAX(x->content_length == NEVER ? 0 : x->content_length, x->in_total);
+    if (size > g->http.max_request_bytes && !LEFT_OPEN(room, EGRESS_SKIP_SIZES))
         return GRANT_TOO_LARGE;
     return count(room, rule, now);
 }
@@ -144,14 +145,23 @@ int decide_rule(struct outgoing *x, uint32_t from)
 
 /* ---- addresses ---- */
 
+/* A listener of every address is one of all of 127.0.0.0/8, which no list of interfaces names. */
+static bool reaches_everywhere(const struct egress_listener *l, const struct address *a)
+{
+    static const struct address any4;
+    return !a->is_v6 && address_equal(&l->address, &any4) && address_kind(a) == ADDRESS_LOOPBACK;
+}
+
 static bool is_own_listener(const struct egress_room *room, const struct address *a, uint16_t port)
 {
     struct address inner;
     bool embeds = address_embedded(a, &inner);
     for (size_t i = 0; i < room->start.listener_count; i++) {
         const struct egress_listener *l = &room->start.listeners[i];
-        if (l->port == port &&
-            (address_equal(&l->address, a) || (embeds && address_equal(&l->address, &inner))))
+        if (l->port != port)
+            continue;
+        if (address_equal(&l->address, a) || reaches_everywhere(l, a) ||
+            (embeds && (address_equal(&l->address, &inner) || reaches_everywhere(l, &inner))))
             return true;
     }
     return false;
