@@ -84,7 +84,9 @@ static int on_link(void *context, struct cursor *c, const int *fds, size_t fd_co
             return status;
         }
     }
-    return peer_new(room, owner, own, e);
+    /* The worker has the memory already and may have spoiled it: its own link, and nobody else's. */
+    (void)!peer_new(room, owner, own, NULL);
+    return 0;
 }
 
 static int on_unlink(void *context, struct cursor *c, const int *fds, size_t fd_count,
