@@ -14,7 +14,9 @@
  *     "window": false (give none back), "seconds": how long to wait }
  *     → [ { "status", "headers", "size", "body" (its start), "trailers", "taken" (request bytes that
  *         were given window), "error", "reason", "rule", "number", "text", "address", "discarded" } … ]
- *   { "do": "kill" | "revoke" | "records" | "uses" | "turn" | "raw" (kind, payload in hex), … }
+ *   { "do": "kill" (spoil: the memory of the next link) | "revoke" | "records" | "uses" | "turn" | "raw" (kind,
+ *     payload in hex) | "flood" (count, host: requests for so many names, given up at once) | "grant" (grants:
+ *     a set of one, added to the room), … }
  */
 #include <netinet/in.h>
 #include <poll.h>
@@ -29,6 +31,7 @@
 #include "base/mem.h"
 #include "control/egress.h"
 #include "egress/egress.h"
+#include "room/link_layout.h"
 #include "room/spawn.h"
 
 #define EXCHANGES_MAX 2048
@@ -48,7 +51,7 @@ struct driver {
     struct exchange all[EXCHANGES_MAX];
     size_t count;
     json_t *records, *deaths;
-    bool give_windows, no_end, relinked;
+    bool give_windows, no_end, relinked, spoil;
     uint64_t abort_after;
     struct buf body;
     struct http_field trailers[HTTP_FIELDS_MAX];
@@ -80,7 +83,14 @@ static int on_relinked(void *context, uint32_t owner, const int fds[static LINK_
     d->last_id = 0;
     d->dead = false;
     d->relinked = true;
-    return link_open(own, &d->link, e);
+    int status = link_open(own, &d->link, e);
+    if (status == 0 && d->spoil) {
+        static const uint8_t junk[LINK_PAGE_SIZE] = { [0 ... LINK_PAGE_SIZE - 1] = 0xff };
+        if (pwrite(fds[0], junk, sizeof(junk), 0) != sizeof(junk))
+            die("spoiling a link", NULL);
+        d->dead = true;
+    }
+    return status;
 }
 
 static int on_request(void *context, const struct egress_request *r, struct error *e)
@@ -403,6 +413,7 @@ static void kill_room(struct driver *d, json_t *q)
     fclose(f);
     kill((pid_t)strtol(line, NULL, 10), SIGKILL);
     d->relinked = false;
+    d->spoil = json_is_true(json_object_get(q, "spoil")); /* before the new room opens its end */
     for (int i = 0; i < 100 && !d->relinked; i++)
         turn(d, 50);
 }
@@ -422,6 +433,30 @@ static void raw(struct driver *d, json_t *q)
                     (struct bytes){ bytes, size }, (struct bytes){ 0 });
     for (int i = 0; i < 4; i++)
         turn(d, 25);
+}
+
+/* Requests for "0.HOST", "1.HOST" …, each given up at once. */
+static void flood(struct driver *d, json_t *q)
+{
+    int count = (int)json_integer_value(json_object_get(q, "count"));
+    for (int i = 0; i < count; i++) {
+        CLEANUP(buf_done) struct buf request = BUF_INIT(4096), end = BUF_INIT(4096);
+        CLEANUP(buf_done) struct buf host = BUF_INIT(256);
+        uint64_t id = ++d->last_id;
+        struct bytes head = { (const uint8_t *)&id, sizeof(id) };
+        buf_printf(&host, "%d.%s", i, json_string_value(json_object_get(q, "host")));
+        struct http_request r = { .flags = HTTP_NO_BODY,
+                                  .method = bytes_of("GET"),
+                                  .authority = { host.data, host.size },
+                                  .target = bytes_of("/") };
+        struct http_failure f = { .error = HTTP_OK };
+        http_request_put(&request, &r);
+        http_failure_put(&end, &f);
+        if (link_put(d->link, HTTP_REQUEST, head, (struct bytes){ request.data, request.size }) ||
+            link_put(d->link, HTTP_ABORT, head, (struct bytes){ end.data, end.size }))
+            die("a full link", NULL);
+        turn(d, 1);
+    }
 }
 
 static json_t *command(struct driver *d, json_t *q)
@@ -444,6 +479,16 @@ static json_t *command(struct driver *d, json_t *q)
         return uses(d, q);
     if (strcmp(what, "raw") == 0)
         raw(d, q);
+    if (strcmp(what, "flood") == 0)
+        flood(d, q);
+    if (strcmp(what, "grant") == 0) {
+        CLEANUP(grant_set_freep) struct grant_set *one = NULL;
+        char *text = json_dumps(json_object_get(q, "grants"), 0);
+        if (!text || grant_set_parse("answer", "/", text, strlen(text), &one, &e) < 0 ||
+            egress_grant(d->egress, one, &e) < 0)
+            die("grant", &e);
+        free(text);
+    }
     if (strcmp(what, "relink") == 0) {
         int fds[LINK_FDS];
         egress_unlink(d->egress, 7);
@@ -494,7 +539,7 @@ int main(int argc, char **argv)
     struct error e = ERROR_INIT;
     struct grant_set *set = NULL;
     struct egress_listener listeners[8];
-    struct egress_spec spec = { .work_host = "/", .listeners = listeners };
+    struct egress_spec spec = { .work_host = "/", .listeners = listeners, .more = 4 };
     static char text[1 << 20];
     int fds[LINK_FDS];
 

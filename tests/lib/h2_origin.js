@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An HTTP/2 origin over TLS: node h2_origin.js KEY CERTIFICATE prints its port. What it answers goes by path.
 const http2 = require('http2'), fs = require('fs');
-const server = http2.createSecureServer({ key: fs.readFileSync(process.argv[2]), cert: fs.readFileSync(process.argv[3]) });
+const server = http2.createSecureServer({ key: fs.readFileSync(process.argv[2]), cert: fs.readFileSync(process.argv[3]), maxSessionMemory: 1000 });
 const own = (object, name) => object[Object.getOwnPropertySymbols(object).find((s) => String(s).includes(name))];
 server.on('stream', (stream, headers) => {
     let size = 0;
@@ -16,6 +16,19 @@ server.on('stream', (stream, headers) => {
         case '/big':
             stream.respond({ ':status': 200 });
             return stream.end(Buffer.alloc(10 << 20, 120));
+        case '/steps': { // 4 MiB, as far as windows allow, after the first byte has had its effect on them
+            const part = Buffer.alloc(65536, 120);
+            let left = 64;
+            const go = () => {
+                while (left-- > 0)
+                    if (!stream.write(part))
+                        return stream.once('drain', go);
+                stream.end();
+            };
+            stream.respond({ ':status': 200 });
+            stream.write('x');
+            return setTimeout(go, 100 + (stream.id % 64) * 30);
+        }
         case '/short': // ends before its length
             stream.respond({ ':status': 200, 'content-length': 10 });
             return stream.end('hello');

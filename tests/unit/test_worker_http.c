@@ -170,6 +170,34 @@ TEST(what_egress_refuses_becomes_a_denial)
     }
 }
 
+/* What is kept of the URL ends within an escape: no URL any more, and told all the same. */
+TEST(a_refusal_of_a_long_url)
+{
+    struct asking a;
+    struct ambit_http_error error;
+    char path[6001] = "/a/";
+    uint32_t x = 0;
+    asking_open(&a, ALLOW);
+    memset(path + 3, 'b', sizeof(path) - 4);
+    for (size_t i = 3; i + 3 < sizeof(path); i += 3)
+        memcpy(path + i, "%20", 3);
+    path[3 + 3 * 1990] = '\0';
+    for (int shift = 0; shift < 3; shift++) {
+        CHECK_EQ(ask(&a, "GET", path, 0, &x, &error), 0);
+        struct http_failure f = { .error = HTTP_ERROR_DESTINATION_IP_PROHIBITED,
+                                  .reason = GRANT_NO_ADDRESS,
+                                  .number = UINT64_MAX,
+                                  .address = bytes_of("10.1.2.3") };
+        far_abort(&a.far, (uint64_t)shift + 1, &f);
+        near_take(&a.peer);
+        CHECK_EQ(a.f.denials, shift + 1);
+        CHECK_STR(a.f.yaml[shift], "");
+        memmove(path + 4, path + 3, sizeof(path) - 5);
+        path[3] = 'b';
+    }
+    asking_close(&a);
+}
+
 TEST(an_abort_without_a_denial)
 {
     struct asking a;
