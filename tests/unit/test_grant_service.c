@@ -119,6 +119,7 @@ TEST(decide_http_table)
     CHECK_EQ(grant_decide_http(r, &a.request, 1).rule, 1);
     CHECK_EQ(grant_decide_http(r, &a.request, 2).rule, 3);
     CHECK_EQ(grant_decide_http(r, &a.request, 4).reason, GRANT_NO_GRANT);
+    url_done(&a.url);
     /* A second field of that name, with another value. */
     ask(&a, "GET", "http://api.test:8080/", "yes");
     a.fields[a.request.header_count++] = (struct http_field){ bytes_of("x-r"), bytes_of("no") };
