@@ -68,19 +68,32 @@ static int check_handler(struct serve *s)
     return failed(s, RUN_BAD_FILE, EXIT_BAD_FILE, &e);
 }
 
-static uint32_t cores(void)
+/* How many cores there are for us, and which. */
+static uint32_t cores(cpu_set_t *ret)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) < 0)
+    CPU_ZERO(ret);
+    if (sched_getaffinity(0, sizeof *ret, ret) < 0)
         return 1;
-    int count = MAX(CPU_COUNT(&set), 1);
+    int count = MAX(CPU_COUNT(ret), 1);
     return (uint32_t)MIN(count, INGRESS_PAIRS_MAX);
+}
+
+/* A pair for each core: each on its own. Its two rooms hand a request over without waking another core,
+ * which takes longer than to answer it. With any other number of pairs the kernel places them. */
+static void place_pairs(struct serve *s, const cpu_set_t *set)
+{
+    uint32_t i = 0;
+    for (int core = 0; core < CPU_SETSIZE && i < s->pair_count; core++)
+        if (CPU_ISSET(core, set))
+            s->pairs[i++].core = core;
 }
 
 static int make_pairs(struct serve *s)
 {
     struct error e = ERROR_INIT;
-    s->pair_count = s->request->pairs != 0 ? s->request->pairs : cores();
+    cpu_set_t set;
+    uint32_t core_count = cores(&set);
+    s->pair_count = s->request->pairs != 0 ? s->request->pairs : core_count;
     s->pairs = mem_array(s->pair_count, sizeof *s->pairs);
     if (s->pairs == NULL) {
         s->pair_count = 0;
@@ -90,10 +103,13 @@ static int make_pairs(struct serve *s)
     for (uint32_t i = 0; i < s->pair_count; i++)
         s->pairs[i] = (struct serve_pair){ .s = s,
                                            .index = i,
+                                           .core = -1,
                                            .listener_fd = -1,
                                            .link = { -1, -1, -1 },
                                            .log_fd = -1,
                                            .log_held = BUF_INIT(4 * SERVE_LOG_LINE_MAX) };
+    if (s->pair_count == core_count && core_count > 1)
+        place_pairs(s, &set);
     return 0;
 }
 

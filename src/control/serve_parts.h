@@ -23,6 +23,7 @@ struct serve_room {
 struct serve_pair {
     struct serve *s;
     unsigned index;
+    int core; /* where both rooms run; −1 = anywhere */
     struct serve_room worker, ingress;
     int listener_fd;
     int link

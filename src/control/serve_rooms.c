@@ -8,6 +8,7 @@
  * room dies, its listener stays: clients wait in the kernel.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -288,6 +289,18 @@ static void close_link(int fds[static LINK_FDS])
         fd_closep(&fds[i]);
 }
 
+/* Before it is far enough to start threads, which go where it is. A core that is gone meanwhile is no
+ * fault: the room runs where it can. */
+static void keep_on_core(const struct serve_pair *p, const struct room *r)
+{
+    cpu_set_t one;
+    if (p->core < 0)
+        return;
+    CPU_ZERO(&one);
+    CPU_SET(p->core, &one);
+    (void)sched_setaffinity(r->pid, sizeof one, &one);
+}
+
 /* Starts the worker with the end of the link that waits for it. */
 static int start_worker(struct serve_pair *p, struct error *e)
 {
@@ -299,6 +312,7 @@ static int start_worker(struct serve_pair *p, struct error *e)
     int status = room_spawn(ROOM_WORKER, s->run.request->allow_missing, &p->worker.room, e);
     if (status < 0)
         return status;
+    keep_on_core(p, &p->worker.room);
     p->worker.live = true;
     p->worker.began_ns = clock_monotonic_ns();
     p->worker.gate = (struct frame_gate){ worker_rules, ARRAY_SIZE(worker_rules), 0, 0 };
@@ -369,6 +383,7 @@ static int start_ingress(struct serve_pair *p, const int link[static LINK_FDS], 
     int status = room_spawn(ROOM_INGRESS, p->s->run.request->allow_missing, &p->ingress.room, e);
     if (status < 0)
         return status;
+    keep_on_core(p, &p->ingress.room);
     p->ingress.live = true;
     p->ingress.began_ns = clock_monotonic_ns();
     p->ingress.gate = (struct frame_gate){ ingress_rules, ARRAY_SIZE(ingress_rules), 0, 0 };
