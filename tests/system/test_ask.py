@@ -206,7 +206,8 @@ def test_thinking_about_a_request_is_no_time_of_the_guest():
 
 def test_an_url_cannot_fake_a_question():
     with Raw(OK) as o:
-        r = fetch(["n"], f"GET {o.url('/%1b[2Ja%0dambit:')}", f"GET {o.url('/%20allow%20it%20[o]nce?%0aallow%20it')}")
+        r = fetch(["n"], f"GET {o.url('/%1b[2Ja%0dambit:')}", f"GET {o.url('/%20allow%20it%20(o)nce?%0aallow%20it')}")
         lacks(r.out, "\x1b[2Ja", r)
-        lacks(r.out, "[o]nce?", r)
-        equal((r.out.count("[o]nce, for"), heard(o)), (1, []), r)
+        contains(r.out, "/%20allow%20it%20(o)nce", r)
+        lacks(r.out, "(o)nce?", r)
+        equal((r.out.count("allow it [o]nce"), heard(o)), (1, []), r)
