@@ -551,14 +551,27 @@ static bool set_destination(struct outgoing *x)
            (!x->resolve || SET(CURLOPT_RESOLVE, x->resolve));
 }
 
+/* A kept connection that ends without an answer makes curl send a request again, whatever it is. One
+ * that does its work twice then (RFC 9110 9.2.2), and has no body that could not be sent again, goes
+ * over a new connection, where curl never does. */
+static bool may_be_sent_again(const struct outgoing *x)
+{
+    static const char *const safe[] = { "GET", "HEAD", "OPTIONS", "PUT", "DELETE" };
+    for (size_t i = 0; i < ARRAY_SIZE(safe); i++)
+        if (bytes_are(x->request.method, safe[i]))
+            return true;
+    return x->content_length != 0;
+}
+
 static bool set_habits(struct outgoing *x)
 {
     uint64_t connect_ms = MIN(x->request.connect_timeout_ns / NS_PER_MS, (uint64_t)INT32_MAX);
     connect_ms = MAX(connect_ms, (uint64_t)1); /* 0 would be curl's own */
     return SET(CURLOPT_PRIVATE, x) && SET(CURLOPT_ERRORBUFFER, x->curl_text) &&
-           SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_FOLLOWLOCATION, 0L) &&
-           SET(CURLOPT_HTTP09_ALLOWED, 0L) && SET(CURLOPT_HTTP_CONTENT_DECODING, 0L) &&
-           SET(CURLOPT_BUFFERSIZE, BUFFER_SIZE) && SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S) &&
+           SET(CURLOPT_NOSIGNAL, 1L) && (may_be_sent_again(x) || SET(CURLOPT_FRESH_CONNECT, 1L)) &&
+           SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_HTTP09_ALLOWED, 0L) &&
+           SET(CURLOPT_HTTP_CONTENT_DECODING, 0L) && SET(CURLOPT_BUFFERSIZE, BUFFER_SIZE) &&
+           SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S) &&
            SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) &&
            SET(CURLOPT_HTTPHEADER, x->headers) && SET(CURLOPT_HEADERFUNCTION, on_header) &&
            SET(CURLOPT_HEADERDATA, x) && SET(CURLOPT_WRITEFUNCTION, on_body) &&

@@ -355,6 +355,28 @@ def test_what_is_not_a_lie():
     equal(got["headers"], [["x-kept", "3"], ["content-length", "5"]])
 
 
+def test_what_is_never_sent_twice():
+    """An origin that takes a request over a kept connection and ends without a word: it may have done its work."""
+    orders, silent = [], []
+    def answer(head):
+        if b" /order " not in head:
+            return OK
+        orders.append(head.split(b" ")[0].decode())
+        silent.extend([True] if len(orders) == 1 else [])
+        return b"" if silent else OK
+    def more(connection):
+        while not silent and (head := connection.recv(65536)):
+            connection.sendall(answer(head))
+        silent.clear()
+    with Raw(answer, after=more) as o, Egress(grant(o.url()[:-1])) as e:
+        for method, body, times in [("GET", {}, 2), ("DELETE", {}, 2), ("POST", {}, 1), ("POST", {"body": ""}, 1), ("POST", {"body": "abc"}, 1),
+                                    ("PATCH", {}, 1), ("MOVE", {}, 1)]:
+            orders.clear()
+            fine(e.ask(o.url("/warm")))
+            e.ask(o.url("/order"), method=method, seconds=5, **body)
+            equal(orders, [method] * times, (method, body))
+
+
 def test_compressed_bodies_are_the_guests():
     """A bomb stays small here: nothing is unpacked, whatever the origin says of its coding."""
     got = ask_of(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")
