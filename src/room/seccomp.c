@@ -190,12 +190,14 @@ static const struct rule rules[] = {
     CALL(writev, INGRESS),
     CALL(close, INGRESS),
     CALL(accept4, INGRESS),
-    CALL(shutdown, INGRESS),
+    /* A listener that is shut for reading is a socket again: it could be connected (with the call
+     * below), and control's copy of it would be dead for the rooms that come after. */
+    CALL_IF(shutdown, INGRESS, EQUAL, 1, SHUT_WR),
     /* whatever the level: no other option has this number and an effect outside the connection */
     CALL_IF(setsockopt, INGRESS, EQUAL, 2, SO_LINGER),
     CALL(recvmsg, INGRESS),
     CALL_IF(sendto, INGRESS, EQUAL, 4, 0),
-    CALL(sendmsg, INGRESS),
+    CALL_IF(sendmsg, INGRESS, EQUAL, 2, MSG_NOSIGNAL), /* MSG_FASTOPEN would connect */
     CALL(ppoll, INGRESS),
     CALL_IF(fcntl, INGRESS, EQUAL, 1, F_GETFD),
     CALL_IF(fcntl, INGRESS, EQUAL, 1, F_SETFD),

@@ -161,6 +161,13 @@ TEST(only_ingress_accepts)
     CHECK_EQ(answer(ROOM_INGRESS, SYS_setsockopt, 5, SOL_SOCKET, SO_LINGER), SECCOMP_RET_ALLOW);
     CHECK_EQ(answer(ROOM_INGRESS, SYS_setsockopt, 5, SOL_SOCKET, SO_REUSEADDR),
              SECCOMP_RET_KILL_PROCESS);
+    /* shutdown() makes a listener a socket that MSG_FASTOPEN connects to anywhere. */
+    CHECK_EQ(answer(ROOM_INGRESS, SYS_shutdown, 5, SHUT_WR, 0), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_INGRESS, SYS_shutdown, 5, SHUT_RD, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_INGRESS, SYS_shutdown, 5, SHUT_RDWR, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_INGRESS, SYS_sendmsg, 5, 0, MSG_NOSIGNAL), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_INGRESS, SYS_sendmsg, 5, 0, MSG_NOSIGNAL | MSG_FASTOPEN),
+             SECCOMP_RET_KILL_PROCESS);
 }
 
 TEST(only_egress_connects)
