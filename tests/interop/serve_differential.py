@@ -6,7 +6,7 @@
 
 Compared are status, headers (their order and case left aside), the bytes of the body, trailers, and whether an answer is whole.
 APART are the headers that belong to a server and not to what it serves; EXCEPTIONS are the requests that the two answer
-differently, each with its reason, each of which must be used. Negative controls: another body, status, header and trailer must be
+differently, each with its reason, each of which must be used (but for RACES). Negative controls: another body, status, header and trailer must be
 noticed. The components are tests/guests/http and, by componentize-js, bench/javascript.
 """
 
@@ -56,6 +56,8 @@ EXCEPTIONS = {
     "percent": (["status", "headers", "body"], "a % that escapes nothing is no target (RFC 3986 2.1): ours answers 400; hyper lets it pass"),
     "byte above 127": (["status", "headers", "body"], "a target is ASCII (RFC 9112 3.2, RFC 3986): ours answers 400; hyper lets such bytes pass"),
 }
+# Whether wasmtime has written the head by then is a race of its own: these are not always met.
+RACES = {"body too short", "body dropped"}
 
 
 def request(method, target, body=b"", chunks=None, headers=(), trailers=()):
@@ -221,7 +223,7 @@ def main():
         if not arguments.no_javascript:
             table = {"GET": request("GET", "/"), "POST": request("POST", "/x", b"abc"), "HEAD": request("HEAD", "/"), "chunks": request("PUT", "/", chunks=[b"a", b"b"])}
             results += compare(javascript_component(folder), table, origin, arguments.verbose, "componentize-js, ")[0]
-        results += [(f"known difference {name}", ["it is the same now: remove it from the list"]) for name in EXCEPTIONS if name not in met]
+        results += [(f"known difference {name}", ["it is the same now: remove it from the list"]) for name in EXCEPTIONS if name not in met | RACES]
         results += [(name, [] if noticed else ["NOT noticed"]) for name, noticed in controls(component(), origin)]
     failed = sum(bool(found) for _, found in results)
     for name, found in results:

@@ -16,9 +16,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import ambit
 from origin import Origin
-from serving import Serving, children, component, descriptors, rooms, wait_for
+from serving import Serving, children, component, descriptors, proportional_bytes, rooms, wait_for
 
 KILLS = int(os.environ.get("AMBIT_TEST_KILLS", "9"))
+LEAK = 4 << 20  # bytes that control may have more after all kills: one link that stays mapped each time would be more
 WAIT_S = 30  # an answer that takes longer than any limit involved is a hang
 MET = {200, 500, 502, 503, 504, "reset"}  # what a request that a kill has met may come to
 # (method, path, body): an answer that fits in a frame, one that is under way for a while, bodies in and out
@@ -105,12 +106,14 @@ def killed(victims, whole, load_of, *flags):
         load = load_of(serving)
         wait_for(lambda: load.good > 50, lambda: f"answers before the first kill: {load.answers}")
         ambit.equal({r: len(p) for r, p in serving.rooms().items()}, whole, "rooms")
-        before = descriptors(serving.pid)
+        before, memory = descriptors(serving.pid), proportional_bytes(serving.pid)
         kill_in_turn(serving, load, victims, whole)
         load.finish()
         settled(serving, whole, before)
+        grown = proportional_bytes(serving.pid) - memory
+        assert grown < LEAK, f"control grew by {grown} bytes in {KILLS} kills"
         pids = [p for group in serving.rooms().values() for p in group]
-    print(f"{KILLS} kills: {load.answers}")
+    print(f"{KILLS} kills: {load.answers}, control grew by {grown} bytes")
     for pid in pids:
         assert not pathlib.Path(f"/proc/{pid}").exists(), f"room {pid} outlived its command"
 
