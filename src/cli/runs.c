@@ -144,6 +144,8 @@ static void put_answer(struct buf *out, const json_t *line)
     cli_escaped(out, text_of(line, "resource"));
     buf_puts(out, "; answered ");
     cli_escaped(out, text_of(line, "answer"));
+    if (json_object_get(line, "rule") != NULL)
+        buf_printf(out, " [%llu]", (unsigned long long)number_of(line, "rule"));
     buf_puts(out, ":\n");
     cli_put_grant(out, "               ", text_of(line, "grant"));
 }

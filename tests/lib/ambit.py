@@ -115,7 +115,8 @@ QUESTION = b"or [N]ever? "
 def run_on_terminal(*args, typed=b"", answers=(), env=None, cwd=None, timeout=60):
     """Runs `ambit args…` with a pseudo-terminal as all three streams; `out` is what a person would see, raw.
 
-    `answers` are typed one by one as --ask asks: a text, or (seconds of thought, text)."""
+    `answers` are typed one by one as --ask asks: a text, (seconds of thought, text), or a function of Ambit's
+    process id that gives a text."""
     args = [str(a) for a in args]
     receipt = None
     if args and args[0] in ("run", "inspect"):
@@ -138,6 +139,7 @@ def run_on_terminal(*args, typed=b"", answers=(), env=None, cwd=None, timeout=60
             asked += 1
             assert answers, f"a question that nobody expected: {out!r}"
             thought, answer = answers[0] if isinstance(answers[0], tuple) else (0, answers[0])
+            answer = answer(pid) if callable(answer) else answer
             del answers[0]
             time.sleep(thought)
             os.write(master, answer.encode() + b"\n")

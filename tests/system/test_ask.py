@@ -2,9 +2,12 @@
 """`ambit run --ask`: a person at a terminal is asked before something is denied, and nobody else ever is."""
 
 import json
+import os
+import signal
 
 from ambit import USAGE, contains, equal, lacks, run, run_on_terminal, script, write
 from egress import Dns, Raw
+from serving import rooms
 from test_docs import holds, receipt_schema
 
 GRANTS = """version: 1
@@ -190,6 +193,22 @@ def test_what_a_name_hides_is_told():
         equal((r.out.count("failed"), heard(o)), (2, []), r)
         contains(r.out, "start a new run with this grant")
         contains(r.events_of("denial")[0]["smallest_grant"], "127.0.0.1")
+
+
+def test_egress_may_die_while_somebody_thinks():
+    """The answer waits for the room that is started again, which has all answers and all counters."""
+    def kill(answer):
+        def now(pid):
+            os.kill(rooms(pid)["egress"][0], signal.SIGKILL)
+            return answer
+        return now
+    with Raw(OK) as o:
+        a, b = o.url("/a"), o.url("/b")
+        r = fetch(["r", kill("o"), kill("r"), "n"], f"GET {o.url('/')}", f"GET {a}", f"GET {b}", f"GET {a}", f"GET {b}")
+        equal((heard(o), r.out.count("failed")), (["GET /", "GET /a", "GET /b", "GET /b"], 1), r)
+        equal(len(r.events_of("egress.died")), 2)
+        first = r.events_of("answer")[0]["rule"]
+        equal(uses(r), {first: 1, first + 1: 1, first + 2: 2})
 
 
 def test_ctrl_c_at_a_request_sends_nothing():
