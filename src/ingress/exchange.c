@@ -341,6 +341,16 @@ static int on_body(struct exchange *x, struct cursor *c, struct error *e)
     return 0;
 }
 
+/* Those that could change what was already said (RFC 9110 6.5.1) are left out. */
+static size_t keep_trailers(struct http_field *fields, size_t count)
+{
+    size_t kept = 0;
+    for (size_t k = 0; k < count; k++)
+        if (http1_trailer_allowed(fields[k].name))
+            fields[kept++] = fields[k];
+    return kept;
+}
+
 static int on_end(struct exchange *x, struct cursor *c, struct error *e)
 {
     size_t count;
@@ -352,7 +362,7 @@ static int on_end(struct exchange *x, struct cursor *c, struct error *e)
     if (x->response_ended) /* we said that no more is wanted, or it said so twice */
         return 0;
     x->response_ended = true;
-    x->owner->end(x, x->i->fields, count);
+    x->owner->end(x, x->i->fields, keep_trailers(x->i->fields, count));
     return 0;
 }
 

@@ -25,6 +25,8 @@
 #include "base/mem.h"
 
 #define POOL_MAX 256
+#define STEPS_PER_TURN 64          /* of one connection: heads, bodies */
+#define BODY_PER_TURN (256u << 10) /* bytes of one body */
 
 static const uint8_t next_state[H1_STATE_COUNT][H1_STEP_COUNT] = {
 #define NO H1_STATE_COUNT
@@ -351,6 +353,7 @@ static void body_is_broken(struct conn *c, enum http1_fault fault)
 static bool take_body(struct conn *c)
 {
     struct h1 *h = c->h1;
+    size_t read = 0;
     for (;;) {
         if (h->x != NULL && !h->x->over && (!h->x->running || h->x->holds_body) &&
             !h->x->request_ended)
@@ -362,12 +365,18 @@ static bool take_body(struct conn *c)
             h1_step(c, H1_STEP_LAST);
             return true;
         }
+        if (read > BODY_PER_TURN) { /* a guest that throws it away reads as fast as anybody sends */
+            conn_dirty(c);
+            return false;
+        }
         struct http1_event event;
         size_t used = 0;
         enum http1_event_kind kind =
             http1_read(&h->parser, h->in + h->start, h->size, &event, &used);
-        if (kind == HTTP1_DATA)
+        if (kind == HTTP1_DATA) {
             h->pending = event.data;
+            read += event.data.size;
+        }
         if (kind == HTTP1_DONE)
             body_is_whole(c, &event);
         use(h, used);
@@ -446,7 +455,10 @@ static bool go_on(struct conn *c)
         return h->out.size == 0 && take_head(c);
     case H1_BODY:
     case H1_SKIP:
-        return take_body(c);
+        if (!c->failed)
+            return take_body(c);
+        conn_close(c); /* else it would keep its place among those that wait */
+        return false;
     case H1_ANSWER:
         /* A client that only ended its own direction is answered. */
         if (c->failed)
@@ -469,10 +481,13 @@ void h1_work(struct conn *c)
             conn_close(c);
         return;
     }
+    int steps = 0;
     do {
         if (!write_out(c))
             return;
-    } while (go_on(c));
+    } while (go_on(c) && ++steps < STEPS_PER_TURN);
+    if (steps == STEPS_PER_TURN)
+        conn_dirty(c);
     if (c->closed || c->h1 == NULL || !write_out(c))
         return;
     struct h1 *h = c->h1;

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "ingress/h1.h"
+#include "wire/address.h"
 
 static void put_field(struct buf *out, const char *name, const char *value)
 {
@@ -44,8 +45,8 @@ static bool number_of(struct bytes text, uint64_t *ret)
     return true;
 }
 
-/* Drops the fields that are ours to write; finds the length and whether there is a date. False: two
- * lengths, or one that is none. */
+/* Drops the fields that are ours to write, and a length where there is none (RFC 9110 8.6); finds the
+ * length and whether there is a date. False: two lengths, or one that is none. */
 static bool sort_fields(const struct http_response *r, size_t *ret_count, bool *ret_has_length,
                         uint64_t *ret_length, bool *ret_has_date)
 {
@@ -57,6 +58,8 @@ static bool sort_fields(const struct http_response *r, size_t *ret_count, bool *
         if (is_ours(f.name))
             continue;
         if (bytes_are(f.name, "content-length")) {
+            if (r->status == 204)
+                continue;
             if (*ret_has_length || !number_of(f.value, ret_length))
                 return false;
             *ret_has_length = true;
@@ -162,6 +165,29 @@ void h1_answer_last(struct conn *c, uint16_t status)
     h1_answer(c, status, true);
 }
 
+static bool is_loopback(const struct conn *c)
+{
+    struct address a = { .is_v6 = c->peer.any.sa_family == AF_INET6 };
+    if (a.is_v6)
+        memcpy(a.bytes, &c->peer.v6.sin6_addr, 16);
+    else
+        memcpy(a.bytes, &c->peer.v4.sin_addr, 4);
+    return address_kind(&a) == ADDRESS_LOOPBACK;
+}
+
+/* A web page whose name its owner let point here (DNS rebinding) asks for that name; who is on this
+ * machine and knows what it asks uses an address or "localhost". */
+static bool is_rebound(const struct conn *c, struct bytes host)
+{
+    struct address a;
+    if (host.size == 0 || host.data[0] == '[' || !is_loopback(c))
+        return false;
+    const uint8_t *colon = memchr(host.data, ':', host.size);
+    if (colon != NULL)
+        host.size = (size_t)(colon - host.data);
+    return !bytes_equal_fold(host, "localhost") && address_parse(host, &a) < 0;
+}
+
 void h1_answer_metrics(struct conn *c, const struct http1_head *head)
 {
     struct h1 *h = c->h1;
@@ -169,6 +195,10 @@ void h1_answer_metrics(struct conn *c, const struct http1_head *head)
     bool found = bytes_are(head->path, "/metrics");
     bool method = bytes_are(head->method, "GET") || h->head_request;
     h->keep_alive = false;
+    if (is_rebound(c, head->authority)) {
+        h1_answer(c, 421, true);
+        return;
+    }
     if (!found || !method) {
         h1_answer(c, found ? 405 : 404, true);
         return;

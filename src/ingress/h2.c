@@ -8,8 +8,9 @@
  * is read, so it cannot make us hold answers to its own floods.
  *
  * Credit: a connection begins with H2_CREDIT_MAX; frames that carry no work cost one (PING, SETTINGS,
- * PRIORITY, WINDOW_UPDATE, empty DATA), a reset of a stream ten; a request gives ten back, bytes of
- * bodies four for each frame. Who has none left is told to calm down and closed.
+ * PRIORITY, WINDOW_UPDATE, empty DATA), a reset of a stream ten, a mistake that makes us reset one
+ * thirty; a request gives ten back, bytes of bodies four for each frame. Who has none left is told to
+ * calm down and closed.
  */
 #include "ingress/h2.h"
 
@@ -55,6 +56,13 @@ static void stream_free(struct h2_stream *s)
         conn_owes_head(c, true);
 }
 
+/* The worker is done with it: others have its place, whether or not the client reads what is held. */
+void h2_part(struct h2_stream *s)
+{
+    if (s->x != NULL && exchange_finished(s->x))
+        exchange_free(TAKE(s->x));
+}
+
 void h2_push(struct h2_stream *s)
 {
     size_t taken = s->in.size;
@@ -69,13 +77,18 @@ void h2_push(struct h2_stream *s)
     if (s->x != NULL && s->request_ended && s->in.size == 0 && !s->x->request_ended &&
         s->x->running && !s->x->holds_body) {
         struct http_field trailers[HTTP_FIELDS_MAX];
-        for (size_t i = 0; i < s->field_count; i++)
-            trailers[i] =
-                (struct http_field){ { s->text.data + s->fields[i].name, s->fields[i].name_size },
-                                     { s->text.data + s->fields[i].value,
-                                       s->fields[i].value_size } };
-        exchange_send_end(s->x, trailers, s->field_count);
+        size_t count = 0;
+        for (size_t i = 0; i < s->field_count; i++) {
+            const struct http_field f = {
+                { s->text.data + s->fields[i].name, s->fields[i].name_size },
+                { s->text.data + s->fields[i].value, s->fields[i].value_size },
+            };
+            if (http1_field_valid(&f) && http1_trailer_allowed(f.name))
+                trailers[count++] = f;
+        }
+        exchange_send_end(s->x, trailers, count);
     }
+    h2_part(s);
 }
 
 /* ---- requests ---- */
@@ -159,7 +172,8 @@ static void begin_request(struct h2_stream *s)
         status = 431;
     else if (bytes_are(p.method, "CONNECT"))
         status = 501;
-    else if (p.differs || !well_formed(&r))
+    else if (p.differs || !http1_path_valid(p.path) ||
+             (p.authority.size > 0 && !http1_host_valid(p.authority)) || !well_formed(&r))
         status = 400;
     if (status != 0) {
         room_count(i, INGRESS_COUNT_requests_malformed_total, 1);
@@ -224,7 +238,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *f, const uin
     s->fields[s->field_count].value = (uint32_t)s->text.size;
     s->fields[s->field_count].value_size = (uint32_t)value_size;
     buf_append(&s->text, value, value_size);
-    s->field_count++;
+    s->too_large = buf_status(&s->text) < 0;
+    s->field_count += !s->too_large;
     return 0;
 }
 
@@ -235,6 +250,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *cont
     bool idle = f->hd.type != NGHTTP2_HEADERS && (f->hd.type != NGHTTP2_DATA || f->hd.length == 0);
     if (idle && !spend(c, f->hd.type == NGHTTP2_RST_STREAM ? 10 : 1))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (s != NULL && f->hd.type == NGHTTP2_RST_STREAM)
+        s->reset = true;
     if (s == NULL || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
         return 0;
     if (f->hd.flags & NGHTTP2_FLAG_END_STREAM)
@@ -273,8 +290,10 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     if (s->in.size > 0)
         (void)nghttp2_session_consume_connection(session, s->in.size);
     (void)nghttp2_session_set_stream_user_data(session, id, NULL);
+    /* Cheap for the client, and an instance was begun for nothing. */
+    bool mistake = code != NGHTTP2_NO_ERROR && !s->reset;
     stream_free(s);
-    return 0;
+    return mistake && !spend(context, 30) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 /* ---- the session ---- */

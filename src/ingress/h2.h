@@ -24,6 +24,7 @@ struct h2_stream {
     } fields[HTTP_FIELDS_MAX];
     size_t field_count;
     bool too_large, headed, request_ended;
+    bool reset; /* by the client, or for a reason that is not the client's */
     bool head_request;
     struct buf in; /* body bytes that the worker has no room for yet, at most one window */
     /* the answer */
@@ -49,5 +50,7 @@ extern const struct exchange_owner h2_owner;
 /* Answers a stream by ourselves. */
 void h2_answer(struct h2_stream *s, uint16_t status);
 void h2_reset(struct h2_stream *s, uint32_t code);
+/* Lets an exchange go of which nothing more comes. */
+void h2_part(struct h2_stream *s);
 /* Gives the worker what waits in s->in. */
 void h2_push(struct h2_stream *s);

@@ -42,6 +42,7 @@ static void count_status(struct ingress *i, uint16_t status)
 
 void h2_reset(struct h2_stream *s, uint32_t code)
 {
+    s->reset = true;
     (void)nghttp2_submit_rst_stream(s->conn->h2->session, NGHTTP2_FLAG_NONE, s->id, code);
     conn_dirty(s->conn);
 }
@@ -113,7 +114,8 @@ static void submit(struct h2_stream *s, uint16_t status, const struct http_field
     nv[n++] = pair(bytes_of(":status"), bytes_of(digits));
     for (size_t i = 0; i < count; i++) {
         has_date = has_date || bytes_are(fields[i].name, "date");
-        if (!is_of_http1(fields[i].name))
+        if (!is_of_http1(fields[i].name) &&
+            (status != 204 || !bytes_are(fields[i].name, "content-length"))) /* RFC 9110 8.6 */
             nv[n++] = pair(fields[i].name, fields[i].value);
     }
     if (!has_date)
@@ -185,6 +187,7 @@ static void on_response(struct exchange *x, const struct http_response *r)
     submit(s, r->status, r->fields, r->field_count);
     if (none)
         exchange_discard(x);
+    h2_part(s);
 }
 
 /* What was taken was given back to the worker's window, also when more always waits behind it: without
@@ -230,6 +233,7 @@ static void on_end(struct exchange *x, const struct http_field *trailers, size_t
     if (count > 0)
         http_fields_put(&s->trailers, trailers, count);
     s->out_ended = true;
+    h2_part(s);
     resume(s);
 }
 

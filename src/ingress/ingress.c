@@ -29,6 +29,7 @@
 
 #define EVENTS_PER_TURN 512
 #define ACCEPTS_PER_TURN 64
+#define WORK_ROUNDS 4
 #define OVER_MAX 64          /* connections over the limit, that are being told so */
 #define DESCRIPTORS_OTHER 64 /* link, channel, listeners … */
 #define DESCRIPTORS_MIN 64
@@ -162,8 +163,8 @@ static const struct frame_rule rules[] = {
 static void accept_one(struct ingress *i, int fd, bool metrics, const struct sockaddr *peer,
                        socklen_t size)
 {
-    /* Whoever watches a server wants to see it full. */
-    bool place = metrics || i->connections < i->start.connections || conn_evict(i);
+    /* Whoever watches a server wants to see it full; and takes no more places than there are. */
+    bool place = i->connections < i->start.connections || conn_evict(i) || metrics;
     if (conn_accept(i, fd, metrics, peer, size) < 0 || place)
         return;
     struct conn *c = LIST_OF(struct conn, all, i->all.previous);
@@ -250,13 +251,18 @@ static void bury(struct ingress *i)
     }
 }
 
-/* Everything that events and frames have marked. Each connection's work is bounded, and it is worked
- * on again only for new room. */
+/* Everything that events and frames have marked, each connection once in a round. What a connection
+ * marks again while it is worked on waits for the next round, or turn: however fast a client sends, the
+ * others, the link and the clock come first. */
 static void work(struct ingress *i)
 {
-    for (int round = 0; round < 64; round++) {
-        while (!list_empty(&i->dirty)) {
-            struct conn *c = LIST_OF(struct conn, dirty, i->dirty.next);
+    for (int round = 0; round < WORK_ROUNDS; round++) {
+        struct list now;
+        list_init(&now);
+        while (!list_empty(&i->dirty))
+            list_append(&now, i->dirty.next);
+        while (!list_empty(&now)) {
+            struct conn *c = LIST_OF(struct conn, dirty, now.next);
             list_remove(&c->dirty);
             conn_work(c);
         }

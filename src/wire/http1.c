@@ -162,6 +162,14 @@ static const uint8_t *skip_target(const uint8_t *s, const uint8_t *end)
     return s;
 }
 
+bool http1_path_valid(struct bytes path)
+{
+    const uint8_t *end = path.data + path.size;
+    return bytes_are(path, "*") ||
+           (path.size > 0 && path.data[0] == '/' && path.size <= http1_limits_default.target_max &&
+            skip_target(path.data, end) == end);
+}
+
 static enum http1_fault read_request_line(struct http1_parser *p, struct bytes line)
 {
     const uint8_t *s = line.data, *end = s + line.size, *at = http1_skip(s, end, CHAR_TOKEN);

@@ -161,5 +161,8 @@ static inline bool http1_field_valid(const struct http_field *f)
 bool http1_name_alike(struct bytes name, const char *known);
 /* May it stand in a trailer section (RFC 9110 6.5.1)? */
 bool http1_trailer_allowed(struct bytes name);
+/* What a request line and a Host field may hold; also asked of HTTP/2. */
+bool http1_path_valid(struct bytes path); /* origin-form or "*" */
+bool http1_host_valid(struct bytes host);
 /* ASCII only, whatever the locale. */
 bool bytes_equal_fold(struct bytes a, const char *lower);

@@ -210,6 +210,11 @@ static bool authority_valid(struct bytes text, bool needs_port)
     return *at == ':' && port_valid((struct bytes){ at + 1, (size_t)(end - at - 1) });
 }
 
+bool http1_host_valid(struct bytes host)
+{
+    return authority_valid(host, false);
+}
+
 /* "http://host:port/path?query" */
 static enum http1_fault split_absolute(struct http1_head *h)
 {

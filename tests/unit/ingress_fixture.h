@@ -81,12 +81,17 @@ static void played_body(uint64_t id, const void *data, size_t size)
     played_put(HTTP_BODY, &b, (struct bytes){ data, size });
 }
 
+static void played_trailer(uint64_t id, const char *name, const char *value)
+{
+    struct http_field field = { bytes_of(name), bytes_of(value) };
+    struct buf b = played_head(id);
+    http_fields_put(&b, &field, value[0] ? 1 : 0);
+    played_put(HTTP_END, &b, (struct bytes){ 0 });
+}
+
 static void played_end(uint64_t id, const char *trailer)
 {
-    struct http_field field = { bytes_of("x-trailer"), bytes_of(trailer) };
-    struct buf b = played_head(id);
-    http_fields_put(&b, &field, trailer[0] ? 1 : 0);
-    played_put(HTTP_END, &b, (struct bytes){ 0 });
+    played_trailer(id, "x-trailer", trailer);
 }
 
 static void played_number(uint64_t id, uint16_t kind, uint32_t n)
@@ -158,6 +163,12 @@ static void played_request(struct played *p, const struct http_request *r)
         played_respond(id, 200, "", false);
         played_body(id, "part", 4);
         played_abort(id, HTTP_ERROR_INTERNAL);
+    } else if (strcmp(path, "/nothing") == 0) {
+        played_respond(id, 204, "5", false);
+        played_end(id, "");
+    } else if (strcmp(path, "/framed") == 0) {
+        played_respond(id, 200, "", false);
+        played_trailer(id, "content-length", "7");
     } else if (strcmp(path, "/short") == 0) {
         played_respond(id, 200, "10", false);
         played_body(id, "hello", 5);

@@ -455,6 +455,219 @@ TEST(logs_a_line_for_each_request)
 }
 
 /* Every pair of state and step: what is possible is listed, the rest is not. */
+/* ---- HTTP/2, in frames made by hand ---- */
+
+static void h2_frame(int fd, uint8_t type, uint8_t flags, uint32_t stream, const void *payload,
+                     size_t size)
+{
+    uint8_t frame[512] = { 0, (uint8_t)(size >> 8),   (uint8_t)size,  type, flags, 0,
+                           0, (uint8_t)(stream >> 8), (uint8_t)stream };
+    memcpy(frame + 9, payload, size);
+    CHECK_EQ(send(fd, frame, 9 + size, MSG_NOSIGNAL), (ssize_t)(9 + size));
+}
+
+enum { H2_DATA, H2_HEADERS, H2_RST_STREAM = 3, H2_SETTINGS, H2_GOAWAY = 7, H2_WINDOW_UPDATE };
+enum { H2_END_STREAM = 1, H2_END_HEADERS = 4 };
+
+/* With windows of `window` bytes for answers. */
+static int h2_open(struct fixture *f, uint32_t window)
+{
+    const uint8_t settings[] = { 0,
+                                 4,
+                                 (uint8_t)(window >> 24),
+                                 (uint8_t)(window >> 16),
+                                 (uint8_t)(window >> 8),
+                                 (uint8_t)window };
+    int fd = client_open(f);
+    client_send(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    h2_frame(fd, H2_SETTINGS, 0, 0, settings, sizeof settings);
+    return fd;
+}
+
+/* A request: method (2 GET, 3 POST of the static table), http, path, authority. */
+static void h2_ask(int fd, uint32_t stream, uint8_t method, const char *path, const char *authority,
+                   uint8_t flags)
+{
+    uint8_t head[256] = { 0x80 | method, 0x86, 0x04, (uint8_t)strlen(path) };
+    size_t size = 4;
+    memcpy(head + size, path, strlen(path));
+    size += strlen(path);
+    head[size++] = 0x01;
+    head[size++] = (uint8_t)strlen(authority);
+    memcpy(head + size, authority, strlen(authority));
+    h2_frame(fd, H2_HEADERS, H2_END_HEADERS | flags, stream, head, size + strlen(authority));
+}
+
+/* The next frame of this type and stream; -1: the connection ended before. */
+static ssize_t h2_await(int fd, uint8_t type, uint32_t stream, uint8_t *payload)
+{
+    static uint8_t skipped[1u << 16];
+    for (;;) {
+        uint8_t head[9];
+        if (recv(fd, head, sizeof head, MSG_WAITALL) != sizeof head)
+            return -1;
+        size_t size = (size_t)head[1] << 8 | head[2];
+        uint8_t *into = payload ? payload : skipped;
+        if (size > 0 && recv(fd, into, size, MSG_WAITALL) != (ssize_t)size)
+            return -1;
+        if (head[3] == type && (uint32_t)(head[7] << 8 | head[8]) == stream)
+            return (ssize_t)size;
+    }
+}
+
+TEST(http_2_answers_and_refuses_what_http_1_refuses)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    uint8_t payload[1u << 16];
+    int fd = h2_open(&f, 65535);
+    h2_ask(fd, 1, 2, "/hello", "a", H2_END_STREAM);
+    CHECK_EQ(h2_await(fd, H2_DATA, 1, payload), 5);
+    CHECK(memcmp(payload, "hello", 5) == 0);
+    static const char *const paths[] = { "/a#b", "/a\\b", "/%0g", "/%00", "/a\"", "/\xc3\xa9" };
+    static const char *const hosts[] = {
+        "a@b", "a:b", "a:0", "a..b", "[::1", "a/b", "127.0.0.1:70000"
+    };
+    uint32_t stream = 3;
+    for (size_t i = 0; i < ARRAY_SIZE(paths) + ARRAY_SIZE(hosts); i++, stream += 2) {
+        bool path = i < ARRAY_SIZE(paths);
+        h2_ask(fd, stream, 2, path ? paths[i] : "/hello", path ? "a" : hosts[i - ARRAY_SIZE(paths)],
+               H2_END_STREAM);
+    }
+    h2_ask(fd, stream, 2, "/head", "b:1", H2_END_STREAM);
+    CHECK(h2_await(fd, H2_DATA, stream, payload) > 0);
+    close(fd);
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    /* Two reached the worker. */
+    CHECK_EQ(fixture_count(&f, INGRESS_COUNT_responses_1xx_2xx_total), 2);
+    fixture_close(&f);
+}
+
+TEST(http_2_answers_that_nobody_reads_take_no_place)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.concurrency = 2;
+    f.start.queue = 0;
+    fixture_open(&f);
+    int fd = h2_open(&f, 0);
+    h2_ask(fd, 1, 2, "/hello", "a", H2_END_STREAM);
+    h2_ask(fd, 3, 2, "/hello", "a", H2_END_STREAM);
+    CHECK(h2_await(fd, H2_HEADERS, 3, NULL) > 0);
+    fixture_await(&f, INGRESS_COUNT_requests_running, 0);
+    CHECK_HAS(client_ask(&f, GET_LAST("/hello")), "HTTP/1.1 200 ");
+    const uint8_t more[] = { 0, 0, 0, 9 };
+    h2_frame(fd, H2_WINDOW_UPDATE, 0, 1, more, sizeof more);
+    CHECK_EQ(h2_await(fd, H2_DATA, 1, NULL), 5);
+    close(fd);
+    fixture_close(&f);
+}
+
+/* A client that lets us reset its streams, each with an instance begun (CVE-2025-8671). */
+TEST(http_2_mistakes_are_not_free)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    int fd = h2_open(&f, 65535);
+    const uint8_t more[] = { 0x7f, 0xff, 0xff, 0xff }; /* than a window can be */
+    for (uint32_t stream = 1; stream < 2 * 2000; stream += 2) {
+        uint8_t frames[9 + 9 + 9 + 4] = { 0,
+                                          0,
+                                          9,
+                                          H2_HEADERS,
+                                          H2_END_HEADERS,
+                                          0,
+                                          0,
+                                          (uint8_t)(stream >> 8),
+                                          (uint8_t)stream,
+                                          0x82,
+                                          0x86,
+                                          0x04,
+                                          2,
+                                          '/',
+                                          'x',
+                                          0x01,
+                                          1,
+                                          'a' };
+        uint8_t *update = frames + 9 + 9;
+        const uint8_t head[9] = {
+            0, 0, 4, H2_WINDOW_UPDATE, 0, 0, 0, (uint8_t)(stream >> 8), (uint8_t)stream
+        };
+        memcpy(update, head, 9);
+        memcpy(update + 9, more, 4);
+        if (send(fd, frames, 9 + 9 + 13, MSG_NOSIGNAL) != 9 + 9 + 13)
+            break;
+    }
+    uint8_t payload[1u << 16];
+    CHECK(h2_await(fd, H2_GOAWAY, 0, payload) >= 8);
+    CHECK_EQ(payload[7], 11); /* ENHANCE_YOUR_CALM */
+    CHECK(fixture_count(&f, INGRESS_COUNT_requests_total) < 300);
+    close(fd);
+    fixture_await(&f, INGRESS_COUNT_requests_running, 0);
+    CHECK_HAS(client_ask(&f, GET_LAST("/hello")), "HTTP/1.1 200 ");
+    fixture_close(&f);
+}
+
+TEST(answers_frame_nothing_of_their_own)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    fixture_open(&f);
+    CHECK(strstr(client_ask(&f, GET_LAST("/nothing")), "content-length") == NULL);
+    CHECK_HAS(client_text, "HTTP/1.1 204 ");
+    CHECK_HAS(client_ask(&f, GET_LAST("/framed")), "\r\n0\r\n\r\n");
+    fixture_close(&f);
+}
+
+/* Clients that send as fast as they can: whole requests that are refused, and frames that mean
+ * nothing. */
+TEST(floods_leave_room_for_others)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.concurrency = 1;
+    f.start.queue = 0;
+    fixture_open(&f);
+    int taken = client_open(&f);
+    client_send(taken, GET("/never"));
+    fixture_await(&f, INGRESS_COUNT_requests_running, 1);
+    pid_t children[6];
+    for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+        children[i] = fork();
+        if (children[i] != 0)
+            continue;
+        static uint8_t block[1u << 20], sink[1u << 16];
+        int fd = i < 3 ? client_open(&f) : h2_open(&f, 65535);
+        static const char one[] = "GET / HTTP/1.1\r\nHost: aaaa\r\n\r\n";
+        const size_t step = i < 3 ? sizeof one - 1 : 16384, whole = sizeof block / step * step;
+        for (size_t at = 0; at < whole; at += step)
+            memcpy(block + at, i < 3 ? one : "\x00\x3f\xf7\xfa\x00\x00\x00\x00\x00",
+                   i < 3 ? step : 9);
+        fcntl(fd, F_SETFL, O_NONBLOCK);
+        for (size_t at = 0;;) {
+            struct pollfd p = { .fd = fd, .events = POLLIN | POLLOUT };
+            poll(&p, 1, 1000);
+            if (recv(fd, sink, sizeof sink, 0) == 0)
+                _exit(1);
+            ssize_t n = send(fd, block + at, whole - at, MSG_NOSIGNAL);
+            at = (at + (n > 0 ? (size_t)n : 0)) % whole;
+        }
+    }
+    for (int i = 0; i < 5; i++) {
+        usleep(100000);
+        CHECK_HAS(client_ask(&f, GET_LAST("/hello")), "HTTP/1.1 503 ");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+        CHECK_EQ(waitpid(children[i], NULL, WNOHANG), 0); /* none was thrown out */
+        kill(children[i], SIGKILL);
+        waitpid(children[i], NULL, 0);
+    }
+    close(taken);
+    fixture_close(&f);
+}
+
 TEST(states_are_a_table)
 {
     static const struct {
