@@ -127,8 +127,7 @@ static int source_open(struct source *s, const char *file, struct error *e)
         int code = error_set_errno(e, errno, "the file cannot be opened");
         if (code == -ENOENT)
             error_hint(
-                e,
-                "check the name; everything after FILE belongs to the guest, flags come before it");
+                e, "check the name; flags come before FILE, and what follows it is the guest's");
         return code;
     }
     if (fstat(fd, &st) < 0)

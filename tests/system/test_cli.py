@@ -33,7 +33,7 @@ def exits(code):
       (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const {code}))))""")
 
 
-VERBS = ("run", "inspect", "grant", "runs", "doctor", "cache", "help")
+VERBS = ("run", "serve", "inspect", "grant", "runs", "doctor", "cache", "help")
 
 
 # ---- help -------------------------------------------------------------------------------------------------------------
@@ -99,15 +99,28 @@ def test_unknown_flag_names_the_nearest():
 def test_usage_errors():
     for args in (["run"], ["run", "--read"], ["run", "--quiet=1", "x"], ["run", "--cpu", "2", "x"], ["run", "--memory", "64MB", "x"],
                  ["run", "--handles", "-1", "x"], ["run", "--cwd", "work", "x"], ["run", "--allow-missing-jail", "moat", "x"],
-                 ["runs"], ["runs", "show"], ["doctor", "now"], ["help", "nothing"], ["run", "--tmp", "much", "x"]):
+                 ["runs"], ["runs", "show"], ["doctor", "now"], ["help", "nothing"], ["run", "--tmp", "much", "x"],
+                 ["run", "--ask", "x"], ["run", "--resolver", "localhost", "x"], ["serve"], ["serve", "x"],
+                 ["serve", "--listen", "127.0.0.1:0"], ["serve", "--listen", "127.0.0.1:0", "--workers", "0", "x"],
+                 ["serve", "--listen", "127.0.0.1:0", "--ask", "x"], ["serve", "--listen", "127.0.0.1:0", "x", "argument"]):
         result = run(*args)
         equal(result.rc, USAGE, repr(result))
         contains(result.err, "  why: ")
         contains(result.err, "  try: ")
 
 
+def test_grants_in_flags_that_are_not_valid():
+    """The flag is known and has its argument: it is the grant that cannot be given."""
+    for args in (["--net", "x"], ["--net", "ftp://a/"], ["--net", "get https://a/"], ["--keyvalue", "b:burn"], ["--read", "nowhere"]):
+        for verb in (["run"], ["serve", "--listen", "127.0.0.1:0"]):
+            result = run(*verb, *args, hello())
+            equal(result.rc, BAD_GRANT, repr(result))
+            contains(result.err, "  why: ")
+            contains(result.err, "  try: ")
+
+
 def test_flags_that_come_later_say_so():
-    for flag in ("--net", "--secret", "--session", "--ask"):
+    for flag in ("--secret", "--session", "--base"):
         result = run("run", flag, "x", hello(), rc=USAGE)
         contains(result.err, "not there yet")
 
@@ -134,7 +147,7 @@ def test_json_tells_exit_codes_apart():
 
 
 def test_files_that_are_not_run_name_the_reason():
-    rows = {"x.sh": "#!/bin/sh\necho", "x.cwasm": b"\x7fELF" + bytes(64), "x.txt": "hello", "empty.wasm": "", "x.js": "let x = 1",
+    rows = {"x.sh": "#!/bin/sh\necho", "x.cwasm": b"\x7fELF" + bytes(64), "x.txt": "hello", "empty.wasm": "", "x.rb": "puts 1",
             "broken.wasm": b"\0asm\x01\0\0\0\xff\xff", "broken.wat": "(module (func"}
     for name, content in rows.items():
         write(name, content)

@@ -9,10 +9,11 @@ import shlex
 import shutil
 
 import ambit
-from ambit import contains, equal, execute, run, write
+from ambit import contains, equal, execute, run, run_on_terminal, write
+from serving import Serving, component
 
 PAGES = [ambit.TOP / "README.md", *sorted((ambit.TOP / "docs").rglob("*.md"))]
-VERBS = ("run", "inspect", "grant", "runs", "doctor", "cache", "help")
+VERBS = ("run", "serve", "inspect", "grant", "runs", "doctor", "cache", "help")
 
 
 def blocks(page, language=None):
@@ -40,7 +41,9 @@ def fixture():
     write("script.py", "try:\n    print(open('notes.txt').read())\nexcept OSError as e:\n    print(e)\n")
     write("hello.py", "print('hello')\n")
     write("report.py", "import sys\nprint(sys.argv[1:])\n")
+    write("fetch.py", "import urllib.request\n")
     write("app.js", "console.log(process.argv.slice(2))\n")
+    write("script.js", "console.log('hello')\n")
     write("notes.txt", "a note\n")
     write("numbers.txt", "1\n2\n3\n")
     write("src/a.c", "int a;\n")
@@ -58,6 +61,19 @@ def fixture():
                            "0a040102000b")
     for name in ("tool.wasm", "guest.wasm", "hello.wasm", "FILE"):
         write(name, module)
+    shutil.copy(component(), "app.wasm")
+
+
+def execute_command(args, given):
+    """A command of the documentation; a server on a free port, until it listens and has ended well."""
+    if args[0] == "serve":
+        at = args.index("--listen")
+        with Serving(args[-1], *args[1:at], *args[at + 2:-1], expect=None) as serving:
+            serving.stop()
+            return ambit.Result(args, serving.rc, serving.output, "\n".join(serving.said).encode(), None, 0)
+    if "--ask" in args:
+        return run_on_terminal(*args)
+    return run(*args, stdin=given, timeout=120)
 
 
 def test_every_command_runs():
@@ -68,7 +84,7 @@ def test_every_command_runs():
             if "…" in line or " VERB" in line or " ID" in line or "|" in line:
                 continue
             args = shlex.split(line)[1:]
-            result = run(*args, stdin=given, timeout=120)
+            result = execute_command(args, given)
             allowed = {"diff": (0, 1), "doctor": (0, 1)}.get(args[1] if args[0] == "grant" else args[0], (0,))
             assert result.rc in allowed, f"{page.relative_to(ambit.TOP)}: {line}\n{result!r}"
             tried += 1
@@ -86,7 +102,7 @@ def test_every_verb_that_is_named_exists():
 def test_every_flag_that_is_named_exists():
     known = set(re.findall(r"--[a-z][a-z-]+", "".join(run("help", verb, rc=0).out for verb in VERBS)))
     for page in PAGES:
-        for line in re.findall(r"(?:`|^ *)((?:build/)?ambit (?:run|inspect|grant|runs|doctor|cache|help)[^`\n]*)", page.read_text(), re.M):
+        for line in re.findall(r"(?:`|^ *)((?:build/)?ambit (?:run|serve|inspect|grant|runs|doctor|cache|help)[^`\n]*)", page.read_text(), re.M):
             for flag in re.findall(r" (--[a-z][a-z-]+)", line.split("#")[0]):
                 # What follows FILE is the guest's.
                 before = re.split(r"\S+\.(?:py|js|wasm|wat)\b", line)[0]
