@@ -25,7 +25,7 @@ static const struct help_flag run_flags[] = {
     { RUN_FLAG_LEARN, 0, "learn", HELP_FILE, "FILE",
       "Write what was denied as a grant file; allows nothing more." },
     { RUN_FLAG_ASK, 0, "ask", HELP_NONE, NULL,
-      "On a terminal: ask before something within its folders and buckets is denied." },
+      "On a terminal: ask before a request, a path in its folders or a key is denied." },
     { RUN_FLAG_JSON, 0, "json", HELP_NONE, NULL,
       "Print the result as one JSON object on standard error, instead of the summary." },
     { RUN_FLAG_QUIET, 'q', "quiet", HELP_NONE, NULL, "No summary and no progress." },
