@@ -125,6 +125,16 @@ static const char *text_of(const json_t *object, const char *key)
     return text != NULL ? text : "";
 }
 
+/* What one does with it. */
+static const char *use_of(const json_t *d)
+{
+    if (json_is_true(json_object_get(d, "command")))
+        return ", a command\n";
+    return json_is_true(json_object_get(d, "serves"))
+               ? ", answers HTTP: serve it with ambit serve\n"
+               : "; no command: call an export with ambit run --invoke\n";
+}
+
 static void put_kind(struct buf *out, const struct inspection *i)
 {
     const json_t *d = i->description;
@@ -140,9 +150,7 @@ static void put_kind(struct buf *out, const struct inspection *i)
                           : "core module without imports");
     else
         buf_puts(out, "component");
-    buf_puts(out, json_is_true(json_object_get(d, "command"))
-                      ? ", a command\n"
-                      : "; no command: call an export with ambit run --invoke\n");
+    buf_puts(out, use_of(d));
 }
 
 static void put_producers(struct buf *out, const json_t *d)
