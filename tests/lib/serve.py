@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ambit serve` under test: the component that is served, the server, raw clients, figures of its rooms."""
+"""`ambit serve` under test: the server, raw clients, figures of its rooms. (serving.py makes the component; its server hears all the time.)"""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -13,21 +12,8 @@ import subprocess
 import time
 
 import ambit
-from ambit import GUESTS, TOP, allow_missing, environment
-
-SOURCE = TOP / "tests/guests/http"
-
-
-def component():
-    """tests/guests/http/server.c as a component, built once."""
-    GUESTS.mkdir(parents=True, exist_ok=True)
-    path = GUESTS / "served.wasm"
-    newest = max(f.stat().st_mtime for f in SOURCE.iterdir())
-    with open(GUESTS / "served.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists() or path.stat().st_mtime < newest:
-            subprocess.run([SOURCE / "build", path], check=True)
-    return path
+from ambit import allow_missing, environment
+from serving import component  # made once, whoever asks first
 
 
 class Server:
