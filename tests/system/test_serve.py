@@ -208,6 +208,10 @@ def test_log_and_metrics():
         with urllib.request.urlopen(s.started["metrics"], timeout=20) as answer:
             metrics = dict(re.findall(r"^(\w+) (\d+)$", answer.read().decode(), re.M))
         equal(metrics["ambit_serve_responses_5xx_total"], "1")
+        # A web page whose name leads to this machine is not told; who names the address is.
+        for host, status in (("rebound.example:80", 421), ("127.0.0.1.example", 421), ("localhost:1", 200), ("[::1]:9", 200)):
+            answer = curl("-H", f"Host: {host}", s.started["metrics"])
+            contains(answer.stdout, f"HTTP/1.1 {status} ".encode())
         equal(metrics["ambit_serve_requests_malformed_total"], "1")
         equal(s.end()[0], 0)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
