@@ -88,7 +88,8 @@ static const char *request_fill(handle request, const struct list *of)
     return NULL;
 }
 
-/* [request, outgoing body, its stream] of the four parts and the fields. */
+/* (parts, fields, whether it has a body) → [request, outgoing body, its stream]; without a body the
+ * last two are null, and none goes over the wire, not even an empty one in chunks. */
 static JSValue http_request(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
 {
     struct strings parts, fields;
@@ -114,6 +115,10 @@ static JSValue http_request(JSContext *ctx, JSValueConst this, int argc, JSValue
     strings_done(ctx, &fields);
     if (why != NULL)
         return refused(ctx, why);
+    if (!JS_ToBool(ctx, argv[2])) {
+        const JSValue alone[] = { JS_NewInt32(ctx, request), JS_NULL, JS_NULL };
+        return JS_NewArrayFrom(ctx, COUNT_OF(alone), alone);
+    }
     wasi_request_body(request, &body);
     wasi_body_write(body.u.handle, &stream);
     const JSValue values[] = { JS_NewInt32(ctx, request), JS_NewInt32(ctx, body.u.handle),
@@ -201,7 +206,7 @@ static JSValue http_drop(JSContext *ctx, JSValueConst this, int argc, JSValueCon
 }
 
 static const JSCFunctionListEntry functions[] = {
-    JS_CFUNC_DEF("httpRequest", 2, http_request),
+    JS_CFUNC_DEF("httpRequest", 3, http_request),
     JS_CFUNC_DEF("httpSend", 1, http_send),
     JS_CFUNC_DEF("httpFinish", 1, http_finish),
     JS_CFUNC_DEF("httpAnswer", 1, http_answer),

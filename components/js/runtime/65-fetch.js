@@ -402,7 +402,8 @@ async function exchange(url, method, headers, body, signal) {
   if (!headers.has("user-agent")) flat.push("user-agent", "ambit");
   const known = body === null ? (method === "POST" || method === "PUT" || method === "PATCH" ? 0 : -1) : body.bytes === null ? -1 : body.bytes.length;
   if (known >= 0 && !headers.has("content-length")) flat.push("content-length", `${known}`);
-  const [request, out, stream] = native.httpRequest([method, url.protocol.slice(0, -1), url.host, `${url.pathname}${url.search}`], flat);
+  const [request, out, stream] = native.httpRequest([method, url.protocol.slice(0, -1), url.host, `${url.pathname}${url.search}`], flat,
+    known !== -1 || body !== null);
   const x = { out: stream, body: out, future: null, input: null, waiting: {}, writing: {}, failed: null, ended: false, onabort: null };
   const sent = native.httpSend(request);
   if (typeof sent === "string" || sent < 0) {
