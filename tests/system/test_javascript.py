@@ -368,7 +368,7 @@ def test_fetch():
             scheme TypeError fetch failed unknown scheme
         """, f"http://127.0.0.1:{o.port}", flags=("-g", "net.yaml"))
         framed = [method for method, _, headers, _ in o.requests if "transfer-encoding" in headers or "content-length" in headers]
-        equal(framed, ["POST", "PUT"], "requests with a body, and only those, say how long it is")
+        equal(sorted(set(framed)), ["POST", "PUT"], "requests with a body, and only those, say how long it is")
 
 
 def test_answers_that_nobody_reads_give_their_handles_back():
