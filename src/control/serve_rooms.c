@@ -326,7 +326,7 @@ static int start_worker(struct serve_pair *p, struct error *e)
     memcpy(fds + links.count, p->link, sizeof p->link);
     links.count += LINK_FDS;
     status = run_start_send(&s->run, p->worker.room.channel, &links, e);
-    if (s->run.egress != NULL)
+    if (links.links & RUN_LINK_EGRESS)
         close_link(fds);
     close_link(p->link);
     return status == -EPIPE || status == -ECONNRESET ? 0 : status; /* its death tells why */

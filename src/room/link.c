@@ -322,7 +322,7 @@ bool link_sleep(struct link *l)
                           memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     l->asleep = true;
-    uint64_t room;
+    uint64_t room = 0;
     if (look_put(l) < 0 || (l->wants_room && look_room(l, &room) < 0))
         return true; /* link_get() tells */
     bool enough = l->wants_room && room >= ROOM_ENOUGH;

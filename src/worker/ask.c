@@ -86,7 +86,7 @@ static int widen(struct guest *g, struct asking *a, const struct grant *more)
     CLEANUP(grant_set_freep) struct grant_set *one = NULL;
     CLEANUP(buf_done) struct buf text = BUF_INIT(GRANT_TEXT_MAX + 64);
     CLEANUP(buf_done) struct buf item = BUF_INIT(GRANT_TEXT_MAX);
-    struct grant_rules *rules;
+    struct grant_rules *rules = NULL;
     size_t before = a->set->count;
     /* Through its own text: what is added is what was shown. */
     int status = grant_print(more, &item, NULL);
