@@ -375,6 +375,28 @@ TEST(lines_of_requests_do_not_mix)
     serving_close(&s);
 }
 
+static enum ambit_poll speaks_long(struct ambit_task *t)
+{
+    static char part[4097];
+    memset(part, 'x', 4096);
+    say(t, t->polls == 1 ? part : "end\n");
+    return t->polls == 1 ? AMBIT_POLL_SLICE : answers(t);
+}
+
+TEST(parts_of_long_lines_do_not_mix)
+{
+    struct serving s = { 0 };
+    static char text[3 * 4096];
+    serving_open(&s, GRANTS, 4);
+    far_request(&s.far, 1, HTTP_NO_BODY, "/1");
+    far_request(&s.far, 2, HTTP_NO_BODY, "/2");
+    serving_run(&s, speaks_long, NULL);
+    CHECK_EQ(read(s.out, text, sizeof(text) - 1), 2 * (4097 + 4));
+    CHECK(text[4096] == '\n' && text[2 * 4097 - 1] == '\n');
+    CHECK_STR(text + 2 * 4097, "end\nend\n");
+    serving_close(&s);
+}
+
 static enum ambit_poll shouts(struct ambit_task *t)
 {
     static char line[4001];

@@ -2,7 +2,7 @@
 /*
  * Standard streams of guests that answer requests. Many guests share what `ambit serve` writes to,
  * so each gathers its own line and gives on whole ones: lines of two requests never mix. A line
- * longer than LINE_MAX goes in parts; an unfinished one ends with its guest.
+ * longer than LINE_MAX goes in parts, each a line; an unfinished one ends with its guest.
  *
  * Lines wait in the sink of their stream, which is written once for each round of the loop. Nobody
  * waits for who reads it: a sink that is full drops whole lines, and says how many as soon as there
@@ -110,8 +110,14 @@ void lines_done(struct guest *template)
 
 /* ---- lines ---- */
 
+/* A part without an end gets one: else the next request's line would go on where it stops. */
 static void line_end(struct guest_lines *l)
 {
+    if (l->line.size > 0 && l->line.data[l->line.size - 1] != '\n') {
+        l->line.max = LINE_MAX + 1;
+        buf_putc(&l->line, '\n');
+        l->line.max = LINE_MAX;
+    }
     sink_put((struct guest *)l->guest->template, l->which, l->line.data, l->line.size);
     buf_clear(&l->line);
 }
@@ -143,12 +149,8 @@ void lines_finish(struct guest *g)
         struct guest_lines *l = &g->lines[i];
         if (l->line.size == 0)
             continue;
-        l->line.max = LINE_MAX + 1;
-        buf_putc(&l->line, '\n');
-        if (buf_status(&l->line) == 0)
-            line_end(l);
+        line_end(l);
         buf_clear(&l->line);
-        l->line.max = LINE_MAX;
     }
 }
 
