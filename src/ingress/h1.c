@@ -133,15 +133,6 @@ void h1_free(struct conn *c)
     i->pool_count++;
 }
 
-void h1_pool_done(struct ingress *i)
-{
-    while (i->pool != NULL) {
-        struct h1 *h = i->pool;
-        i->pool = h->next;
-        h1_destroy(h);
-    }
-}
-
 /* ---- bytes ---- */
 
 /* Reads what there is room for. > 0 read, 0 nothing now, < 0 the end or no memory. */

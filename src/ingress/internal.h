@@ -212,7 +212,6 @@ const char *h1_state_name(enum h1_state s);
 void h1_work(struct conn *c);
 bool h1_begin(struct conn *c); /* takes what it needs from the pool: false, no memory */
 void h1_free(struct conn *c);
-void h1_pool_done(struct ingress *i);
 /* Answers by ourselves and ends the connection: 408, 503. */
 void h1_answer_last(struct conn *c, uint16_t status);
 /* What it waits for, for the clock. */

@@ -125,6 +125,7 @@ struct http1_parser {
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
+/* A parser at the start of the first message. `limits` are copied; NULL: the defaults. */
 void http1_init(struct http1_parser *p, enum http1_side side, const struct http1_limits *limits);
 /* Responses: what the request was decides whether there is a body (HEAD; 2xx of CONNECT). */
 void http1_expect(struct http1_parser *p, struct bytes method);

@@ -115,6 +115,7 @@ struct http_peer {
     void *context;
 };
 
+/* A peer without a link. `asks`: we send requests on it (egress), else we answer them (ingress). */
 void http_peer_init(struct http_peer *p, bool asks);
 void http_peer_done(struct http_peer *p); /* every exchange must be over */
 /* A link of a room that was (re)started; taken. What was on the old one fails. NULL: none. */
@@ -153,6 +154,8 @@ void guest_exchange_discard(struct exchange *x);
 /* Trailers only: what still comes of the body is thrown away. */
 void guest_exchange_throw_away(struct exchange *x);
 
+/* A body that belongs to no exchange yet; `length`: what its content-length says, UINT64_MAX = it
+ * says nothing. NULL: no memory. */
 struct body *body_new(struct guest *g, uint64_t length) MUST_CHECK;
 /* Its message's end: after its head was sent, or instead of that. May free it. */
 void body_attach(struct body *b, struct exchange *x);

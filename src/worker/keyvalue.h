@@ -43,6 +43,7 @@ struct keyvalue {
     struct ambit_bytes *listed; /* of the last list */
 };
 
+/* The buckets of a run, none yet; `rules` are borrowed. -ENOMEM. */
 int keyvalue_new(const struct grant_rules *rules, struct keyvalue **ret,
                  struct error *e) MUST_CHECK;
 void keyvalue_free(struct keyvalue *k);
@@ -51,6 +52,7 @@ int keyvalue_bucket(struct keyvalue *k, const char *name, struct bucket **ret) M
 /* May the rule be used now? Counts it when it may. */
 bool keyvalue_rate(struct keyvalue *k, uint32_t rule, uint64_t now_ns);
 
+/* Borrowed, until the next bucket_set(). NULL: there is no such key. */
 struct bucket_entry *bucket_get(const struct bucket *b, struct ambit_bytes key);
 /* All of them, or none: 0, 1 when they do not fit, -ENOMEM. A value without data is a key to be
  * removed. Of equal keys the last one counts. */
