@@ -120,7 +120,7 @@ class ServeRows:
         self.bench, self.component, self.path = bench, component, path
 
     def ours(self):
-        return Server([self.bench.ambit, "serve", "-q", "--listen", "127.0.0.1:0", self.component], self.bench.environ, self.path)
+        return Server([self.bench.ambit, "serve", "--listen", "127.0.0.1:0", self.component], self.bench.environ, self.path)
 
     def theirs(self):
         return Server([self.bench.wasmtime, "serve", "--addr", "127.0.0.1:0", "--allow-precompiled", self.compiled()], self.bench.environ, self.path)
