@@ -8,7 +8,7 @@
  * is read, so it cannot make us hold answers to its own floods.
  *
  * Credit: a connection begins with H2_CREDIT_MAX; frames that carry no work cost one (PING, SETTINGS,
- * PRIORITY, WINDOW_UPDATE, empty DATA), a reset of a stream ten, a mistake that makes us reset one
+ * PRIORITY, WINDOW_UPDATE, empty DATA, what we do not know), a reset of a stream ten, a mistake that makes us reset one
  * thirty; a request gives ten back, bytes of bodies four for each frame. Who has none left is told to
  * calm down and closed.
  */
@@ -207,6 +207,13 @@ static bool spend(struct conn *c, int32_t cost)
     return true;
 }
 
+/* Of frames that it does not know nghttp2 tells no more than that they begin. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
+{
+    return head->type > NGHTTP2_CONTINUATION && !spend(context, 1) ? NGHTTP2_ERR_CALLBACK_FAILURE
+                                                                   : 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *f, void *context)
 {
     struct conn *c = context;
@@ -247,7 +254,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *cont
 {
     struct conn *c = context;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, f->hd.stream_id);
-    bool idle = f->hd.type != NGHTTP2_HEADERS && (f->hd.type != NGHTTP2_DATA || f->hd.length == 0);
+    bool idle = f->hd.type != NGHTTP2_HEADERS &&
+                (f->hd.type != NGHTTP2_DATA || f->hd.length <= f->data.padlen);
     if (idle && !spend(c, f->hd.type == NGHTTP2_RST_STREAM ? 10 : 1))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (s != NULL && f->hd.type == NGHTTP2_RST_STREAM)
@@ -306,6 +314,7 @@ static int make_session(struct conn *c)
     if (r == 0)
         r = nghttp2_option_new(&option);
     if (r == 0) {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
         nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
