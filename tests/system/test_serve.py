@@ -199,6 +199,34 @@ def test_rooms_that_die_come_back():
             contains(read_until(c, b"\r\n\r\n"), b"HTTP/1.1 502 ")
 
 
+def places(s, kind):
+    """Where the threads of each room of a kind may run."""
+    return [{tuple(sorted(os.sched_getaffinity(int(thread)))) for thread in os.listdir(f"/proc/{pid}/task")} for pid in s.rooms(kind)]
+
+
+def test_as_many_pairs_as_cores_have_one_each():
+    ours = os.sched_getaffinity(0)
+    cores = sorted(ours)[:2]
+    if len(cores) < 2:
+        return
+    os.sched_setaffinity(0, cores)
+    try:
+        with Server(workers=2) as s:
+            for kind in ("worker", "ingress"):
+                found = sorted(places(s, kind), key=min)
+                equal(found, [{(core,)} for core in cores], kind)
+                os.kill(s.rooms(kind)[0], signal.SIGKILL)
+                contains(s.line(), "it is started again")
+                while len(s.rooms(kind)) < 2 or b"hello" not in s.get("/hello"):
+                    time.sleep(0.05)
+                equal(sorted(places(s, kind), key=min), [{(core,)} for core in cores], kind)
+        with Server(workers=3) as s:
+            for kind in ("worker", "ingress"):
+                equal(places(s, kind), [{tuple(cores)}] * 3, kind)
+    finally:
+        os.sched_setaffinity(0, ours)
+
+
 def test_log_and_metrics():
     log = pathlib.Path("access.log").absolute()
     with Server("--access-log", log, "--metrics", "127.0.0.1:0") as s:
