@@ -148,6 +148,16 @@ int run_step_target(struct run *r)
     return 0;
 }
 
+/* A flag that nothing would look at is a mistake of the person's, and is told. */
+static int egress_flags_needed(const struct run *r, struct error *e)
+{
+    const char *flag = r->request->ca_file ? "--ca" : r->request->resolver ? "--resolver" : NULL;
+    if (!flag || r->request->ask || grant_rules_have(r->rules, GRANT_HTTP))
+        return 0;
+    error_hint(e, "add --net 'GET https://…' or a grant of http, or leave %s out", flag);
+    return error_set(e, -EINVAL, "%s is given, and no grant of http that would use it", flag);
+}
+
 int run_step_grants(struct run *r)
 {
     struct error e = ERROR_INIT;
@@ -155,6 +165,8 @@ int run_step_grants(struct run *r)
 
     if (status == 0)
         status = grant_rules_new(r->request->grants, r->work_host, &r->rules, &e);
+    if (status == 0)
+        status = egress_flags_needed(r, &e);
     if (status == 0) {
         r->mount_count = grant_rules_mount_count(r->rules);
         r->mount_fds = mem_array(r->mount_count + 1, sizeof(int));

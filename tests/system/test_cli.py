@@ -125,6 +125,12 @@ def test_flags_that_come_later_say_so():
         contains(result.err, "not there yet")
 
 
+def test_flags_of_egress_want_a_grant_that_uses_them():
+    for flag, value in (("--ca", "/nonexistent"), ("--resolver", "127.0.0.1:53")):
+        result = run("run", flag, value, hello(), rc=BAD_GRANT)
+        contains(result.err, f"{flag} is given, and no grant of http")
+
+
 def test_everything_after_file_is_the_guests():
     guest = exits(5)
     equal(run("run", guest, "--read", "/nowhere", "--", "-q").rc, 5)
