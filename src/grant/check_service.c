@@ -191,7 +191,8 @@ int http_method_check(const char *method, struct error *e)
     };
     if (strlen(method) > 64 || !http1_token_valid(bytes_of(method)))
         return error_set(e, -EINVAL, "`%.100s` is not a method of HTTP", method);
-    if (strcmp(method, "CONNECT") == 0 || strcmp(method, "TRACE") == 0) {
+    if (bytes_equal_fold(bytes_of(method), "connect") ||
+        bytes_equal_fold(bytes_of(method), "trace")) {
         int r = error_set(e, -EINVAL, "no guest may send %s", method);
         error_hint(e, "a tunnel is no request, and TRACE echoes headers that egress put on");
         return r;

@@ -20,8 +20,10 @@ static bool method_allowed(const struct grant *g, struct bytes method)
         return bytes_are(method, "GET") || bytes_are(method, "HEAD");
     for (size_t i = 0; i < g->http.method_count; i++) {
         const char *name = g->http.methods[i];
-        if (strcmp(name, "*") == 0 ? !bytes_are(method, "CONNECT") && !bytes_are(method, "TRACE")
-                                   : bytes_are(method, name))
+        /* Methods are case-sensitive, servers not always. */
+        if (strcmp(name, "*") == 0
+                ? !bytes_equal_fold(method, "connect") && !bytes_equal_fold(method, "trace")
+                : bytes_are(method, name))
             return true;
     }
     return false;

@@ -99,6 +99,7 @@ TEST(decide_http_table)
         { "PATCH", "http://api.test:8080/", NULL, GRANT_NO_HEADER, 2 },
         { "CONNECT", "http://api.test:8080/", "yes", GRANT_NO_METHOD, 2 },
         { "TRACE", "http://api.test:8080/", "yes", GRANT_NO_METHOD, 2 },
+        { "trace", "http://api.test:8080/", "yes", GRANT_NO_METHOD, 2 },
         { "GET", "http://127.0.0.1/", NULL, GRANT_ALLOWED, 4 },
         { "GET", "http://127.0.0.2/", NULL, GRANT_NO_GRANT, GRANT_NO_RULE },
         { "GET", "http://[::1]/", NULL, GRANT_NO_GRANT, GRANT_NO_RULE },
