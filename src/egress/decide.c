@@ -74,11 +74,6 @@ static enum grant_reason count(struct egress_room *room, uint32_t rule, uint64_t
     return GRANT_ALLOWED;
 }
 
-enum grant_reason decide_again(struct outgoing *x)
-{
-    return count(x->peer->room, x->rule, clock_monotonic_ns());
-}
-
 bool decide_revoked(const struct egress_room *room, uint32_t rule)
 {
     return room->revoked[rule];

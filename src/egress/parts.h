@@ -161,7 +161,7 @@ struct outgoing {
     /* curl */
     void *easy; /* CURL: curl's header is transfer.c's alone, and the room's main */
     struct curl_slist *headers, *resolve;
-    bool read_paused, write_paused, sent, again;
+    bool read_paused, write_paused, again;
     char curl_text[CURL_TEXT_SIZE];
 
     /* CLOCK_MONOTONIC, NEVER = off */
@@ -191,8 +191,6 @@ int decide_rule(struct outgoing *x, uint32_t from);
 int decide_addresses(struct outgoing *x, const struct address *addresses, size_t count);
 /* One address, as curl is about to dial it, or has it in its pool. */
 enum grant_reason decide_dial(const struct outgoing *x, const struct address *a, uint16_t port);
-/* The same request goes to the origin once more: it counts again. GRANT_ALLOWED, TOO_MANY or RATE. */
-enum grant_reason decide_again(struct outgoing *x);
 bool decide_revoked(const struct egress_room *room, uint32_t rule);
 
 /* transfer.c */

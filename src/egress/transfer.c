@@ -282,14 +282,6 @@ static int on_ready(void *context, char *remote, char *local, int remote_port, i
         refuse_dial(x, reason);
         return CURL_PREREQFUNC_ABORT;
     }
-    /* curl asks again where an origin closed a kept connection without a word: that is one more
-     * request for the origin, and counts as one. */
-    reason = x->sent ? decide_again(x) : GRANT_ALLOWED;
-    if (reason != GRANT_ALLOWED) {
-        outgoing_refuse(x, reason, x->rule, grant_reason_text(reason));
-        return CURL_PREREQFUNC_ABORT;
-    }
-    x->sent = true;
     outgoing_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
     return CURL_PREREQFUNC_OK;
 }

@@ -377,27 +377,6 @@ def test_what_is_never_sent_twice():
             equal(orders, [method] * times, (method, body))
 
 
-def test_what_is_sent_again_counts_again():
-    """An origin that ends kept connections without a word cannot make one request count as one and arrive as many."""
-    seen = []
-    def answer(head):
-        seen.append(head.split(b" ")[1].decode())
-        return OK if seen[-1] == "/warm" else b""
-    def more(connection):
-        if head := connection.recv(65536):
-            answer(head)
-    def orders(most):
-        seen.clear()
-        with Raw(answer, after=more) as o, Egress(grant(o.url()[:-1], max_requests=most)) as e:
-            fine(e.ask(o.url("/warm")))
-            got = e.ask(o.url("/order"), seconds=5)
-        return seen.count("/order"), got
-    count, got = orders(2)
-    equal(count, 1, repr(got))
-    refused(got, "HTTP-request-denied", "max_requests")
-    equal(orders(3)[0], 2, "control: where the grant has room for it, it is sent again")
-
-
 def test_compressed_bodies_are_the_guests():
     """A bomb stays small here: nothing is unpacked, whatever the origin says of its coding."""
     got = ask_of(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")
