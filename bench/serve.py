@@ -123,7 +123,7 @@ class ServeRows:
         return Server([self.bench.ambit, "serve", "--listen", "127.0.0.1:0", self.component], self.bench.environ, self.path)
 
     def theirs(self):
-        return Server([self.bench.wasmtime, "serve", "--addr", "127.0.0.1:0", "--allow-precompiled", self.compiled()], self.bench.environ, self.path)
+        return Server([self.bench.wasmtime, "serve", "-Scli", "--addr", "127.0.0.1:0", "--allow-precompiled", self.compiled()], self.bench.environ, self.path)
 
     def compiled(self):
         code = self.bench.folder / (self.component.name + ".cwasm")
