@@ -12,6 +12,7 @@
  *
  * Worker and egress number the rules alike: every yes takes the next place, of whatever class.
  */
+#include <poll.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -81,6 +82,14 @@ static int add(struct run *r, struct grant_set *one, enum run_answer answer, str
 }
 
 /* Asks, unless there is nothing to agree to; the answer holds when this returns 0. */
+/* Somebody has asked the guest to end: it is asked nothing more, although its next question may be
+ * read before the signal is. */
+static bool interrupted(const struct run *r)
+{
+    struct pollfd came = { .fd = r->signal_fd, .events = POLLIN };
+    return r->signals > 0 || poll(&came, 1, 0) > 0;
+}
+
 static int settle(struct run *r, const struct run_denial *d, enum run_answer *ret, struct error *e)
 {
     CLEANUP(grant_set_freep) struct grant_set *one = NULL;
@@ -90,7 +99,7 @@ static int settle(struct run *r, const struct run_denial *d, enum run_answer *re
     if (status < 0)
         return error_set(e, status, "no memory for a question");
     *ret = RUN_ANSWER_NEVER;
-    if (status == 0 && r->added < EGRESS_MORE_MAX && next < GRANT_GRANTS_MAX)
+    if (status == 0 && r->added < EGRESS_MORE_MAX && next < GRANT_GRANTS_MAX && !interrupted(r))
         *ret = r->observer->ask(r->observer->context, d, r->signal_fd);
     status = 0;
     if (*ret != RUN_ANSWER_NEVER) {
@@ -123,5 +132,12 @@ int run_on_ask(void *context, struct cursor *c, const int *fds, size_t fd_count,
         r->ready_ns += clock_monotonic_ns() - asked_ns; /* waiting is no time of the guest's */
     }
     run_denial_done(&d);
-    return status < 0 ? status : send_answer(r, answer, e);
+    if (status < 0 || !interrupted(r))
+        return status < 0 ? status : send_answer(r, answer, e);
+    /* The stop first, so that the refused guest does nothing more. A worker that the signal killed
+     * hears no answer, and the loop sees its end. */
+    status = run_signal(r, e);
+    if (status == 0 && send_answer(r, answer, NULL) < 0)
+        error_clear(e);
+    return status;
 }

@@ -282,7 +282,7 @@ int run_loop_start(struct run *r, struct error *e)
 
 /* ---- the loop ---- */
 
-static int on_signal(struct run *r, struct error *e)
+int run_signal(struct run *r, struct error *e)
 {
     struct signalfd_siginfo info;
     CLEANUP(buf_done) struct buf payload = BUF_INIT(64);
@@ -344,7 +344,7 @@ static int turn(struct run *r, struct error *e)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the worker");
     int status = stdio_events(&r->stdio, fds + 3, e);
     if (status == 0 && fds[1].revents != 0)
-        status = on_signal(r, e);
+        status = run_signal(r, e);
     if (status == 0 && r->egress != NULL)
         status = egress_turn(r->egress, e);
     if (status == 0 && fds[0].revents != 0)

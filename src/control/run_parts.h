@@ -110,6 +110,8 @@ int run_egress_record(struct run *r, struct error *e) MUST_CHECK; /* "use" of ea
 int run_on_ask(void *context, struct cursor *c, const int *fds, size_t fd_count,
                struct error *e) MUST_CHECK;
 /* run_loop.c */
+/* Takes one signal from signal_fd: asks the guest to end, or ends it. */
+int run_signal(struct run *r, struct error *e) MUST_CHECK;
 int run_loop_start(struct run *r, struct error *e) MUST_CHECK; /* sends RUN_START */
 int run_loop(struct run *r,
              struct error *e) MUST_CHECK; /* until the worker is gone; the report has its end */
