@@ -44,6 +44,7 @@ static void world_open(struct world *w)
     CHECK(w->run.runs_fd >= 0 && id_new(w->id) == 0);
     CHECK_EQ(receipt_open(w->run.runs_fd, w->id, NULL, &w->run.receipt, NULL), 0);
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    w->run.signal_fd = -1; /* nobody interrupts */
     CHECK_EQ(channel_new(pair[0], &w->run.room.channel, NULL), 0);
     CHECK_EQ(channel_new(pair[1], &w->worker, NULL), 0);
 }
