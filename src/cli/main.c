@@ -13,6 +13,7 @@
 #include "compiler/compiler.h"
 #include "egress/egress.h"
 #include "ingress/ingress.h"
+#include "keeper/keeper.h"
 #include "room/spawn.h"
 #include "worker/worker.h"
 
@@ -21,6 +22,7 @@ static const room_main rooms[ROOM_ROLE_COUNT] = {
     [ROOM_COMPILER] = compiler_room_main,
     [ROOM_EGRESS] = egress_room_main,
     [ROOM_INGRESS] = ingress_room_main,
+    [ROOM_KEEPER] = keeper_room_main,
 };
 
 static int unknown_verb(const char *word)

@@ -222,6 +222,10 @@ static const char *reason_name(uint32_t reason)
         [GRANT_TOO_MANY] = "too-many",
         [GRANT_RATE] = "rate",
         [GRANT_TOO_LARGE] = "too-large",
+        [GRANT_NO_UPGRADE] = "no-upgrade",
+        [GRANT_PLACEHOLDER] = "placeholder",
+        [GRANT_SECRET] = "secret",
+        [GRANT_DISAGREES] = "hosts-disagree",
     };
     return reason < GRANT_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
 }

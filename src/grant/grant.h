@@ -149,6 +149,7 @@ struct grant {
         uint64_t max_requests, max_request_bytes, max_response_bytes, timeout_ns;
         struct network *addresses;
         size_t address_count;
+        bool websocket; /* `websocket: true`: GETs may become WebSockets */
     } http;
     struct {
         char *bucket;
@@ -279,6 +280,10 @@ enum grant_reason {
     GRANT_TOO_MANY,      /* max_requests is used up */
     GRANT_RATE,          /* faster than `rate` */
     GRANT_TOO_LARGE,     /* max_request_bytes, max_response_bytes */
+    GRANT_NO_UPGRADE,    /* http: a WebSocket, and the grant has no `websocket: true` */
+    GRANT_PLACEHOLDER, /* http: a placeholder of a secret outside the header that the grant names: no grant helps */
+    GRANT_SECRET, /* http: keeper did not release the secret; the text says why: no grant helps */
+    GRANT_DISAGREES, /* http: CONNECT, SNI, Host or :authority name different hosts: no grant helps */
     GRANT_REASON_COUNT
 };
 const char *grant_reason_text(enum grant_reason r); /* "no pattern of the grant covers this path" */
@@ -324,6 +329,29 @@ struct grant_decision grant_decide_keyvalue(const struct grant_rules *r, const c
 uint64_t grant_keyvalue_max_bytes(const struct grant_rules *r, const char *bucket);
 /* env, args, clock, random: is there one? */
 struct grant_decision grant_decide_class(const struct grant_rules *r, enum grant_class c);
+
+/* ---- secrets in set_headers ---- */
+
+/* The value of a set header is a template: text in which ${secret:NAME} stands for the value of a
+ * secret. A grant with one is of https, or of a literal loopback address. */
+/* [a-z0-9], then also - _ . inside; at most SECRET_NAME_MAX. 0 or -EINVAL with a hint. */
+int grant_secret_name_check(const char *name, struct error *e) MUST_CHECK;
+struct grant_template_part {
+    struct bytes text;   /* literal, may be empty */
+    struct bytes secret; /* the name behind it, empty at the end */
+};
+/* Walks a checked template: 1 and a part, 0 at its end. *at begins as the value. */
+int grant_template_next(const char **at, struct grant_template_part *ret);
+bool grant_template_has_secret(const char *value);
+bool grant_has_secret(const struct grant *g); /* any of its set headers */
+/* The names of all secrets in the set, each once, sorted (mem_free each and the array). */
+int grant_set_secrets(const struct grant_set *s, char ***ret, size_t *ret_count,
+                      struct error *e) MUST_CHECK;
+/* --secret NAME@HOST[=HEADER-TEMPLATE]: sets the header (default `authorization: Bearer ${secret}`; `${secret}`
+ * stands for ${secret:NAME}) in every http grant of the set that is of https and of HOST, with HOST[:PORT] as in a
+ * grant. -ENOENT with a hint when there is none: --net must cover it. */
+int grant_secret_flag(struct grant_set *s, const char *flag, const char *value,
+                      struct error *e) MUST_CHECK;
 
 /* ---- the smallest grant that would have allowed it ---- */
 

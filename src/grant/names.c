@@ -65,6 +65,11 @@ const char *grant_reason_text(enum grant_reason r)
         [GRANT_TOO_MANY] = "the grant's max_requests is used up",
         [GRANT_RATE] = "faster than the grant's rate",
         [GRANT_TOO_LARGE] = "larger than the grant allows",
+        [GRANT_NO_UPGRADE] = "the grant does not allow a WebSocket",
+        [GRANT_PLACEHOLDER] =
+            "a secret's placeholder stands outside the header that the grant names",
+        [GRANT_SECRET] = "the secret was not released",
+        [GRANT_DISAGREES] = "CONNECT, SNI, Host and :authority do not name one host",
     };
     return (unsigned)r < GRANT_REASON_COUNT ? texts[r] : "unknown";
 }

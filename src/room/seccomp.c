@@ -48,6 +48,7 @@ enum who {
     COMPILER = 1 << ROOM_COMPILER,
     EGRESS = 1 << ROOM_EGRESS,
     INGRESS = 1 << ROOM_INGRESS,
+    KEEPER = 1 << ROOM_KEEPER,
     BOTH = WORKER | COMPILER
 };
 enum condition {

@@ -86,7 +86,8 @@ int jail_layer_parse(const char *name, uint32_t *ret_bits)
 
 const char *room_role_name(enum room_role r)
 {
-    static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler", "egress", "ingress" };
+    static const char *const names[ROOM_ROLE_COUNT] = { "worker", "compiler", "egress", "ingress",
+                                                        "keeper" };
     return (unsigned)r < ROOM_ROLE_COUNT ? names[r] : "unknown";
 }
 

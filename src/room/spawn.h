@@ -14,7 +14,14 @@
 #define ROOM_CHANNEL_FD 3
 #define ROOM_EXIT_CPU 114 /* RLIMIT_CPU is used up */
 
-enum room_role { ROOM_WORKER, ROOM_COMPILER, ROOM_EGRESS, ROOM_INGRESS, ROOM_ROLE_COUNT };
+enum room_role {
+    ROOM_WORKER,
+    ROOM_COMPILER,
+    ROOM_EGRESS,
+    ROOM_INGRESS,
+    ROOM_KEEPER,
+    ROOM_ROLE_COUNT
+};
 const char *room_role_name(enum room_role r);
 
 /* What keeps a room in; bits of "missing" and of --allow-missing-jail=LAYER. */

@@ -18,7 +18,7 @@ struct network {
 enum address_kind {
     ADDRESS_GLOBAL,
     ADDRESS_LOOPBACK,
-    ADDRESS_PRIVATE,   /* RFC 1918, 100.64/10, fc00::/7 */
+    ADDRESS_PRIVATE, /* RFC 1918, 100.64/10, fc00::/7 */
     ADDRESS_LINK_LOCAL,
     ADDRESS_MULTICAST, /* and broadcast */
     ADDRESS_RESERVED,  /* unspecified, documentation, benchmarking, future use … */

@@ -12,23 +12,34 @@
 enum egress_frame {
     /* control → egress */
     EGRESS_START = 1,  /* once; egress_start_put(); fds: [0] certificates, PEM, [1] counters */
-    EGRESS_LINK = 2,   /* u32 owner; fds: LINK_FDS */
+    EGRESS_LINK = 2,   /* u32 owner, u32 enum egress_link_flag bits; fds: LINK_FDS */
     EGRESS_UNLINK = 3, /* u32 owner: its exchanges end without a word */
     EGRESS_REVOKE = 4, /* u32 rule, or EGRESS_ALL_RULES */
     EGRESS_EXPIRE = 5, /* u64 CLOCK_MONOTONIC ns at which all grants end */
     EGRESS_STOP = 6,   /* no payload: send the last records and exit */
-    EGRESS_GRANT = 7,  /* u32 rule, the next one; string: a set of one grant, as JSON (--ask) */
+    EGRESS_GRANT =
+        7, /* u32 rule, the next one; string: a set of one grant, as JSON (--ask, a reload) */
+    /* fd: the channel to keeper (wire/keeper.h), in place of the one before; what was asked there has
+     * no answer and is asked again */
+    EGRESS_KEEPER = 8,
     /* egress → control */
     EGRESS_READY = 16,    /* once: u32 missing jail layers */
     EGRESS_REQUEST = 17,  /* egress_request_put(): what is about to be sent */
     EGRESS_RESPONSE = 18, /* egress_response_put(): how it ended */
     EGRESS_GRANTED = 20,  /* u32 rule: it is in force, for each GRANT in its order */
     EGRESS_FAULT = 19,    /* once, instead of READY: string text, string hint; then it exits */
+    EGRESS_DENIED = 21,   /* egress_denied_put(): of links with EGRESS_LINK_EXPLAINS */
 };
 #define EGRESS_ALL_RULES (UINT32_MAX - 1)
+#define EGRESS_MINT_RULE (UINT32_MAX - 2) /* in records: a request of keeper's to a token server */
+enum egress_link_flag {
+    /* A native client is behind it: denials carry the smallest grant (http_failure.grant) and are told
+     * to control; placeholders stand for secrets; HTTP_UPGRADE may be asked for. */
+    EGRESS_LINK_EXPLAINS = 1,
+};
 #define EGRESS_LISTENERS_MAX 256
 #define EGRESS_RULES_MAX 1024
-#define EGRESS_MORE_MAX 64   /* rules that GRANTs may add to those of the start */
+#define EGRESS_MORE_MAX 512  /* rules that GRANTs may add to those of the start */
 #define EGRESS_TEXT_MAX 4096 /* of an URL or text in a record; longer ones are cut */
 
 struct egress_listener {
@@ -43,7 +54,8 @@ struct egress_start {
     char *resolver;      /* "" = /etc/resolv.conf's */
     uint64_t expires_ns; /* CLOCK_MONOTONIC, or UINT64_MAX */
     uint32_t allow_missing, test_skip;
-    uint32_t more; /* rules that may be added later, for which there are counters too */
+    uint32_t more;      /* rules that may be added later, for which there are counters too */
+    char *placeholders; /* JSON object: secret's name → the text that stands for it; "" = none */
     struct egress_listener listeners[EGRESS_LISTENERS_MAX];
     size_t listener_count;
 };
@@ -87,9 +99,19 @@ struct egress_response {
     uint16_t status;  /* 0: none came */
     uint16_t version; /* 10, 11, 20 */
     uint32_t error;   /* enum http_error, 0 = whole */
+    uint32_t masked;  /* places of the answer where the value of a secret was masked */
     uint64_t bytes_sent, bytes_received, took_ns;
     struct bytes text; /* of an error */
 };
+/* A request that did not go, or was cut because of what it held. */
+struct egress_denied {
+    uint32_t owner, rule,
+        reason;               /* rule: the nearest, or GRANT_NO_RULE; reason: enum grant_reason */
+    struct bytes method, url; /* without its query */
+    struct bytes text, grant; /* grant: the smallest that would have allowed it, "" = none helps */
+};
+void egress_denied_put(struct buf *out, const struct egress_denied *d);
+int egress_denied_get(struct cursor *c, struct egress_denied *ret, struct error *e) MUST_CHECK;
 void egress_request_put(struct buf *out, const struct egress_request *r);
 int egress_request_get(struct cursor *c, struct egress_request *ret, struct error *e) MUST_CHECK;
 void egress_response_put(struct buf *out, const struct egress_response *r);

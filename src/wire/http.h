@@ -41,10 +41,10 @@
 #include "base/buf.h"
 
 #define HTTP_WINDOW_START (64u << 10)
-#define HTTP_WINDOW_MAX (1u << 20)   /* outstanding; more is a fault */
+#define HTTP_WINDOW_MAX (1u << 20)      /* outstanding; more is a fault */
 #define HTTP_BODY_FRAME_MAX (64u << 10) /* body bytes in one frame */
-#define HTTP_FIELDS_MAX 256          /* header fields of one head, and of trailers */
-#define HTTP_HEAD_MAX (64u << 10)    /* bytes of one head: target, names and values */
+#define HTTP_FIELDS_MAX 256             /* header fields of one head, and of trailers */
+#define HTTP_HEAD_MAX (64u << 10)       /* bytes of one head: target, names and values */
 
 enum http_frame {
     HTTP_REQUEST = 64, /* u64 exchange, then http_request_put() */
@@ -65,10 +65,14 @@ enum http_request_flag {
     HTTP_EXPECTS_CONTINUE = 1,
     HTTP_NO_BODY = 2, /* END is implied: none is sent */
     HTTP_SECURE = 4,  /* ingress: it came over TLS; egress: https */
+    /* To egress, over a link that may: a WebSocket is asked for (RFC 6455; method GET, no body). The head's fields
+     * about it (Upgrade, Connection) are egress's. Answered with RESPONSE 101, BODY frames then are the
+     * bytes of the WebSocket in both directions, END its end; or with any other answer, as usual. */
+    HTTP_UPGRADE = 8,
 };
 #define HTTP_NO_TIMEOUT UINT64_MAX
 struct http_request {
-    uint32_t flags; /* enum http_request_flag */
+    uint32_t flags;                         /* enum http_request_flag */
     struct bytes method, authority, target; /* target: path and query, "*" for OPTIONS */
     struct bytes peer;                      /* ingress: "address:port" of the client; else empty */
     uint64_t connect_timeout_ns, first_byte_timeout_ns, between_bytes_timeout_ns;
@@ -136,6 +140,7 @@ struct http_failure {
     uint64_t number; /* sizes, TLS alert, DNS rcode; UINT64_MAX = none */
     struct bytes text;    /* for a person */
     struct bytes address; /* the address that was refused, as text; else empty */
+    struct bytes grant;   /* the smallest grant that would have allowed it, as text; else empty */
 };
 
 /* The put functions append to `out` (check buf_status). The get functions read to the end of the

@@ -22,6 +22,8 @@ enum ingress_frame {
     /* u64 nanoseconds: take no more connections, finish what runs within this time, say DONE. A
      * second one with 0 cuts what is left. */
     INGRESS_DRAIN = 98,
+    /* fd: the channel to keeper (wire/keeper.h), in place of the one before; of a proxy only */
+    INGRESS_KEEPER = 99,
     /* ingress → control */
     INGRESS_READY = 112, /* once: u32 missing jail layers; the jail is closed, it accepts */
     INGRESS_DONE = 113,  /* once, after DRAIN: u64 requests that were cut; then it exits */
@@ -30,7 +32,14 @@ enum ingress_frame {
     INGRESS_BROKEN = 115,
 };
 
-enum ingress_flag { INGRESS_METRICS = 1, INGRESS_LOG = 2, INGRESS_TLS = 4 };
+enum ingress_flag {
+    INGRESS_METRICS = 1,
+    INGRESS_LOG = 2,
+    INGRESS_TLS = 4,
+    /* It is the front of `ambit proxy`: requests are absolute or come through CONNECT, with TLS of a
+     * leaf that keeper gives; the link leads to egress. Another fd then, the last: the channel to keeper. */
+    INGRESS_PROXY = 8,
+};
 #ifdef AMBIT_TEST_HOOKS
 /* As enum run_test_skip: what a negative control leaves open. The low 16 bits are enum jail_layer. */
 enum ingress_test_skip {
@@ -60,6 +69,7 @@ struct ingress_start {
     uint32_t test_skip;
     char *authority;         /* for requests of HTTP/1.0 that name no host */
     char *certificate, *key; /* PEM texts; "" without TLS */
+    char *token; /* of a proxy: the password of Proxy-Authorization (Basic, any user; or Bearer) */
 };
 int ingress_start_put(struct buf *out, const struct ingress_start *s) MUST_CHECK;
 /* -EBADMSG: malformed or out of bounds. Owned by the caller: ingress_start_done(), which wipes the

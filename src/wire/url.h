@@ -25,13 +25,13 @@
 
 struct url {
     bool https;
-    bool is_address;           /* the host is a literal */
-    struct address address;    /* with is_address */
-    char host[URL_HOST_MAX];   /* IPv6 without brackets */
+    bool is_address;         /* the host is a literal */
+    struct address address;  /* with is_address */
+    char host[URL_HOST_MAX]; /* IPv6 without brackets */
     uint16_t port;
-    struct bytes path, query;  /* of `target`; query without "?"; has_query tells "" from none */
+    struct bytes path, query; /* of `target`; query without "?"; has_query tells "" from none */
     bool has_query;
-    struct buf target;         /* path and query, as it is sent */
+    struct buf target; /* path and query, as it is sent */
 };
 void url_init(struct url *u);
 void url_done(struct url *u);
@@ -42,7 +42,8 @@ int url_set(struct url *u, bool https, struct bytes authority, struct bytes targ
 int url_parse(struct url *u, struct bytes text, struct error *e) MUST_CHECK;
 /* Host alone, as above. A first label "*" is taken when `wildcard`. */
 int url_host_canonical(struct bytes host, bool wildcard, char ret[static URL_HOST_MAX],
-                       bool *ret_is_address, struct address *ret_address, struct error *e) MUST_CHECK;
+                       bool *ret_is_address, struct address *ret_address,
+                       struct error *e) MUST_CHECK;
 /* "host", "host:8080", "[::1]:8080": the port only when it is not the scheme's. */
 void url_authority(const struct url *u, struct buf *out);
 /* The whole, canonical. */

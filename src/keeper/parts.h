@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the keeper room share. Nobody else includes it.
+ *
+ *   keeper.c    birth, jail, the loop over its channels, frames of control
+ *   vault.c     sealed records: open, seal, list. Pure: bytes in, bytes out
+ *   state.c     the memory that outlives the room
+ *   values.c    the values of this life: where they came from, when they go
+ *   release.c   a request of egress: decides by the grants, waits for its admission, gives values
+ *   mint.c      short-lived credentials: what to ask a token server, what came of it
+ *   jwt.c       the App's JWT (RFC 7519, RS256)
+ *   sigv4.c     AWS Signature Version 4
+ *   ca.c        the proxy's CA and its leaves (ECDSA P-256, name constraints)
+ *
+ * Every buffer that held a key, a value or a plaintext record is wiped before it is freed (mem_wipe,
+ * secret_free below), on every path. Nothing of a value is in an error's text.
+ */
+#pragma once
+
+#include "base/mem.h"
+#include "grant/grant.h"
+#include "room/channel.h"
+#include "wire/egress.h"
+#include "wire/keeper.h"
+
+/* Bytes that are wiped when they go. */
+struct secret_bytes {
+    uint8_t *data;
+    size_t size;
+};
+int secret_copy(struct secret_bytes *into, const void *bytes,
+                size_t size) MUST_CHECK; /* wipes what was there */
+void secret_done(struct secret_bytes *s);
+
+/* ---- vault.c ---- */
+
+struct vault_record {
+    struct keeper_item item;
+    struct secret_bytes value; /* stored ones */
+};
+struct vault {
+    uint8_t id[16];   /* of the installation: records of another do not open */
+    uint8_t salt[16]; /* of a passphrase */
+    uint64_t epoch;   /* one more with each change */
+    uint8_t key[VAULT_KEY_SIZE];
+    struct vault_record *records;
+    size_t count;
+};
+/* The key that `text` (what was read from key_kind) is; scrypt for a passphrase. */
+int vault_key(const char *key_kind, const uint8_t salt[static 16], struct bytes text,
+              uint8_t ret[static VAULT_KEY_SIZE], struct error *e) MUST_CHECK;
+int vault_new(struct vault *ret, struct error *e) MUST_CHECK; /* without a key */
+/* The salt of a vault before its key is known. */
+int vault_peek(struct bytes file, uint8_t ret_salt[static 16], struct error *e) MUST_CHECK;
+/* -EKEYREJECTED: another key, or changed by somebody; -EBADMSG: cut, not a vault; -ESTALE: older than `epoch`. */
+int vault_unseal(struct bytes file, const uint8_t key[static VAULT_KEY_SIZE], uint64_t epoch,
+                 struct vault *ret, struct error *e) MUST_CHECK;
+int vault_seal(struct vault *v, struct buf *out, struct error *e) MUST_CHECK; /* with epoch + 1 */
+struct vault_record *vault_find(struct vault *v, const char *name);
+void vault_done(struct vault *v);
+
+/* ---- mint.c: what is made of a value. Pure but for the clock. ---- */
+
+struct keeper_value { /* values.c keeps one for each secret that the grants name */
+    struct keeper_item item;
+    struct secret_bytes source;   /* the stored or fetched value */
+    struct secret_bytes token[3]; /* minted: token; or AWS's three */
+    uint64_t token_until_s;       /* Unix time; 0: none */
+    uint64_t minting;             /* number of the mint under way, or 0 */
+    bool suspended;
+    unsigned echoes;
+};
+/* Are the settings those of its kind, and the value one that it can use? For SET, TEST and the start. */
+int mint_check(const struct keeper_item *i, struct bytes value, struct error *e) MUST_CHECK;
+bool mint_wanted(const struct keeper_value *v,
+                 uint64_t now_s); /* there is no token, or it ends within a minute */
+/* The request to the token server, into `scratch` (texts of `ret` point into it; wipe it after sending). */
+int mint_request(const struct keeper_value *v, uint64_t now_s, struct buf *scratch,
+                 struct secret_mint *ret, struct error *e) MUST_CHECK;
+int mint_take(struct keeper_value *v, const struct secret_minted *m, uint64_t now_s,
+              struct error *e) MUST_CHECK;
+/* What egress is given for an ask: a value for the template, or signed headers. Texts point into v and scratch. */
+int mint_values(const struct keeper_value *v, const struct secret_ask *a, uint64_t now_s,
+                struct buf *scratch, struct secret_values *into, struct error *e) MUST_CHECK;
+
+/* ---- ca.c ---- */
+
+struct authority; /* key, certificate, what it may sign for */
+/* A new one, constrained to the hosts of the grants' https rules; or the one in `kept` (ca_keep()'s bytes). */
+int authority_new(const struct grant_set *grants, struct bytes kept, struct authority **ret,
+                  struct error *e) MUST_CHECK;
+void authority_free(struct authority *a);
+int authority_keep(const struct authority *a, struct buf *out, struct error *e) MUST_CHECK;
+int authority_pem(const struct authority *a, struct buf *out, struct error *e) MUST_CHECK;
+/* A leaf for one host (a name, or an address), good for an hour: DER of certificate and of its key. Keys of leaves are
+ * made ahead, a few, so that a flood of hosts costs a signature each. */
+int authority_leaf(struct authority *a, const char *host, struct buf *certificate, struct buf *key,
+                   struct error *e) MUST_CHECK;
+
+/* ---- release.c ---- */
+/* May the secrets of `rule` go into this request? Decides by the grants alone: GRANT_ALLOWED or why not. */
+enum grant_reason release_decide(const struct grant_rules *rules, const struct secret_ask *a);
+/* May a leaf of this host be made: is there an https rule, neither revoked nor expired, that covers it? With the smallest grant if not. */
+enum grant_reason release_decide_leaf(const struct grant_rules *rules, const char *host,
+                                      uint16_t port, struct buf *ret_grant);
