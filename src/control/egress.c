@@ -37,6 +37,7 @@ struct egress {
     size_t rule_count, rule_max; /* there are so many; arrays by rule have so many places */
     size_t granted;              /* so many of them this life of the room has in force */
     struct owner *owners;
+    uint32_t link_flags;
     bool *revoked;
     bool all_revoked;
 
@@ -46,6 +47,7 @@ struct egress {
     struct error fault_text;
     uint64_t spawned_ns, start_at_ns, pause_ns;
     unsigned deaths;
+    uint32_t life;
 };
 enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 
@@ -90,6 +92,20 @@ static int on_response(void *context, struct cursor *c, const int *fds, size_t f
     return g->observer.response ? g->observer.response(g->observer.context, &r, e) : 0;
 }
 
+static int on_denied(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct egress *g = context;
+    struct egress_denied d;
+    int status = egress_denied_get(c, &d, e);
+    if (status == 0 && ((d.rule >= g->rule_count && d.rule != GRANT_NO_RULE) ||
+                        d.reason >= GRANT_REASON_COUNT || d.reason == GRANT_ALLOWED))
+        status = error_set(e, -EPROTO, "egress told of a denial that cannot be");
+    if (status < 0)
+        return status;
+    return g->observer.denied ? g->observer.denied(g->observer.context, &d, e) : 0;
+}
+
 static int on_granted(void *context, struct cursor *c, const int *fds, size_t fd_count,
                       struct error *e)
 {
@@ -123,6 +139,7 @@ static const struct frame_rule rules[] = {
     { EGRESS_READY, "ready", IN(PHASE_STARTING), true, 0, sizeof(uint32_t), on_ready },
     { EGRESS_REQUEST, "request", IN(PHASE_RUNNING), false, 0, 32u << 10, on_request },
     { EGRESS_RESPONSE, "response", IN(PHASE_RUNNING), false, 0, 32u << 10, on_response },
+    { EGRESS_DENIED, "denied", IN(PHASE_RUNNING), false, 0, 64u << 10, on_denied },
     { EGRESS_GRANTED, "granted", IN(PHASE_STARTING) | IN(PHASE_RUNNING), false, 0, sizeof(uint32_t),
       on_granted },
     { EGRESS_FAULT, "fault", IN(PHASE_STARTING) | IN(PHASE_RUNNING), true, 0, 64u << 10, on_fault },
@@ -155,6 +172,23 @@ static int unless_dead(int status, struct error *e)
     return 0;
 }
 
+int egress_keeper(struct egress *g, struct error *e)
+{
+    CLEANUP(buf_done) struct buf none = BUF_INIT(1);
+    CLEANUP(fd_closep) int fd = -1;
+    if (!g->observer.keeper || !g->alive)
+        return 0;
+    int status = g->observer.keeper(g->observer.context, g->life, &fd, e);
+    if (status < 0 || fd < 0)
+        return status;
+    return unless_dead(send_frame(g, EGRESS_KEEPER, &none, &fd, 1, e), e);
+}
+
+uint32_t egress_life(const struct egress *g)
+{
+    return g->life;
+}
+
 static int spawn(struct egress *g, struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
@@ -163,6 +197,7 @@ static int spawn(struct egress *g, struct error *e)
     if (status < 0)
         return status;
     g->alive = true;
+    g->life++;
     g->ready = g->fault = false;
     g->start.more = (uint32_t)(g->rule_max - g->rule_count);
     g->granted = g->rule_count; /* START has them all, and comes before any link */
@@ -179,7 +214,8 @@ static int spawn(struct egress *g, struct error *e)
             status = send_u32(g, EGRESS_REVOKE, i, e);
     if (status == 0 && g->all_revoked)
         status = send_u32(g, EGRESS_REVOKE, EGRESS_ALL_RULES, e);
-    return unless_dead(status, e);
+    status = unless_dead(status, e);
+    return status == 0 ? egress_keeper(g, e) : status;
 }
 
 /* ---- start ---- */
@@ -324,8 +360,10 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
                               : clock_monotonic_ns() + spec->grants->expires_ns;
     g->start.work_host = mem_strdup(spec->work_host);
     g->start.resolver = mem_strdup(spec->resolver ? spec->resolver : "");
+    g->start.placeholders = mem_strdup(spec->placeholders ? spec->placeholders : "");
+    g->link_flags = spec->link_flags;
     g->revoked = mem_array(g->rule_max + 1, sizeof(*g->revoked));
-    if (!g->start.work_host || !g->start.resolver || !g->revoked)
+    if (!g->start.work_host || !g->start.resolver || !g->start.placeholders || !g->revoked)
         return error_set(e, -ENOMEM, "no memory for egress");
     int status = spec->resolver ? egress_resolver_check(spec->resolver, e) : 0;
     if (status == 0)
@@ -394,6 +432,7 @@ static int make_link(struct egress *g, uint32_t owner, int ret_fds[static LINK_F
     if (status < 0)
         return status;
     buf_u32(&payload, owner);
+    buf_u32(&payload, 0); /* enum egress_link_flag */
     if (g->alive)
         status = unless_dead(send_frame(g, EGRESS_LINK, &payload, theirs, LINK_FDS, e), e);
     for (size_t i = 0; i < LINK_FDS; i++) {

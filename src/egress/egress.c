@@ -72,10 +72,12 @@ static int on_link(void *context, struct cursor *c, const int *fds, size_t fd_co
                    struct error *e)
 {
     struct egress_room *room = context;
-    uint32_t owner = cursor_u32(c);
+    uint32_t owner = cursor_u32(c), flags = cursor_u32(c);
     int own[LINK_FDS] = { -1, -1, -1 };
     if (fd_count != LINK_FDS || room->peer_count == LINKS_MAX)
         return error_set(e, -EBADMSG, "a link with %zu descriptors, or one too many", fd_count);
+    if (flags & ~(uint32_t)EGRESS_LINK_EXPLAINS)
+        return error_set(e, -EBADMSG, "a link with flags that are none");
     for (size_t i = 0; i < LINK_FDS; i++) {
         int status = take_fd(fds[i], &own[i], e);
         if (status < 0) {
@@ -85,7 +87,7 @@ static int on_link(void *context, struct cursor *c, const int *fds, size_t fd_co
         }
     }
     /* The worker has the memory already and may have spoiled it: its own link, and nobody else's. */
-    (void)!peer_new(room, owner, own, NULL);
+    (void)!peer_new(room, owner, flags, own, NULL);
     return 0;
 }
 
@@ -154,7 +156,7 @@ static int on_grant(void *context, struct cursor *c, const int *fds, size_t fd_c
 #define RUNNING (1u << PHASE_RUNNING)
 static const struct frame_rule rules_of_frames[] = {
     { EGRESS_START, "start", 1u << PHASE_WAITING, true, 2, FRAME_MAX, on_start },
-    { EGRESS_LINK, "link", RUNNING, false, LINK_FDS, sizeof(uint32_t), on_link },
+    { EGRESS_LINK, "link", RUNNING, false, LINK_FDS, 2 * sizeof(uint32_t), on_link },
     { EGRESS_UNLINK, "unlink", RUNNING, false, 0, sizeof(uint32_t), on_unlink },
     { EGRESS_REVOKE, "revoke", RUNNING, false, 0, sizeof(uint32_t), on_revoke },
     { EGRESS_EXPIRE, "expire", RUNNING, false, 0, sizeof(uint64_t), on_expire },

@@ -217,7 +217,7 @@ void response_trailers(const struct outgoing *x, struct buf *out);
 struct peer {
     struct egress_room *room;
     struct peer *next;
-    uint32_t owner;
+    uint32_t owner, flags; /* enum egress_link_flag */
     struct link *link;
     uint64_t last_id;
     struct outgoing *first;
@@ -226,8 +226,8 @@ struct peer {
     bool blocked; /* the ring was full: everything is tried again when it is not */
     bool dead;
 };
-int peer_new(struct egress_room *room, uint32_t owner, const int fds[static LINK_FDS],
-             struct error *e) MUST_CHECK;
+int peer_new(struct egress_room *room, uint32_t owner, uint32_t flags,
+             const int fds[static LINK_FDS], struct error *e) MUST_CHECK;
 void peer_free(
     struct peer *p); /* ends its exchanges without a word; not while one is to be swept */
 void peer_forget(struct outgoing *x); /* takes it out and frees it: the sweep's last step */

@@ -307,8 +307,8 @@ void peer_turn(struct peer *p)
     }
 }
 
-int peer_new(struct egress_room *room, uint32_t owner, const int fds[static LINK_FDS],
-             struct error *e)
+int peer_new(struct egress_room *room, uint32_t owner, uint32_t flags,
+             const int fds[static LINK_FDS], struct error *e)
 {
     struct peer *p = mem_zalloc(sizeof(*p));
     if (!p) {
@@ -318,6 +318,7 @@ int peer_new(struct egress_room *room, uint32_t owner, const int fds[static LINK
     }
     p->room = room;
     p->owner = owner;
+    p->flags = flags;
     int status = link_open(fds, &p->link, e);
     if (status == 0) {
         status = poller_set(&room->poller, link_fd(p->link), WATCH_LINK, p, EPOLLIN);

@@ -55,6 +55,7 @@ void egress_response_put(struct buf *out, const struct egress_response *r)
     buf_u16(out, r->status);
     buf_u16(out, r->version);
     buf_u32(out, r->error);
+    buf_u32(out, r->masked);
     buf_u64(out, r->bytes_sent);
     buf_u64(out, r->bytes_received);
     buf_u64(out, r->took_ns);
@@ -70,6 +71,7 @@ int egress_response_get(struct cursor *c, struct egress_response *ret, struct er
     ret->status = cursor_u16(c);
     ret->version = cursor_u16(c);
     ret->error = cursor_u32(c);
+    ret->masked = cursor_u32(c);
     ret->bytes_sent = cursor_u64(c);
     ret->bytes_received = cursor_u64(c);
     ret->took_ns = cursor_u64(c);
@@ -77,6 +79,30 @@ int egress_response_get(struct cursor *c, struct egress_response *ret, struct er
     if (ret->error >= HTTP_ERROR_COUNT || ret->status > 999)
         c->bad = true;
     return finished(c, "a record of an answer", e);
+}
+
+void egress_denied_put(struct buf *out, const struct egress_denied *d)
+{
+    buf_u32(out, d->owner);
+    buf_u32(out, d->rule);
+    buf_u32(out, d->reason);
+    put_bytes(out, d->method);
+    put_bytes(out, d->url);
+    put_bytes(out, d->text);
+    put_bytes(out, d->grant);
+}
+
+int egress_denied_get(struct cursor *c, struct egress_denied *ret, struct error *e)
+{
+    *ret = (struct egress_denied){ 0 };
+    ret->owner = cursor_u32(c);
+    ret->rule = cursor_u32(c);
+    ret->reason = cursor_u32(c);
+    ret->method = get_bytes(c);
+    ret->url = get_bytes(c);
+    ret->text = get_bytes(c);
+    ret->grant = get_bytes(c);
+    return finished(c, "a record of a denial", e);
 }
 
 void egress_start_put(struct buf *out, const struct egress_start *s)
@@ -88,6 +114,7 @@ void egress_start_put(struct buf *out, const struct egress_start *s)
     buf_u32(out, s->allow_missing);
     buf_u32(out, s->test_skip);
     buf_u32(out, s->more);
+    buf_string(out, s->placeholders);
     buf_u32(out, (uint32_t)s->listener_count);
     for (size_t i = 0; i < s->listener_count; i++) {
         buf_u8(out, s->listeners[i].address.is_v6);
@@ -106,6 +133,7 @@ int egress_start_get(struct cursor *c, struct egress_start *ret, struct error *e
     ret->allow_missing = cursor_u32(c);
     ret->test_skip = cursor_u32(c);
     ret->more = cursor_u32(c);
+    ret->placeholders = cursor_string(c);
     uint32_t count = cursor_u32(c);
     if (count > EGRESS_LISTENERS_MAX || ret->more > EGRESS_MORE_MAX)
         c->bad = true;
@@ -120,7 +148,8 @@ int egress_start_get(struct cursor *c, struct egress_start *ret, struct error *e
             c->bad = true;
     }
     int status = finished(c, "a start of egress", e);
-    if (status == 0 && (!ret->grants_json || !ret->work_host || !ret->resolver))
+    if (status == 0 &&
+        (!ret->grants_json || !ret->work_host || !ret->resolver || !ret->placeholders))
         status = error_set(e, -ENOMEM, "no memory for the start of egress");
     if (status < 0)
         egress_start_done(ret);
@@ -132,5 +161,6 @@ void egress_start_done(struct egress_start *s)
     mem_free(s->grants_json);
     mem_free(s->work_host);
     mem_free(s->resolver);
-    s->grants_json = s->work_host = s->resolver = NULL;
+    mem_free(s->placeholders);
+    s->grants_json = s->work_host = s->resolver = s->placeholders = NULL;
 }

@@ -16,7 +16,7 @@
 
 #define AUTHORITY_MAX 1024
 #define PEER_MAX 64
-#define ALL_FLAGS (HTTP_EXPECTS_CONTINUE | HTTP_NO_BODY | HTTP_SECURE)
+#define ALL_FLAGS (HTTP_EXPECTS_CONTINUE | HTTP_NO_BODY | HTTP_SECURE | HTTP_UPGRADE)
 
 const char *http_error_name(enum http_error e)
 {
@@ -151,13 +151,21 @@ void http_request_put(struct buf *out, const struct http_request *r)
     http_fields_put(out, r->fields, r->field_count);
 }
 
+/* A WebSocket is asked for with GET; its bytes then go as BODY frames, so END is not implied. */
+static bool upgrade_valid(const struct http_request *r)
+{
+    return !(r->flags & HTTP_UPGRADE) ||
+           (bytes_are(r->method, "GET") && !(r->flags & (HTTP_EXPECTS_CONTINUE | HTTP_NO_BODY)));
+}
+
 /* Characters that end a line or a word are nowhere; what an authority or a target may hold beyond
  * that, url_set() decides. */
 static bool request_valid(const struct http_request *r)
 {
-    return (r->flags & ~(uint32_t)ALL_FLAGS) == 0 && http1_token_valid(r->method) &&
-           is_visible(r->authority) && r->authority.size <= AUTHORITY_MAX &&
-           is_visible(r->target) && is_visible(r->peer) && r->peer.size <= PEER_MAX &&
+    return (r->flags & ~(uint32_t)ALL_FLAGS) == 0 && upgrade_valid(r) &&
+           http1_token_valid(r->method) && is_visible(r->authority) &&
+           r->authority.size <= AUTHORITY_MAX && is_visible(r->target) && is_visible(r->peer) &&
+           r->peer.size <= PEER_MAX &&
            (bytes_are(r->target, "*") || (r->target.size && r->target.data[0] == '/'));
 }
 
@@ -219,6 +227,7 @@ void http_failure_put(struct buf *out, const struct http_failure *f)
     buf_u64(out, f->number);
     put(out, text);
     put(out, f->address);
+    put(out, f->grant);
 }
 
 int http_failure_get(struct cursor *c, struct http_failure *ret, struct error *e)
@@ -230,11 +239,12 @@ int http_failure_get(struct cursor *c, struct http_failure *ret, struct error *e
     f.number = cursor_u64(c);
     f.text = get(c);
     f.address = get(c);
+    f.grant = get(c);
     int result = check_finished(c, "an end of an exchange", e);
     if (result < 0)
         return result;
     if (error >= HTTP_ERROR_COUNT || f.text.size > ERROR_TEXT_MAX || f.address.size > PEER_MAX ||
-        !is_visible(f.address))
+        !is_visible(f.address) || f.grant.size > HTTP_GRANT_MAX)
         return error_set(e, -EBADMSG, "an end of an exchange with an unknown error or a long text");
     *ret = f;
     return 0;

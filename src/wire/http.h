@@ -45,6 +45,7 @@
 #define HTTP_BODY_FRAME_MAX (64u << 10) /* body bytes in one frame */
 #define HTTP_FIELDS_MAX 256             /* header fields of one head, and of trailers */
 #define HTTP_HEAD_MAX (64u << 10)       /* bytes of one head: target, names and values */
+#define HTTP_GRANT_MAX (16u << 10)      /* bytes of the text of a smallest grant */
 
 enum http_frame {
     HTTP_REQUEST = 64, /* u64 exchange, then http_request_put() */
@@ -65,8 +66,8 @@ enum http_request_flag {
     HTTP_EXPECTS_CONTINUE = 1,
     HTTP_NO_BODY = 2, /* END is implied: none is sent */
     HTTP_SECURE = 4,  /* ingress: it came over TLS; egress: https */
-    /* To egress, over a link that may: a WebSocket is asked for (RFC 6455; method GET, no body). The head's fields
-     * about it (Upgrade, Connection) are egress's. Answered with RESPONSE 101, BODY frames then are the
+    /* To egress, over a link that may: a WebSocket is asked for (RFC 6455; method GET; neither
+     * EXPECTS_CONTINUE nor NO_BODY, because its bytes come as BODY frames). The head's fields about it (Upgrade, Connection) are egress's. Answered with RESPONSE 101, BODY frames then are the
      * bytes of the WebSocket in both directions, END its end; or with any other answer, as usual. */
     HTTP_UPGRADE = 8,
 };

@@ -73,7 +73,13 @@ TEST(requests_that_no_wire_would_carry)
     good.target = bytes_of("*");
     good.authority = bytes_of("");
     CHECK_EQ(through(&good), 0);
-    REJECTED(r.flags = 8);
+    good = request();
+    good.flags = HTTP_UPGRADE | HTTP_SECURE;
+    CHECK_EQ(through(&good), 0);
+    REJECTED(r.flags = 16);
+    REJECTED(r.flags = HTTP_UPGRADE | HTTP_NO_BODY);
+    REJECTED(r.flags = HTTP_UPGRADE | HTTP_EXPECTS_CONTINUE);
+    REJECTED(r.flags = HTTP_UPGRADE; r.method = bytes_of("POST"));
     REJECTED(r.method = bytes_of(""));
     REJECTED(r.method = bytes_of("GET /"));
     REJECTED(r.method = bytes_of("GET\r\n"));
@@ -151,15 +157,18 @@ TEST(response_comes_back)
 
 TEST(failure_comes_back)
 {
-    struct http_failure f = { HTTP_ERROR_REQUEST_DENIED, 1, 2, 3, bytes_of("no\ngrant"),
-                              bytes_of("10.0.0.1") };
+    struct http_failure f = {
+        HTTP_ERROR_REQUEST_DENIED,           1, 2, 3, bytes_of("no\ngrant"), bytes_of("10.0.0.1"),
+        bytes_of("- http: https://a.test\n")
+    };
     struct http_failure got;
     CLEANUP(buf_done) struct buf out = BUF_INIT(4000);
     http_failure_put(&out, &f);
     struct cursor c = cursor_of(out.data, out.size);
     CHECK_EQ(http_failure_get(&c, &got, NULL), 0);
     CHECK(got.error == f.error && got.reason == 1 && got.rule == 2 && got.number == 3 &&
-          bytes_equal(got.text, f.text) && bytes_equal(got.address, f.address));
+          bytes_equal(got.text, f.text) && bytes_equal(got.address, f.address) &&
+          bytes_equal(got.grant, f.grant));
     f.error = HTTP_ERROR_COUNT;
     buf_clear(&out);
     http_failure_put(&out, &f);
@@ -175,6 +184,23 @@ TEST(failure_comes_back)
     c = cursor_of(out.data, out.size);
     CHECK_EQ(http_failure_get(&c, &got, NULL), 0);
     CHECK_EQ(got.text.size, ERROR_TEXT_MAX);
+}
+
+TEST(failure_with_a_grant_that_is_too_long)
+{
+    static char text[HTTP_GRANT_MAX + 1];
+    memset(text, 'x', sizeof text);
+    struct http_failure got, f = { .grant = { (const uint8_t *)text, HTTP_GRANT_MAX } };
+    CLEANUP(buf_done) struct buf out = BUF_INIT(2 * HTTP_GRANT_MAX);
+    http_failure_put(&out, &f);
+    struct cursor c = cursor_of(out.data, out.size);
+    CHECK_EQ(http_failure_get(&c, &got, NULL), 0);
+    CHECK_EQ(got.grant.size, HTTP_GRANT_MAX);
+    f.grant.size++;
+    buf_clear(&out);
+    http_failure_put(&out, &f);
+    c = cursor_of(out.data, out.size);
+    CHECK_EQ(http_failure_get(&c, &got, NULL), -EBADMSG);
 }
 
 TEST(error_names)
