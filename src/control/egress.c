@@ -66,13 +66,19 @@ static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_c
     return g->observer.ready ? g->observer.ready(g->observer.context, missing, e) : 0;
 }
 
+/* Of what is recorded: a rule, or what keeper had it ask a token server. */
+static bool known_rule(const struct egress *g, uint32_t rule)
+{
+    return rule < g->rule_count || (rule == EGRESS_MINT_RULE && g->observer.keeper);
+}
+
 static int on_request(void *context, struct cursor *c, const int *fds, size_t fd_count,
                       struct error *e)
 {
     struct egress *g = context;
     struct egress_request r;
     int status = egress_request_get(c, &r, e);
-    if (status == 0 && r.rule >= g->rule_count)
+    if (status == 0 && !known_rule(g, r.rule))
         status = error_set(e, -EPROTO, "egress told of a request that cannot be");
     if (status < 0)
         return status;
@@ -85,7 +91,7 @@ static int on_response(void *context, struct cursor *c, const int *fds, size_t f
     struct egress *g = context;
     struct egress_response r;
     int status = egress_response_get(c, &r, e);
-    if (status == 0 && r.rule >= g->rule_count)
+    if (status == 0 && !known_rule(g, r.rule))
         status = error_set(e, -EPROTO, "egress told of an answer that cannot be");
     if (status < 0)
         return status;
@@ -432,7 +438,7 @@ static int make_link(struct egress *g, uint32_t owner, int ret_fds[static LINK_F
     if (status < 0)
         return status;
     buf_u32(&payload, owner);
-    buf_u32(&payload, 0); /* enum egress_link_flag */
+    buf_u32(&payload, g->link_flags);
     if (g->alive)
         status = unless_dead(send_frame(g, EGRESS_LINK, &payload, theirs, LINK_FDS, e), e);
     for (size_t i = 0; i < LINK_FDS; i++) {

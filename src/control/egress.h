@@ -7,6 +7,7 @@
  *     egress_link(g, owner, fds, e)         one link for each worker; its end goes there
  *     loop: poll(egress_fd(g), egress_timeout_ms(g)); egress_turn(g, e)
  *     egress_grant(g, more, e)              a person allowed something more (--ask)
+ *     egress_keeper(g, e)                   keeper is there again: a new channel to it
  *     egress_unlink(g, owner)               that worker is gone
  *     egress_end(g); egress_use(g, rule, …); egress_free(g)
  *
@@ -37,8 +38,13 @@ struct egress_observer {
     int (*request)(void *context, const struct egress_request *r, struct error *e);
     /* Exactly one for each request, unless the room died meanwhile. */
     int (*response)(void *context, const struct egress_response *r, struct error *e);
+    /* A request that did not go; of links with EGRESS_LINK_EXPLAINS. */
+    int (*denied)(void *context, const struct egress_denied *d, struct error *e);
     /* The room died; `why` in words. */
     int (*died)(void *context, const char *why, struct error *e);
+    /* NULL where no grant names a secret. The room begins its life `life` (1, 2, …): the end of a channel to keeper
+     * that goes there, or -1 while keeper is dead (egress_keeper() follows). */
+    int (*keeper)(void *context, uint32_t life, int *ret_fd, struct error *e);
 };
 
 struct egress_spec {
@@ -50,9 +56,11 @@ struct egress_spec {
      * machine's. Borrowed for the call. */
     const struct egress_listener *listeners;
     size_t listener_count;
-    uint32_t more;          /* how many grants egress_grant() may add; at most EGRESS_MORE_MAX */
-    uint32_t allow_missing; /* enum jail_layer */
-    uint32_t test_skip;     /* enum egress_skip; 0 but in test builds */
+    const char *placeholders; /* JSON object: name of a secret → what stands for it; NULL: none */
+    uint32_t link_flags;      /* enum egress_link_flag, of every link */
+    uint32_t more;            /* how many grants egress_grant() may add; at most EGRESS_MORE_MAX */
+    uint32_t allow_missing;   /* enum jail_layer */
+    uint32_t test_skip;       /* enum egress_skip; 0 but in test builds */
     struct egress_observer observer;
 };
 
@@ -77,6 +85,9 @@ void egress_unlink(struct egress *g, uint32_t owner);
 
 int egress_fd(const struct egress *g);         /* for POLLIN; -1 while the room is dead */
 int egress_timeout_ms(const struct egress *g); /* until egress_turn() is wanted; -1 = for ever */
+/* Asks the observer for a channel to keeper, and sends it there; nothing while the room is dead. */
+int egress_keeper(struct egress *g, struct error *e) MUST_CHECK;
+uint32_t egress_life(const struct egress *g); /* which one it is in: 1, 2, … */
 /* Takes frames, notices a death, starts again. Call after each poll; cheap when nothing is. */
 int egress_turn(struct egress *g, struct error *e) MUST_CHECK;
 
