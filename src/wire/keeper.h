@@ -27,19 +27,28 @@
 #define SECRET_VALUE_MIN 16   /* bytes; shorter ones are refused: they could be guessed by echo */
 #define SECRET_VALUE_MAX 4096 /* visible ASCII, no space: what a header value may hold anywhere */
 #define SECRET_SOURCE_MAX 65536 /* bytes of a value that is a key (PEM of a GitHub App) */
+#define SECRET_TOKEN_MAX 8192   /* of a minted credential, or of a header that signs */
+#define SECRET_LOCATOR_MAX 4096
+#define SECRET_SETTINGS_MAX (16u << 10)
+#define SECRET_FIELD_MAX (64u << 10) /* of one header of an ask, or of a body to a token server */
+#define SECRET_TEXT_MAX 1024         /* of a reason in words */
 #define VAULT_SIZE_MAX (8u << 20)
 #define VAULT_ITEMS_MAX 4096
 #define VAULT_KEY_SIZE 32
 
 /* ---- control ↔ keeper ---- */
 enum keeper_frame {
-    /* once; keeper_start_put(); fds: [0] the vault as it is (a file or memfd, read to its end; empty = there
-     * is none yet), [1] what the key is read from, to its end (a file, a pipe, a terminal: to the end of the line), [2] memory
-     * that outlives this process (a memfd of KEEPER_STATE_SIZE; control keeps it open and never looks) */
+    /* once; keeper_start_put(); fds: [0] the vault as it is (a file or memfd, read to its end; empty =
+     * there is none yet), [1] what the key is read from, to its end (not read when [2] holds the key),
+     * [2] memory that outlives this process (a memfd of KEEPER_STATE_SIZE, zero at first; control keeps
+     * it open and never looks), and, where SET, REMOVE and REKEY may come, [3] memory for a new vault
+     * (a memfd of VAULT_SIZE_MAX, sparse). Without [3] a run's keeper can change no vault. */
     KEEPER_START = 160,
     KEEPER_SOURCE, /* string name, string failure; fd: the value, to its end, when failure is "": answers WANT */
-    KEEPER_CLIENT, /* u32 enum keeper_client, u32 life; fd: its socket. A client of the same kind and
-                     * life's owner that was there before is dropped */
+    /* u32 enum keeper_client, u32 life; fd: its socket. There is one egress, and a new one takes the
+     * place of the old with all that it had asked; `life` is what ADMIT names. Of an ingress room
+     * `life` is its place among the fronts (below KEEPER_FRONTS_MAX), and takes that one's. */
+    KEEPER_CLIENT,
     KEEPER_GRANT,  /* as EGRESS_GRANT */
     KEEPER_REVOKE, /* as EGRESS_REVOKE */
     KEEPER_EXPIRE, /* as EGRESS_EXPIRE */
@@ -49,14 +58,16 @@ enum keeper_frame {
     KEEPER_REMOVE, /* string name */
     KEEPER_LIST,   /* nothing */
     KEEPER_TEST,   /* string name: can its value be had now? */
-    KEEPER_REKEY,  /* string key_kind, salt as keeper_start; fd: the new key */
+    KEEPER_REKEY,  /* string key_kind; fd: what the new key is read from. A new salt is made */
     KEEPER_STOP,
     /* keeper → control */
     KEEPER_READY =
         192, /* once: u32 missing jail layers, string CA certificate (PEM; "" = none asked for) */
     KEEPER_FAULT, /* once, instead of READY: string text, string hint; then it exits */
     KEEPER_WANT,  /* string name, u32 enum secret_source, string locator: answered by SOURCE */
-    KEEPER_VAULT, /* u64 epoch, u32 size; fd: memfd with the whole new vault: control writes it in place of the old one. Answers SET, REMOVE, REKEY */
+    /* u64 epoch, u32 size: the whole new vault lies at the start of START's [3]; control writes it in
+     * place of the old one. Answers SET, REMOVE, REKEY, which come one at a time */
+    KEEPER_VAULT,
     KEEPER_REFUSED, /* string text, string hint: answers SET, REMOVE, TEST, REKEY, with nothing changed */
     KEEPER_ITEM,      /* keeper_item_put(), one for each, then */
     KEEPER_ITEMS_END, /* nothing: answers LIST */
@@ -67,6 +78,11 @@ enum keeper_frame {
 };
 
 enum keeper_client { KEEPER_CLIENT_EGRESS, KEEPER_CLIENT_INGRESS };
+#define KEEPER_FRONTS_MAX 64
+#define KEEPER_KEY_KINDS                              \
+    {                                                 \
+        "file", "command", "credential", "passphrase" \
+    }
 
 /* Where a secret's value comes from. */
 enum secret_source {
@@ -125,6 +141,7 @@ struct keeper_start {
         epoch; /* of the newest vault that this installation knows (0 = none): an older one was put back */
 };
 #define KEEPER_STATE_SIZE (256u << 10)
+#define KEEPER_MORE_MAX 512 /* as EGRESS_MORE_MAX */
 void keeper_start_put(struct buf *out, const struct keeper_start *s);
 int keeper_start_get(struct cursor *c, struct keeper_start *ret, struct error *e) MUST_CHECK;
 void keeper_start_done(struct keeper_start *s);
@@ -137,24 +154,26 @@ enum secret_frame {
     SECRET_ECHOED,    /* string name: an answer showed its value, and it was masked there */
     /* keeper → egress */
     SECRET_VALUES = 216, /* secret_values_put(): answers ASK; the values are wiped after use */
-    SECRET_REFUSED,      /* u64 number, u32 enum grant_reason, string text: answers ASK */
+    SECRET_REFUSED,      /* secret_refused_put(): answers ASK */
     SECRET_MINT,         /* secret_mint_put(): a request that egress sends to a token server */
 };
 struct secret_field {
     struct bytes name, value;
 };
 /* Everything of an admitted request that keeper decides and, for AWS, signs. `url` is canonical, with
- * its query. `headers` (AWS only, else none): those that will go out, lower case, without `authorization`. */
+ * its query. `fields` (AWS only, else none): the headers that will go out, lower case, without
+ * `authorization`. */
+#define SECRET_ASK_FIELDS_MAX 256
 struct secret_ask {
     uint64_t number;
     uint32_t rule;
     struct bytes method, url;
     struct bytes payload_sha256; /* hex of the body's digest, "UNSIGNED-PAYLOAD", or "" */
-    struct secret_field *fields;
+    const struct secret_field *fields;
     size_t field_count;
 };
-/* What ASK gives. With `headers` false each pair is a secret's name and its value, for the templates of
- * set_headers; with true each is a header to be put on as it is (AWS). Scrub every value whose `scrub` is set. */
+/* What ASK gives. With `header` false it is a secret's name and its value, for the templates of
+ * set_headers; with true a header to be put on as it is (AWS). Scrub every value whose `scrub` is set. */
 #define SECRET_VALUES_OF_ASK_MAX 16
 struct secret_value {
     struct bytes name, value;
@@ -166,6 +185,11 @@ struct secret_values {
     uint64_t number;
     struct secret_value values[SECRET_VALUES_OF_ASK_MAX];
     size_t count;
+};
+struct secret_refused {
+    uint64_t number;
+    uint32_t reason; /* enum grant_reason, never GRANT_ALLOWED */
+    struct bytes text;
 };
 /* A request to a token server. Egress verifies TLS and addresses as for every request, follows nothing,
  * takes at most 64 KiB of answer, and gives back only what `shape` names. */
@@ -197,6 +221,8 @@ int secret_ask_get(struct cursor *c, struct secret_field *fields, size_t fields_
                    struct secret_ask *ret, struct error *e) MUST_CHECK;
 void secret_values_put(struct buf *out, const struct secret_values *v);
 int secret_values_get(struct cursor *c, struct secret_values *ret, struct error *e) MUST_CHECK;
+void secret_refused_put(struct buf *out, const struct secret_refused *r);
+int secret_refused_get(struct cursor *c, struct secret_refused *ret, struct error *e) MUST_CHECK;
 void secret_mint_put(struct buf *out, const struct secret_mint *m);
 int secret_mint_get(struct cursor *c, struct secret_mint *ret, struct error *e) MUST_CHECK;
 void secret_minted_put(struct buf *out, const struct secret_minted *m);
@@ -205,9 +231,30 @@ int secret_minted_get(struct cursor *c, struct secret_minted *ret, struct error 
 /* ---- ingress ↔ keeper ---- */
 enum leaf_frame {
     /* ingress → keeper */
-    LEAF_ASK = 224, /* u64 number, string host (canonical, an address without brackets), u16 port */
+    LEAF_ASK = 224, /* leaf_ask_put() */
     /* keeper → ingress */
-    LEAF_GIVEN =
-        228, /* u64 number, u64 CLOCK_MONOTONIC ns until it is good, bytes certificate DER, bytes key DER */
-    LEAF_REFUSED, /* u64 number, u32 enum grant_reason, string text, string the smallest grant ("" = none helps) */
+    LEAF_GIVEN = 228, /* leaf_given_put() */
+    LEAF_REFUSED,     /* leaf_refused_put() */
 };
+struct leaf_ask {
+    uint64_t number;
+    struct bytes host; /* canonical, an address without brackets */
+    uint16_t port;
+};
+struct leaf_given {
+    uint64_t number, until_ns;     /* CLOCK_MONOTONIC: until then it is good */
+    struct bytes certificate, key; /* DER; wipe the key after use */
+};
+struct leaf_refused {
+    uint64_t number;
+    uint32_t reason;          /* enum grant_reason, never GRANT_ALLOWED */
+    struct bytes text, grant; /* grant: the smallest, "" = none helps */
+};
+#define LEAF_DER_MAX 4096
+#define LEAF_GRANT_MAX 4096
+void leaf_ask_put(struct buf *out, const struct leaf_ask *a);
+int leaf_ask_get(struct cursor *c, struct leaf_ask *ret, struct error *e) MUST_CHECK;
+void leaf_given_put(struct buf *out, const struct leaf_given *g);
+int leaf_given_get(struct cursor *c, struct leaf_given *ret, struct error *e) MUST_CHECK;
+void leaf_refused_put(struct buf *out, const struct leaf_refused *r);
+int leaf_refused_get(struct cursor *c, struct leaf_refused *ret, struct error *e) MUST_CHECK;
