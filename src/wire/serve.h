@@ -24,12 +24,18 @@ enum ingress_frame {
     INGRESS_DRAIN = 98,
     /* fd: the channel to keeper (wire/keeper.h), in place of the one before; of a proxy only */
     INGRESS_KEEPER = 99,
+    /* no payload; of a proxy: the grants are others now. Leaves that it keeps are thrown away, and asked
+     * for again by the next CONNECT; tunnels that are open stay, each of their requests is decided by egress */
+    INGRESS_REGRANTED = 100,
     /* ingress → control */
     INGRESS_READY = 112, /* once: u32 missing jail layers; the jail is closed, it accepts */
     INGRESS_DONE = 113,  /* once, after DRAIN: u64 requests that were cut; then it exits */
     INGRESS_FAULT = 114, /* once, instead of READY: string text, string hint; then it exits */
     /* string why: the worker broke the protocol; the link is closed, another is awaited */
     INGRESS_BROKEN = 115,
+    /* egress_denied_put() (wire/egress.h), of a proxy: what it refused itself, because keeper gave no leaf or the
+     * hosts disagree. `owner` is 0, `rule` GRANT_NO_RULE; the method CONNECT's URL is https://host:port/ */
+    INGRESS_DENIED = 116,
 };
 
 enum ingress_flag {
