@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Seccomp lists. Default: kill the process. One table, one line per rule: who may, which call,
- * under which condition, and what is answered. Rules of one call are tried in order.
+ * Seccomp lists, built of the table in jail_table.h. Default: kill the process.
  *
  * The program is built by hand and not by libseccomp, because building it is on the path of every
  * run: this takes microseconds. Its shape is plain: check the architecture, then per rule "is it
  * this number? are its arguments so? answer". The kernel evaluates calls that no argument decides
  * once and caches the answer (since 5.11), so the order costs nothing.
- *
- * What must never be in a list: execve, socket and connect (but egress's), ptrace, process_vm_*, mount and its
- * like, bpf, perf, keyctl, io_uring, userfaultfd, open_by_handle_at, pidfd_getfd, setns, unshare,
- * kill.
  */
 #include "room/seccomp.h"
 
@@ -27,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "room/jail_table.h"
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
@@ -44,279 +40,32 @@
      CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 enum who {
-    WORKER = 1 << ROOM_WORKER,
-    COMPILER = 1 << ROOM_COMPILER,
-    EGRESS = 1 << ROOM_EGRESS,
-    INGRESS = 1 << ROOM_INGRESS,
-    KEEPER = 1 << ROOM_KEEPER,
-    BOTH = WORKER | COMPILER
-};
-enum condition {
-    ANY,     /* whatever the arguments */
-    EQUAL,   /* argument `index` is `value` */
-    WITHOUT, /* argument `index` has none of the bits of `value` in its low half */
-    INTERNET /* socket(): IPv4 or IPv6, stream or datagram, the usual protocol */
-};
-struct rule {
-    int nr;
-    enum who who;
-    enum condition condition;
-    unsigned index;
-    uint64_t value;
-    int failure; /* 0: allowed; else it fails with this errno and does nothing */
+    W = 1 << ROOM_WORKER,
+    C = 1 << ROOM_COMPILER,
+    E = 1 << ROOM_EGRESS,
+    I = 1 << ROOM_INGRESS,
+    K = 1 << ROOM_KEEPER,
+    ALL = W | C | E | I | K
 };
 
-#define CALL(name, who_)                \
-    {                                   \
-        .nr = SYS_##name, .who = (who_) \
-    }
-#define CALL_IF(name, who_, condition_, index_, value_)                                \
-    {                                                                                  \
-        .nr = SYS_##name, .who = (who_), .condition = (condition_), .index = (index_), \
-        .value = (uint64_t)(value_)                                                    \
-    }
-#define CALL_FAILS(name, who_, errno_)                       \
-    {                                                        \
-        .nr = SYS_##name, .who = (who_), .failure = (errno_) \
-    }
+#define RULE(call_, rooms_, condition_, argument_, value_, failure_, reason_) \
+    { .nr = SYS_##call_,                                                      \
+      .rooms = (rooms_),                                                      \
+      .condition = SECCOMP_##condition_,                                      \
+      .argument = (argument_),                                                \
+      .value = (uint64_t)(value_),                                            \
+      .failure = (failure_),                                                  \
+      .call = #call_,                                                         \
+      .value_name = #value_,                                                  \
+      .failure_name = #failure_,                                              \
+      .reason = (reason_) },
+static const struct seccomp_rule rules[] = { JAIL_CALLS(RULE) };
 
-static const struct rule rules[] = {
-    /* memory; no page becomes executable after the jail closed */
-    CALL(brk, BOTH),
-    CALL_IF(mmap, BOTH, WITHOUT, 2, PROT_EXEC),
-    CALL_IF(mprotect, BOTH, WITHOUT, 2, PROT_EXEC),
-    CALL(munmap, BOTH),
-    CALL(mremap, BOTH),
-    CALL(madvise, BOTH),
-    CALL(memfd_create, WORKER), /* Wasmtime: memory images, made at the first instantiation */
-    CALL(fallocate, WORKER),
-
-    /* threads: the compiler starts some, the worker's one is there already */
-    CALL(futex, BOTH),
-    CALL(set_robust_list, BOTH),
-    CALL(rseq, BOTH),
-    CALL(sched_yield, BOTH),
-    CALL(sched_getaffinity, BOTH),
-    CALL_IF(clone, COMPILER, EQUAL, 0, THREAD_FLAGS),
-    CALL_FAILS(clone3, COMPILER, ENOSYS), /* its flags are in memory; glibc then takes clone */
-    CALL_IF(prctl, BOTH, EQUAL, 0, PR_SET_NAME),
-    CALL_FAILS(prctl, BOTH, EINVAL), /* PR_SET_VMA names and the like */
-    CALL(exit, BOTH),
-    CALL(exit_group, BOTH),
-    CALL(restart_syscall, BOTH),
-
-    /* signals of its own */
-    CALL(rt_sigaction, BOTH),
-    CALL(rt_sigprocmask, BOTH),
-    CALL(rt_sigreturn, BOTH),
-    CALL(sigaltstack, BOTH),
-    CALL_IF(tgkill, BOTH, EQUAL, 2, SIGABRT), /* abort() */
-
-    /* who and when */
-    CALL(getpid, BOTH),
-    CALL(gettid, BOTH),
-    CALL(getuid, BOTH),
-    CALL(geteuid, BOTH),
-    CALL(getgid, BOTH),
-    CALL(getegid, BOTH),
-    CALL(sysinfo, BOTH),                   /* glibc's qsort */
-    CALL_IF(prlimit64, BOTH, EQUAL, 2, 0), /* reading only */
-    CALL(getrandom, BOTH),
-    CALL(clock_gettime, BOTH),
-    CALL(clock_getres, BOTH),
-    CALL(clock_nanosleep, BOTH),
-    CALL(nanosleep, BOTH),
-    CALL(gettimeofday, BOTH),
-    CALL(times, BOTH),
-    CALL(getrusage, BOTH),
-
-    /* descriptors that are open, and the channel */
-    CALL(read, BOTH),
-    CALL(write, BOTH),
-    CALL(readv, BOTH),
-    CALL(writev, BOTH),
-    CALL(pread64, BOTH),
-    CALL(pwrite64, BOTH),
-    CALL(lseek, BOTH),
-    CALL(close, BOTH),
-    CALL(fstat, BOTH),
-    CALL(ftruncate, BOTH),
-    CALL(fsync, BOTH),
-    CALL(fdatasync, BOTH),
-    CALL(recvmsg, BOTH),
-    CALL(sendmsg, BOTH),
-    CALL_IF(sendto, BOTH, EQUAL, 4, 0), /* send(): no address */
-    CALL_IF(recvfrom, BOTH, EQUAL, 4, 0),
-    CALL(ppoll, BOTH),
-    CALL_IF(fcntl, BOTH, EQUAL, 1, F_GETFD),
-    CALL_IF(fcntl, BOTH, EQUAL, 1, F_SETFD),
-    CALL_IF(fcntl, BOTH, EQUAL, 1, F_GETFL),
-    CALL_IF(fcntl, COMPILER, EQUAL, 1, F_SETFL), /* not the worker: flags of links and of stdio */
-    CALL_IF(fcntl, BOTH, EQUAL, 1, F_DUPFD_CLOEXEC),
-    CALL_IF(fcntl, WORKER, EQUAL, 1, F_ADD_SEALS),
-    CALL_IF(fcntl, WORKER, EQUAL, 1, F_GET_SEALS),
-    CALL_IF(ioctl, WORKER, EQUAL, 1, PAGEMAP_SCAN),
-    CALL_FAILS(ioctl, BOTH, ENOTTY), /* isatty() and every other: TIOCSTI, FS_IOC_… */
-    CALL(epoll_create1, WORKER),
-    CALL(epoll_ctl, WORKER),
-    CALL(epoll_pwait, WORKER),
-    CALL(eventfd2, WORKER),
-    CALL(timerfd_create, WORKER),
-    CALL(timerfd_settime, WORKER),
-    CALL(timerfd_gettime, WORKER),
-
-    /* the ingress room: connections that come, on sockets that control made */
-    CALL(brk, INGRESS),
-    CALL_IF(mmap, INGRESS, WITHOUT, 2, PROT_EXEC),
-    CALL_IF(mprotect, INGRESS, WITHOUT, 2, PROT_EXEC),
-    CALL(munmap, INGRESS),
-    CALL(mremap, INGRESS),
-    CALL(madvise, INGRESS),
-    CALL(futex, INGRESS),
-    CALL(exit, INGRESS),
-    CALL(exit_group, INGRESS),
-    CALL(restart_syscall, INGRESS),
-    CALL(rt_sigaction, INGRESS),
-    CALL(rt_sigprocmask, INGRESS),
-    CALL(rt_sigreturn, INGRESS),
-    CALL(sigaltstack, INGRESS),
-    CALL_IF(tgkill, INGRESS, EQUAL, 2, SIGABRT),
-    CALL(getpid, INGRESS),
-    CALL(gettid, INGRESS),
-    CALL(getrandom, INGRESS),
-    CALL(clock_gettime, INGRESS),
-    CALL(gettimeofday, INGRESS),
-    CALL(read, INGRESS),
-    CALL(write, INGRESS),
-    CALL(writev, INGRESS),
-    CALL(close, INGRESS),
-    CALL(accept4, INGRESS),
-    /* A listener that is shut for reading is a socket again: it could be connected (with the call
-     * below), and control's copy of it would be dead for the rooms that come after. */
-    CALL_IF(shutdown, INGRESS, EQUAL, 1, SHUT_WR),
-    /* whatever the level: no other option has this number and an effect outside the connection */
-    CALL_IF(setsockopt, INGRESS, EQUAL, 2, SO_LINGER),
-    CALL(recvmsg, INGRESS),
-    CALL_IF(sendto, INGRESS, EQUAL, 4, 0),
-    CALL_IF(sendmsg, INGRESS, EQUAL, 2, MSG_NOSIGNAL), /* MSG_FASTOPEN would connect */
-    CALL(ppoll, INGRESS),
-    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_GETFD),
-    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_SETFD),
-    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_GETFL),
-    CALL_IF(fcntl, INGRESS, EQUAL, 1, F_DUPFD_CLOEXEC),
-    CALL(epoll_ctl, INGRESS),
-    CALL(epoll_pwait, INGRESS),
-    CALL_FAILS(openat, INGRESS, EACCES),
-    CALL_FAILS(newfstatat, INGRESS, EACCES),
-    CALL_FAILS(prctl, INGRESS, EINVAL),
-    CALL_FAILS(ioctl, INGRESS, ENOTTY),
-
-    /* the egress room: connections outwards, and nothing that could be reached by one */
-    CALL(brk, EGRESS),
-    CALL_IF(mmap, EGRESS, WITHOUT, 2, PROT_EXEC),
-    CALL_IF(mprotect, EGRESS, WITHOUT, 2, PROT_EXEC),
-    CALL(munmap, EGRESS),
-    CALL(mremap, EGRESS),
-    CALL(madvise, EGRESS),
-    CALL(futex, EGRESS),
-    CALL_IF(prctl, EGRESS, EQUAL, 0, PR_SET_NAME),
-    CALL_FAILS(prctl, EGRESS, EINVAL),
-    CALL(exit, EGRESS),
-    CALL(exit_group, EGRESS),
-    CALL(restart_syscall, EGRESS),
-    CALL(rt_sigaction, EGRESS), /* curl keeps SIGPIPE off while it works */
-    CALL(rt_sigprocmask, EGRESS),
-    CALL(rt_sigreturn, EGRESS),
-    CALL_IF(tgkill, EGRESS, EQUAL, 2, SIGABRT),
-    CALL(getpid, EGRESS),
-    CALL(gettid, EGRESS),
-    CALL(getuid, EGRESS),
-    CALL(geteuid, EGRESS),
-    CALL(getgid, EGRESS),
-    CALL(getegid, EGRESS),
-    CALL_IF(prlimit64, EGRESS, EQUAL, 2, 0),
-    CALL(getrandom, EGRESS),
-    CALL(clock_gettime, EGRESS),
-    CALL(gettimeofday, EGRESS),
-    CALL(read, EGRESS),
-    CALL(write, EGRESS),
-    CALL(readv, EGRESS),
-    CALL(writev, EGRESS),
-    CALL(close, EGRESS),
-    CALL(fstat, EGRESS),
-    CALL(recvmsg, EGRESS),
-    CALL(sendmsg, EGRESS),
-    CALL(recvfrom, EGRESS),               /* answers of DNS, with their sender */
-    CALL_IF(sendto, EGRESS, EQUAL, 4, 0), /* send(): sockets are connected */
-    CALL(ppoll, EGRESS),
-    CALL(epoll_ctl, EGRESS),
-    CALL(epoll_pwait, EGRESS),
-    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_GETFD),
-    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_SETFD),
-    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_GETFL),
-    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_SETFL),
-    CALL_IF(fcntl, EGRESS, EQUAL, 1, F_DUPFD_CLOEXEC),
-    CALL_FAILS(ioctl, EGRESS, ENOTTY),
-    CALL_IF(socket, EGRESS, INTERNET, 0, 0),
-    CALL(connect, EGRESS),
-    CALL(getsockname, EGRESS),
-    CALL(getpeername, EGRESS),
-    CALL(getsockopt, EGRESS),
-    CALL(setsockopt, EGRESS),
-    CALL(shutdown, EGRESS),
-    /* Probes of libraries that live without an answer. */
-    CALL_FAILS(openat, EGRESS, EACCES),
-    CALL_FAILS(newfstatat, EGRESS, EACCES),
-    CALL_FAILS(statx, EGRESS, EACCES),
-    CALL_FAILS(readlinkat, EGRESS, EACCES),
-
-    /* files: Landlock says which */
-    CALL(openat, WORKER),
-    CALL(openat2, WORKER),
-    CALL(statx, WORKER),
-    CALL(newfstatat, WORKER),
-    CALL(fstatfs, WORKER),
-    CALL(faccessat2, WORKER),
-    CALL(getdents64, WORKER),
-    CALL(readlinkat, WORKER),
-    CALL(mkdirat, WORKER),
-    CALL(unlinkat, WORKER),
-    CALL(renameat, WORKER),
-    CALL(renameat2, WORKER),
-    CALL(linkat, WORKER),
-    CALL(symlinkat, WORKER),
-    CALL(utimensat, WORKER),
-    CALL(copy_file_range, WORKER),
-    CALL(fadvise64, WORKER),
-    CALL(preadv, WORKER),
-    CALL(pwritev, WORKER),
-    CALL(pwritev2, WORKER),
-    CALL(preadv2, WORKER),
-    /* Probes of libraries that live without an answer. */
-    CALL_FAILS(openat, COMPILER, EACCES),
-    CALL_FAILS(newfstatat, COMPILER, EACCES),
-    CALL_FAILS(statx, COMPILER, EACCES),
-    CALL_FAILS(readlinkat, COMPILER, EACCES),
-#ifdef __x86_64__
-    CALL(poll, BOTH),
-    CALL(poll, EGRESS),
-    CALL(epoll_wait, EGRESS),
-    CALL(time, EGRESS),
-    CALL_FAILS(open, EGRESS, EACCES),
-    CALL_FAILS(stat, EGRESS, EACCES),
-    CALL_FAILS(access, EGRESS, EACCES),
-    CALL(epoll_wait, WORKER),
-    CALL(time, BOTH),
-    CALL(poll, INGRESS),
-    CALL(epoll_wait, INGRESS),
-    CALL(time, INGRESS),
-    CALL_FAILS(open, INGRESS, EACCES),
-    CALL_FAILS(open, BOTH, EACCES),
-    CALL_FAILS(stat, BOTH, EACCES),
-    CALL_FAILS(readlink, BOTH, EACCES),
-    CALL_FAILS(access, BOTH, EACCES),
-#endif
-};
+const struct seccomp_rule *seccomp_rules(size_t *ret_count)
+{
+    *ret_count = ARRAY_SIZE(rules);
+    return rules;
+}
 
 /* ---- the program ---- */
 
@@ -355,7 +104,7 @@ static size_t high_half(unsigned index)
 
 /* Whether the whole 64 bits of an argument mean something;
  * of an int the kernel reads the low half. */
-static bool is_wide(const struct rule *r)
+static bool is_wide(const struct seccomp_rule *r)
 {
     return r->nr == SYS_clone || r->nr == SYS_prlimit64 || r->nr == SYS_sendto ||
            r->nr == SYS_recvfrom || r->nr == SYS_mmap || r->nr == SYS_mprotect;
@@ -386,29 +135,29 @@ static size_t emit_internet(struct program *p, size_t fails[static 3])
 }
 
 /* Entered with the number loaded, left so when the rule did not answer. */
-static void emit_rule(struct program *p, const struct rule *r)
+static void emit_rule(struct program *p, const struct seccomp_rule *r)
 {
     size_t test = p->count;
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->nr, 0, 0);
     size_t fails[3], fail_count = 0;
-    if (r->condition == INTERNET) {
+    if (r->condition == SECCOMP_INTERNET) {
         fail_count = emit_internet(p, fails);
-    } else if (r->condition == EQUAL) {
-        emit_load(p, low_half(r->index));
+    } else if (r->condition == SECCOMP_EQUAL) {
+        emit_load(p, low_half(r->argument));
         fails[fail_count++] = p->count;
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->value, 0, 0);
         if (is_wide(r)) {
-            emit_load(p, high_half(r->index));
+            emit_load(p, high_half(r->argument));
             fails[fail_count++] = p->count;
             emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(r->value >> 32), 0, 0);
         }
-    } else if (r->condition == WITHOUT) {
-        emit_load(p, low_half(r->index));
+    } else if (r->condition == SECCOMP_WITHOUT) {
+        emit_load(p, low_half(r->argument));
         emit(p, BPF_JMP | BPF_JSET | BPF_K, (uint32_t)r->value, 1, 0);
     }
     emit_answer(p, r->failure ? SECCOMP_RET_ERRNO | (uint32_t)r->failure : SECCOMP_RET_ALLOW);
     size_t reload = p->count;
-    if (r->condition != ANY)
+    if (r->condition != SECCOMP_ANY)
         emit_load(p, offsetof(struct seccomp_data, nr));
     for (size_t i = 0; i < fail_count; i++)
         p->at[fails[i]].jf = (uint8_t)(reload - fails[i] - 1);
@@ -429,7 +178,7 @@ int seccomp_build(enum room_role role, struct sock_filter ret_program[static SEC
     emit(&p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     emit_answer(&p, SECCOMP_RET_KILL_PROCESS);
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-        if (rules[i].who & (1 << role))
+        if (rules[i].rooms & (1 << role))
             emit_rule(&p, &rules[i]);
     emit_answer(&p, SECCOMP_RET_KILL_PROCESS);
     if (p.count > BPF_MAXINSNS)

@@ -9,6 +9,19 @@
 
 #define SECCOMP_PROGRAM_MAX 1024
 
+enum seccomp_condition { SECCOMP_ANY, SECCOMP_EQUAL, SECCOMP_WITHOUT, SECCOMP_INTERNET };
+/* One row of the table (jail_table.h says what its fields mean). */
+struct seccomp_rule {
+    int nr;
+    unsigned rooms; /* 1 << enum room_role */
+    enum seccomp_condition condition;
+    unsigned argument;
+    uint64_t value;
+    int failure; /* 0: allowed; else it fails with this errno and does nothing */
+    const char *call, *value_name, *failure_name, *reason;
+};
+const struct seccomp_rule *seccomp_rules(size_t *ret_count);
+
 /* Builds the filter of a role; everything that its table does not name kills the process. */
 int seccomp_build(enum room_role role, struct sock_filter ret_program[static SECCOMP_PROGRAM_MAX],
                   size_t *ret_count, struct error *e) MUST_CHECK;

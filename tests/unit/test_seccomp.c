@@ -148,6 +148,38 @@ TEST(the_compiler_has_no_files)
     CHECK_EQ(answer(ROOM_COMPILER, SYS_openat, 0, 0, 0), SECCOMP_RET_ERRNO | EACCES);
 }
 
+/* Keeper computes and speaks over what it was given: it opens nothing, starts nothing, waits for no
+ * clock. Everything that its list does not allow below is refused. */
+TEST(the_keeper_has_nothing)
+{
+    static const long allowed[] = {
+        SYS_brk,          SYS_mmap,         SYS_mprotect,
+        SYS_munmap,       SYS_mremap,       SYS_madvise,
+        SYS_memfd_create, SYS_futex,        SYS_exit,
+        SYS_exit_group,   SYS_rt_sigaction, SYS_rt_sigprocmask,
+        SYS_rt_sigreturn, SYS_sigaltstack,  SYS_getpid,
+        SYS_gettid,       SYS_getrandom,    SYS_clock_gettime,
+        SYS_gettimeofday, SYS_read,         SYS_write,
+        SYS_writev,       SYS_close,        SYS_fstat,
+        SYS_recvmsg,      SYS_sendmsg,      SYS_sendto,
+        SYS_recvfrom,     SYS_ppoll,        SYS_restart_syscall,
+#ifdef __x86_64__
+        SYS_poll,         SYS_time,
+#endif
+    };
+    for (uint32_t nr = 0; nr < 600; nr++) {
+        bool wanted = false;
+        for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+            wanted |= (uint32_t)allowed[i] == nr;
+        if ((answer(ROOM_KEEPER, nr, 0, 0, 0) == SECCOMP_RET_ALLOW) != wanted)
+            test_fail(__FILE__, __LINE__, "call %u of keeper", nr);
+    }
+    CHECK_EQ(answer(ROOM_KEEPER, SYS_fcntl, 3, F_DUPFD_CLOEXEC, 3), SECCOMP_RET_ALLOW);
+    CHECK_EQ(answer(ROOM_KEEPER, SYS_fcntl, 3, F_SETFL, 0), SECCOMP_RET_KILL_PROCESS);
+    CHECK_EQ(answer(ROOM_KEEPER, SYS_openat, 3, 0, 0), SECCOMP_RET_ERRNO | EACCES);
+    CHECK_EQ(answer(ROOM_KEEPER, SYS_openat2, 3, 0, 0), SECCOMP_RET_KILL_PROCESS);
+}
+
 TEST(only_ingress_accepts)
 {
     for (unsigned role = 0; role < ROOM_ROLE_COUNT; role++)
