@@ -215,10 +215,22 @@ static char **argv_of(const struct run *r, size_t *ret_count, uint32_t *ret_prog
     return argv;
 }
 
+/* All grants but the values of the headers that egress puts on: a worker has no use for them, and one
+ * that was taken over would read them. */
+static json_t *grants_for_worker(const struct grant_set *set)
+{
+    CLEANUP(json_freep) json_t *all = grant_set_to_json(set);
+    json_t *items = json_object_get(all, "grants");
+
+    for (size_t i = 0; i < json_array_size(items); i++)
+        (void)json_object_del(json_array_get(items, i), "set_headers");
+    return TAKE(all);
+}
+
 int run_start_send(struct run *r, struct channel *to, const struct run_start_links *links,
                    struct error *e)
 {
-    CLEANUP(json_freep) json_t *grants = grant_set_to_json(r->request->grants);
+    CLEANUP(json_freep) json_t *grants = grants_for_worker(r->request->grants);
     CLEANUP(buf_done) struct buf text = BUF_INIT(FRAME_MAX);
     CLEANUP(buf_done) struct buf cwd = BUF_INIT(FRAME_MAX), invoke = BUF_INIT(FRAME_MAX);
     struct run_start s = { .work_host = r->work_host,

@@ -320,10 +320,16 @@ int http_header_name_check(const char *name, struct error *e)
 int http_header_value_check(const char *value, struct error *e)
 {
     if (strstr(value, "${") != NULL) {
-        int r = error_set(e, -EINVAL, "`${secret:…}` is not available in this version");
-        error_hint(e, "a value stands as it is written, and is in the receipt");
+        int r = error_set(e, -EINVAL, "`${secret:…}` stands only in `set_headers`");
+        error_hint(e, "what a guest must send itself stands as it is written: it would have to "
+                      "know the secret");
         return r;
     }
+    return http_text_check(value, e);
+}
+
+int http_text_check(const char *value, struct error *e)
+{
     if (strlen(value) > GRANT_HEADER_VALUE_MAX)
         return error_set(e, -EINVAL, "the value is longer than %d bytes", GRANT_HEADER_VALUE_MAX);
     if (!text_is_utf8(value, strlen(value)))
@@ -342,7 +348,8 @@ static int name_is_lower(const char *name, struct error *e)
     return 0;
 }
 
-static int header_pairs_check(const struct grant_pair *pairs, size_t count, struct error *e)
+static int header_pairs_check(const struct grant_pair *pairs, size_t count,
+                              int (*value_check)(const char *, struct error *), struct error *e)
 {
     if (count > GRANT_HEADERS_MAX)
         return error_set(e, -EINVAL, "more than %d headers", GRANT_HEADERS_MAX);
@@ -351,7 +358,7 @@ static int header_pairs_check(const struct grant_pair *pairs, size_t count, stru
         if (r == 0)
             r = name_is_lower(pairs[i].key, e);
         if (r == 0) {
-            r = http_header_value_check(pairs[i].value, e);
+            r = value_check(pairs[i].value, e);
             if (r < 0)
                 error_prefix(e, "header `%s`", pairs[i].key);
         }
@@ -399,17 +406,33 @@ static int number_check(uint64_t value, const char *name, bool zero_is_nothing, 
     return 0;
 }
 
+/* A WebSocket begins as a GET. */
+static int websocket_check(const struct grant *g, struct error *e)
+{
+    if (!g->http.websocket || g->http.method_count == 0 ||
+        strings_have(g->http.methods, g->http.method_count, "GET") ||
+        strings_have(g->http.methods, g->http.method_count, "*"))
+        return 0;
+    int r = error_set(e, -EINVAL, "`websocket` in a grant without the method GET");
+    error_hint(e, "a WebSocket begins as a GET: add it to `methods`");
+    return r;
+}
+
 int http_check(const struct grant *g, struct error *e)
 {
     int r = origin_check(g, e);
     if (r == 0)
         r = methods_check(g, e);
     if (r == 0)
+        r = websocket_check(g, e);
+    if (r == 0)
         r = paths_check(g, e);
     if (r == 0)
-        r = header_pairs_check(g->http.require, g->http.require_count, e);
+        r = header_pairs_check(g->http.require, g->http.require_count, http_header_value_check, e);
     if (r == 0)
-        r = header_pairs_check(g->http.set, g->http.set_count, e);
+        r = header_pairs_check(g->http.set, g->http.set_count, http_template_check, e);
+    if (r == 0)
+        r = http_secrets_check(g, e);
     if (r == 0)
         r = strip_check(g, e);
     if (r == 0)

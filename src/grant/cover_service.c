@@ -246,6 +246,7 @@ enum miss {
     MISS_EFFECT,
     MISS_NUMBER,
     MISS_ADDRESS,
+    MISS_UPGRADE,
     MISS_COUNTER,
     MISS_EARLIER,
     MISS_NOTHING
@@ -258,6 +259,7 @@ static const char *const miss_texts[] = {
     [MISS_EFFECT] = "other headers are set or stripped",
     [MISS_NUMBER] = "max_request_bytes, max_response_bytes or timeout is larger",
     [MISS_ADDRESS] = "an address",
+    [MISS_UPGRADE] = "WebSockets",
     [MISS_COUNTER] = "max_requests or rate is larger",
     [MISS_EARLIER] = "an earlier grant treats it differently",
 };
@@ -296,6 +298,8 @@ static int cell_miss(struct cover *c, const struct grant *a, size_t place, const
         return MISS_NUMBER;
     if (!addresses_within(a, b))
         return MISS_ADDRESS;
+    if (b->http.websocket && !a->http.websocket)
+        return MISS_UPGRADE;
     r = counters_bear(c, a);
     if (r <= 0)
         return r < 0 ? r : MISS_COUNTER;
@@ -331,7 +335,8 @@ static bool http_twins(const struct grant *a, const struct grant *b)
            a->http.require_count == b->http.require_count &&
            pairs_within(a->http.require, a->http.require_count, b->http.require,
                         b->http.require_count) &&
-           effects_same(a, b) && a->http.max_requests == b->http.max_requests && rates_same(a, b) &&
+           effects_same(a, b) && a->http.websocket == b->http.websocket &&
+           a->http.max_requests == b->http.max_requests && rates_same(a, b) &&
            a->http.address_count == b->http.address_count && addresses_within(a, b) &&
            addresses_within(b, a) && numbers_within(a, b);
 }

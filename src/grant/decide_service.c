@@ -3,8 +3,9 @@
  * Decisions about services: http and keyvalue. Total, without allocation, as those of decide.c.
  *
  * A request is allowed by one rule that has its origin, a pattern for its path, its method and whose
- * required headers it carries; of several the first in the set. What comes nearest otherwise is the
- * rule that failed last in that order: origin, path, method, header.
+ * required headers it carries, and that has `websocket` where one is asked for; of several the first
+ * in the set. What comes nearest otherwise is the rule that failed last in that order: origin, path,
+ * method, header, WebSocket.
  */
 #include "grant/rules.h"
 
@@ -63,7 +64,9 @@ static enum grant_reason rule_decide(const struct grant *g, const struct pattern
         return GRANT_NO_PATH;
     if (!method_allowed(g, request->method))
         return GRANT_NO_METHOD;
-    return headers_carried(g, request) ? GRANT_ALLOWED : GRANT_NO_HEADER;
+    if (!headers_carried(g, request))
+        return GRANT_NO_HEADER;
+    return request->upgrade && !g->http.websocket ? GRANT_NO_UPGRADE : GRANT_ALLOWED;
 }
 
 /* How near a miss is; larger is nearer. */
@@ -71,6 +74,8 @@ static int nearness(enum grant_reason reason)
 {
     switch (reason) {
     case GRANT_ALLOWED:
+        return 5;
+    case GRANT_NO_UPGRADE:
         return 4;
     case GRANT_NO_HEADER:
         return 3;

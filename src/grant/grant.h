@@ -32,6 +32,7 @@
  *     max_request_bytes, max_response_bytes    of bodies, each request
  *     timeout: 30s                             of the whole exchange
  *     addresses: [127.0.0.0/8]                 what it may dial besides global addresses
+ *     websocket: true                          a GET may become a WebSocket
  *   - keyvalue: cache                          a bucket
  *     allow: [get, set, delete, list, increment]
  *     keys: [run-1]    rate: 100/s             keys: patterns, default any
@@ -312,6 +313,7 @@ struct grant_http_request {
     struct bytes method;
     const struct http_field *headers;
     size_t header_count;
+    bool upgrade; /* a WebSocket is asked for */
 };
 struct grant_decision grant_decide_http(const struct grant_rules *r,
                                         const struct grant_http_request *request, uint32_t from);

@@ -118,11 +118,19 @@ int http_path_check(const char *pattern, struct error *e) MUST_CHECK;
 /* The pattern of glob.c for one of an http grant: without its "/". */
 const char *http_path_glob(const char *pattern);
 int http_header_name_check(const char *name, struct error *e) MUST_CHECK;
+/* Of a header that the guest must send: text. */
 int http_header_value_check(const char *value, struct error *e) MUST_CHECK;
+int http_text_check(const char *value, struct error *e) MUST_CHECK;
 /* "30/min" */
 int rate_parse(const char *text, uint64_t *ret_count, uint64_t *ret_ns, struct error *e) MUST_CHECK;
 void rate_put(struct buf *out, uint64_t count, uint64_t ns);
 void lower_case(char *text); /* ASCII */
+
+/* ---- template.c ---- */
+/* Of a header that egress sets: text in which ${secret:NAME} may stand. */
+int http_template_check(const char *value, struct error *e) MUST_CHECK;
+/* May secrets go where this grant of http goes, and so many? */
+int http_secrets_check(const struct grant *g, struct error *e) MUST_CHECK;
 
 /* ---- compile.c ---- */
 /* Puts the defaults where nothing is named. */

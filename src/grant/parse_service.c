@@ -24,7 +24,8 @@ static int read_rate(struct reader *r, const json_t *node, struct grant *g)
 /* ---- http ---- */
 
 static int read_headers(struct reader *r, const json_t *node, const char *key,
-                        struct grant_pair **ret, size_t *ret_count)
+                        int (*value_check)(const char *, struct error *), struct grant_pair **ret,
+                        size_t *ret_count)
 {
     char noun[64];
     (void)snprintf(noun, sizeof(noun), "`%s`", key);
@@ -54,7 +55,7 @@ static int read_headers(struct reader *r, const json_t *node, const char *key,
         lower_case(pair->key);
         result = read_string_copy(r, m.value, "a value", &pair->value);
         if (result == 0) {
-            result = http_header_value_check(pair->value, r->error);
+            result = value_check(pair->value, r->error);
             if (result < 0)
                 (void)at_node(r, m.value, result);
         }
@@ -121,9 +122,10 @@ static int read_http_list(struct reader *r, const char *key, const json_t *value
     if (strcmp(key, "strip_headers") == 0)
         return read_string_list(r, value, &strip, &g->http.strip, &g->http.strip_count);
     if (strcmp(key, "require_headers") == 0)
-        return read_headers(r, value, key, &g->http.require, &g->http.require_count);
+        return read_headers(r, value, key, http_header_value_check, &g->http.require,
+                            &g->http.require_count);
     if (strcmp(key, "set_headers") == 0)
-        return read_headers(r, value, key, &g->http.set, &g->http.set_count);
+        return read_headers(r, value, key, http_template_check, &g->http.set, &g->http.set_count);
     return strcmp(key, "addresses") == 0 ? read_addresses(r, value, g) : 1;
 }
 
@@ -140,6 +142,17 @@ static int read_http_amount(struct reader *r, const char *key, const json_t *val
     return strcmp(key, "rate") == 0 ? read_rate(r, value, g) : 1;
 }
 
+static int read_flag(struct reader *r, const json_t *node, const char *noun, bool *ret)
+{
+    if (!json_is_boolean(node)) {
+        int result = fail_type(r, node, noun, "true or false");
+        error_hint(r->error, "write `websocket: true`");
+        return result;
+    }
+    *ret = json_is_true(node);
+    return 0;
+}
+
 /* The keys of an http item but `http` itself. */
 static int read_http_key(struct reader *r, const json_t *item, const char *key, const json_t *value,
                          struct grant *g)
@@ -147,11 +160,13 @@ static int read_http_key(struct reader *r, const json_t *item, const char *key, 
     static const char *const keys[] = {
         "http",          "methods",      "paths", "require_headers",   "set_headers",
         "strip_headers", "max_requests", "rate",  "max_request_bytes", "max_response_bytes",
-        "timeout",       "addresses",
+        "timeout",       "addresses",    "websocket",
     };
     int result = read_http_list(r, key, value, g);
     if (result == 1)
         result = read_http_amount(r, key, value, g);
+    if (result == 1 && strcmp(key, "websocket") == 0)
+        result = read_flag(r, value, "`websocket`", &g->http.websocket);
     if (result != 1)
         return result;
     if (strcmp(key, "registry_guard") == 0)

@@ -97,6 +97,10 @@ void put_http(struct buf *out, const struct grant *g, const char *indent)
         put_key(out, indent, "addresses");
         put_addresses(out, g);
     }
+    if (g->http.websocket) {
+        put_key(out, indent, "websocket");
+        buf_puts(out, "true");
+    }
 }
 
 void put_keyvalue(struct buf *out, const struct grant *g, const char *indent)
@@ -184,6 +188,8 @@ bool http_to_json(const struct grant *g, json_t *object)
     ok = ok && http_amounts_to_json(g, object);
     if (ok && g->http.address_count > 0)
         ok = member_put(object, "addresses", addresses_to_json(g));
+    if (ok && g->http.websocket)
+        ok = member_put(object, "websocket", json_true());
     return ok;
 }
 
@@ -216,6 +222,22 @@ static void say_pairs(struct buf *out, const struct grant_pair *pairs, size_t co
         say(out, pairs[i].key);
         buf_puts(out, ": ");
         say(out, pairs[i].value);
+    }
+}
+
+/* Which secret goes into which header. Names are no secret; other text of the value is not said. */
+static void explain_secrets(const struct grant *g, struct buf *out)
+{
+    for (size_t i = 0; i < g->http.set_count; i++) {
+        struct grant_template_part part;
+        const char *at = g->http.set[i].value;
+        while (grant_template_next(&at, &part)) {
+            if (part.secret.size == 0)
+                continue;
+            buf_printf(out, "; THE SECRET %.*s GOES THERE, in the header ", (int)part.secret.size,
+                       (const char *)part.secret.data);
+            say(out, g->http.set[i].key);
+        }
     }
 }
 
@@ -274,6 +296,7 @@ void explain_http(const struct grant *g, struct buf *out)
         say_strings(out, g->http.paths, g->http.path_count);
     }
     explain_http_headers(g, out);
+    explain_secrets(g, out);
     explain_amount(out, "; requests at most ", NULL, g->http.max_requests);
     explain_rate(g, out);
     explain_amount(out, "; sends bodies of at most ", text_put_size, g->http.max_request_bytes);
@@ -283,6 +306,8 @@ void explain_http(const struct grant *g, struct buf *out)
         buf_puts(out, i ? ", " : "; also at the addresses ");
         put_network(out, &g->http.addresses[i]);
     }
+    if (g->http.websocket)
+        buf_puts(out, "; a GET may become a WebSocket");
 }
 
 void explain_keyvalue(const struct grant *g, struct buf *out)

@@ -16,6 +16,7 @@ static bool reason_helps(enum grant_reason reason)
     case GRANT_NO_PATH:
     case GRANT_NO_METHOD:
     case GRANT_NO_HEADER:
+    case GRANT_NO_UPGRADE:
     case GRANT_NO_ADDRESS:
         return true;
     default:
@@ -73,6 +74,7 @@ int grant_propose_http(const struct grant_rules *r, const struct grant_http_requ
     if (bytes_are(request->method, "*"))
         return error_set(e, -EINVAL, "in a grant the method `*` means any");
     grant_service_init(&g);
+    g.http.websocket = request->upgrade;
     int result = http_fill(request, &g, e);
     if (result == 0 && request->url->is_address)
         address = &request->url->address;
