@@ -86,16 +86,24 @@ int mint_values(const struct keeper_value *v, const struct secret_ask *a, uint64
 /* ---- ca.c ---- */
 
 struct authority; /* key, certificate, what it may sign for */
-/* A new one, constrained to the hosts of the grants' https rules; or the one in `kept` (ca_keep()'s bytes). */
+/* A new one, constrained to the hosts of the grants' https rules; or the one in `kept` (authority_keep()'s bytes), which
+ * stays constrained as it was: constraints cannot grow while clients trust the certificate. Sets OpenSSL up
+ * without its configuration: before the jail, and nothing is opened later. */
 int authority_new(const struct grant_set *grants, struct bytes kept, struct authority **ret,
                   struct error *e) MUST_CHECK;
 void authority_free(struct authority *a);
+/* Holds the CA's key: wipe it. */
 int authority_keep(const struct authority *a, struct buf *out, struct error *e) MUST_CHECK;
 int authority_pem(const struct authority *a, struct buf *out, struct error *e) MUST_CHECK;
-/* A leaf for one host (a name, or an address), good for an hour: DER of certificate and of its key. Keys of leaves are
- * made ahead, a few, so that a flood of hosts costs a signature each. */
+/* A leaf for one host (a name, or an address without brackets), good for an hour: DER of certificate and of its key
+ * (as d2i_AutoPrivateKey() reads it; wipe it). -EACCES: outside the CA's constraints; -EKEYEXPIRED: the CA is over. Both
+ * with a hint: start the proxy again. */
 int authority_leaf(struct authority *a, const char *host, struct buf *certificate, struct buf *key,
                    struct error *e) MUST_CHECK;
+/* Keys of leaves are made ahead, a few; when they are used up, one is made with its leaf. Call it when there is
+ * nothing else to do: makes one, true = there is room for more. */
+#define AUTHORITY_STOCK 64
+bool authority_stock(struct authority *a);
 
 /* ---- release.c ---- */
 /* May the secrets of `rule` go into this request? Decides by the grants alone: GRANT_ALLOWED or why not. */
