@@ -44,8 +44,6 @@ struct authority {
     EVP_PKEY *key;
     X509 *certificate;
     NAME_CONSTRAINTS *constraints; /* what the certificate says */
-    EVP_PKEY *stock[AUTHORITY_STOCK];
-    size_t stocked;
 };
 
 static int failed(struct error *e, const char *what)
@@ -351,8 +349,6 @@ int authority_new(const struct grant_set *grants, struct bytes kept, struct auth
         if (!a->constraints)
             r = failed(e, "the proxy's CA has no name constraints");
     }
-    while (r == 0 && authority_stock(a))
-        ;
     if (r < 0) {
         authority_free(a);
         return r;
@@ -365,8 +361,6 @@ void authority_free(struct authority *a)
 {
     if (!a)
         return;
-    for (size_t i = 0; i < a->stocked; i++)
-        EVP_PKEY_free(a->stock[i]);
     NAME_CONSTRAINTS_free(a->constraints);
     X509_free(a->certificate);
     EVP_PKEY_free(a->key);
@@ -437,24 +431,6 @@ int authority_pem(const struct authority *a, struct buf *out, struct error *e)
 
 /* ---- leaves ---- */
 
-bool authority_stock(struct authority *a)
-{
-    if (a->stocked == AUTHORITY_STOCK)
-        return false;
-    EVP_PKEY *key = key_new();
-    if (!key) {
-        ERR_clear_error(); /* authority_leaf() tries again, and says so */
-        return false;
-    }
-    a->stock[a->stocked++] = key;
-    return a->stocked < AUTHORITY_STOCK;
-}
-
-static EVP_PKEY *take_key(struct authority *a)
-{
-    return a->stocked ? a->stock[--a->stocked] : key_new();
-}
-
 static bool make_leaf(const struct authority *a, X509 *x, EVP_PKEY *key, const char *host)
 {
     return X509_set_version(x, X509_VERSION_3) && set_serial(x) &&
@@ -498,7 +474,7 @@ int authority_leaf(struct authority *a, const char *host, struct buf *certificat
     if (r < 0)
         return r;
     X509 *leaf = X509_new();
-    EVP_PKEY *own = take_key(a);
+    EVP_PKEY *own = key_new();
     if (!leaf || !own || !make_leaf(a, leaf, own, host))
         r = failed(e, "a certificate cannot be made");
     if (r == 0)

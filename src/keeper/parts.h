@@ -97,13 +97,9 @@ int authority_keep(const struct authority *a, struct buf *out, struct error *e) 
 int authority_pem(const struct authority *a, struct buf *out, struct error *e) MUST_CHECK;
 /* A leaf for one host (a name, or an address without brackets), good for an hour: DER of certificate and of its key
  * (as d2i_AutoPrivateKey() reads it; wipe it). -EACCES: outside the CA's constraints; -EKEYEXPIRED: the CA is over. Both
- * with a hint: start the proxy again. */
+ * with a hint: start the proxy again. A third of a millisecond, a twelfth of it the key: none is made ahead. */
 int authority_leaf(struct authority *a, const char *host, struct buf *certificate, struct buf *key,
                    struct error *e) MUST_CHECK;
-/* Keys of leaves are made ahead, a few; when they are used up, one is made with its leaf. Call it when there is
- * nothing else to do: makes one, true = there is room for more. */
-#define AUTHORITY_STOCK 64
-bool authority_stock(struct authority *a);
 
 /* ---- release.c ---- */
 /* May the secrets of `rule` go into this request? Decides by the grants alone: GRANT_ALLOWED or why not. */

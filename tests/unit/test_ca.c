@@ -344,23 +344,6 @@ TEST(kept_wrongly)
     authority_free(b);
 }
 
-/* The stock is used up, and leaves go on. */
-TEST(stock)
-{
-    struct authority *a = authority_of(NAMES);
-    CHECK(!authority_stock(a)); /* full */
-    for (int i = 0; i < 2 * AUTHORITY_STOCK; i++) {
-        X509 *leaf;
-        CHECK_EQ(leaf_of(a, "api.github.com", &leaf, NULL), 0);
-        X509_free(leaf);
-    }
-    int made = 1;
-    while (authority_stock(a))
-        made++;
-    CHECK_EQ(made, AUTHORITY_STOCK);
-    authority_free(a);
-}
-
 static int new_and_free(const struct grant_set *set)
 {
     CLEANUP(buf_done) struct buf kept = BUF_INIT(SIZE_LIMIT);
