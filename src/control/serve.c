@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "control/listen.h"
 #include "control/serve_parts.h"
 
 #define START_LIMIT_NS (60 * NS_PER_S)
@@ -106,8 +106,7 @@ static int make_pairs(struct serve *s)
                                            .core = -1,
                                            .listener_fd = -1,
                                            .link = { -1, -1, -1 },
-                                           .log_fd = -1,
-                                           .log_held = BUF_INIT(4 * SERVE_LOG_LINE_MAX) };
+                                           .log = { -1, BUF_INIT(4 * ACCESS_LINE_MAX) } };
     if (s->pair_count == core_count && core_count > 1)
         place_pairs(s, &set);
     return 0;
@@ -116,7 +115,8 @@ static int make_pairs(struct serve *s)
 static int open_all(struct serve *s)
 {
     struct error e = ERROR_INIT;
-    if (serve_read_tls(s, &e) < 0 || serve_open_log(s, &e) < 0 || serve_listen(s, &e) < 0)
+    if (serve_read_tls(s, &e) < 0 || access_log_open(s->request->access_log, &s->access, &e) < 0 ||
+        serve_listen(s, &e) < 0)
         return failed(s, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
     s->page_fd = memfd_create("ambit-counters", MFD_CLOEXEC);
     if (s->page_fd >= 0 && ftruncate(s->page_fd, INGRESS_PAGE_SIZE) == 0)
@@ -139,7 +139,7 @@ static int start_egress(struct serve *s, struct error *e)
     const char *const names[] = { s->authority, s->metrics_authority };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (names[i] != NULL &&
-            serve_name_parse(names[i], &own[count].address, &own[count].port) == 0)
+            listen_name_parse(names[i], &own[count].address, &own[count].port) == 0)
             count++;
     const struct run_egress_links links = {
         .context = s, .relinked = serve_relink_egress, .listeners = own, .listener_count = count
@@ -172,53 +172,11 @@ static void tell_listening(struct serve *s)
                                s->pair_count);
 }
 
-/* ---- the access log ---- */
-
-/* Whole lines only, so that those of several rooms do not mix. What a terminal shows is filtered:
- * a room that was taken over writes what it likes. */
-static void write_lines(struct serve *s, struct serve_pair *p, size_t size)
+/* The log that cannot be written is no reason to serve nobody. */
+static void unless_written(struct serve *s, int status)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(64 * SERVE_LOG_LINE_MAX);
-    struct text_filter filter = { 0 };
-    const void *bytes = p->log_held.data;
-    size_t count = size;
-    if (s->access_filtered) {
-        text_filter(&filter, &text, p->log_held.data, size, false);
-        bytes = buf_cstr(&text);
-        count = text.size;
-    }
-    if (file_write_fd(s->access_fd, bytes, count, NULL) < 0) {
+    if (status < 0)
         serve_notice(s, "the access log cannot be written: it ends here");
-        fd_closep(&s->access_fd);
-    }
-    memmove(p->log_held.data, p->log_held.data + size, p->log_held.size - size);
-    p->log_held.size -= size;
-}
-
-static void take_log(struct serve *s, struct serve_pair *p)
-{
-    uint8_t bytes[SERVE_LOG_LINE_MAX];
-    ssize_t n = read(p->log_fd, bytes, sizeof bytes);
-    if (n < 0)
-        return;
-    if (n == 0) {
-        fd_closep(&p->log_fd);
-        return;
-    }
-    buf_append(&p->log_held, bytes, (size_t)n);
-    if (buf_status(&p->log_held) < 0) {
-        buf_clear(&p->log_held);
-        return;
-    }
-    size_t whole = p->log_held.size;
-    while (whole > 0 && p->log_held.data[whole - 1] != '\n')
-        whole--;
-    if (whole == 0 && p->log_held.size > SERVE_LOG_LINE_MAX)
-        whole = p->log_held.size; /* no line of ours is so long */
-    if (whole > 0 && s->access_fd >= 0)
-        write_lines(s, p, whole);
-    else if (s->access_fd < 0)
-        buf_clear(&p->log_held);
 }
 
 /* ---- phases ---- */
@@ -264,7 +222,7 @@ static bool all_ready(const struct serve *s)
 static bool all_drained(const struct serve *s)
 {
     for (uint32_t i = 0; i < s->pair_count; i++) {
-        const struct serve_room *r = &s->pairs[i].ingress;
+        const struct front_room *r = &s->pairs[i].ingress;
         if (r->live && !r->done && !r->over)
             return false;
     }
@@ -274,7 +232,7 @@ static bool all_drained(const struct serve *s)
 static bool all_stopped(const struct serve *s)
 {
     for (uint32_t i = 0; i < s->pair_count; i++) {
-        const struct serve_room *r = &s->pairs[i].worker;
+        const struct front_room *r = &s->pairs[i].worker;
         if (r->live && !r->done && !r->over)
             return false;
     }
@@ -358,7 +316,7 @@ static int turn(struct serve *s, struct error *e)
         struct pollfd *own = &fds[POLL_FIXED + 3 * i];
         own[0] = watch(p->worker.live ? channel_fd(p->worker.room.channel) : -1);
         own[1] = watch(p->ingress.live ? channel_fd(p->ingress.room.channel) : -1);
-        own[2] = watch(p->log_fd);
+        own[2] = watch(p->log.fd);
     }
     if (poll(fds, POLL_FIXED + 3 * s->pair_count, timeout_ms(s, soon)) < 0)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the rooms");
@@ -370,7 +328,7 @@ static int turn(struct serve *s, struct error *e)
     for (uint32_t i = 0; status == 0 && i < s->pair_count; i++) {
         const struct pollfd *own = &fds[POLL_FIXED + 3 * i];
         if (own[2].revents != 0)
-            take_log(s, &s->pairs[i]);
+            unless_written(s, access_pipe_take(&s->pairs[i].log, &s->access));
         status = serve_pair_turn(&s->pairs[i], own[0].revents != 0, own[1].revents != 0, e);
     }
     return status == 0 ? next_phase(s, e) : status;
@@ -395,12 +353,7 @@ static int end_rooms(struct serve *s, struct error *e)
         if (p->ingress.live)
             room_end(&p->ingress.room);
         p->worker.live = p->ingress.live = false;
-        while (p->log_fd >= 0 && s->access_fd >= 0) {
-            struct pollfd left = watch(p->log_fd);
-            if (poll(&left, 1, 0) != 1)
-                break;
-            take_log(s, p);
-        }
+        unless_written(s, access_pipe_drain(&p->log, &s->access));
     }
     int status = run_egress_end(&s->run, e);
     stdio_handed_over(&s->run.stdio);
@@ -506,7 +459,7 @@ static void serve_done(struct serve *s)
         munmap(s->page, INGRESS_PAGE_SIZE);
     fd_close(s->page_fd);
     fd_close(s->metrics_fd);
-    fd_close(s->access_fd);
+    fd_close(s->access.fd);
     mem_free(s->authority);
     mem_free(s->metrics_authority);
     mem_free(s->certificate);
@@ -520,9 +473,11 @@ void serve_execute(const struct serve_request *request, const struct serve_obser
                    struct run_report *ret, struct serve_totals *ret_totals)
 {
     CLEANUP(serve_done)
-    struct serve s = {
-        .request = request, .observer = observer, .metrics_fd = -1, .page_fd = -1, .access_fd = -1
-    };
+    struct serve s = { .request = request,
+                       .observer = observer,
+                       .metrics_fd = -1,
+                       .page_fd = -1,
+                       .access = { .fd = -1 } };
     struct error e = ERROR_INIT;
     sigset_t before;
 

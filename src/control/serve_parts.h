@@ -4,32 +4,21 @@
 #pragma once
 
 #include "control/egress.h"
+#include "control/front.h"
 #include "control/run_parts.h"
 #include "control/serve.h"
 
-#define SERVE_LOG_LINE_MAX (64u << 10)
-
 struct serve;
 
-/* One room of a pair, over all its lives. */
-struct serve_room {
-    struct room room;
-    struct frame_gate gate;
-    bool live, ready, done, over; /* done: it said its last word; over: it shall not come back */
-    uint64_t began_ns;            /* of this life */
-    uint64_t back_ns;             /* when it is started again; 0: it lives, or never */
-    uint64_t pause_ns;
-};
 struct serve_pair {
     struct serve *s;
     unsigned index;
     int core; /* where both rooms run; −1 = anywhere */
-    struct serve_room worker, ingress;
+    struct front_room worker, ingress;
     int listener_fd;
     int link
         [LINK_FDS]; /* the worker's end of a link whose other end the ingress room has; −1 = none */
-    int log_fd;     /* what the ingress room's access log comes through; −1 = none */
-    struct buf log_held;
+    struct access_pipe log;
     size_t denial_of[RUN_DENIALS_MAX]; /* this worker's denials → the report's */
     size_t denial_count;
 };
@@ -41,9 +30,9 @@ struct serve {
     enum serve_phase phase;
     struct serve_pair *pairs;
     uint32_t pair_count;
-    int metrics_fd, page_fd, access_fd;
-    bool access_filtered; /* a terminal */
-    bool listened;        /* it came so far */
+    int metrics_fd, page_fd;
+    struct access_log access;
+    bool listened; /* it came so far */
     union ingress_slot *page;
     char *authority, *metrics_authority; /* "127.0.0.1:8080", with the real port */
     char *certificate, *key;             /* PEM texts, or NULL */
@@ -53,10 +42,7 @@ struct serve {
 /* serve_listen.c */
 int serve_listen(struct serve *s, struct error *e) MUST_CHECK;   /* all listeners, their names */
 int serve_read_tls(struct serve *s, struct error *e) MUST_CHECK; /* certificate and key */
-int serve_open_log(struct serve *s, struct error *e) MUST_CHECK;
 void serve_close_listeners(struct serve *s);
-/* What serve_listen() named. 0 or -EINVAL. */
-int serve_name_parse(const char *text, struct address *ret_address, uint16_t *ret_port) MUST_CHECK;
 
 /* serve_rooms.c. < 0 is a fault that ends it all. */
 int serve_start_pair(struct serve_pair *p, struct error *e) MUST_CHECK;

@@ -7,7 +7,6 @@
  * wait in the new ring; the worker's end is kept for the one that is started next. When an ingress
  * room dies, its listener stays: clients wait in the kernel.
  */
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,9 +17,6 @@
 #include "control/proposal.h"
 #include "control/serve_parts.h"
 
-#define PAUSE_FIRST (10 * NS_PER_MS)
-#define PAUSE_MAX (2 * NS_PER_S)
-#define LIVED_LONG (10 * NS_PER_S)
 #define WORKER_NEW (1u << 0)
 #define WORKER_READY (1u << 1)
 
@@ -313,9 +309,7 @@ static int start_worker(struct serve_pair *p, struct error *e)
     if (status < 0)
         return status;
     keep_on_core(p, &p->worker.room);
-    p->worker.live = true;
-    p->worker.began_ns = clock_monotonic_ns();
-    p->worker.gate = (struct frame_gate){ worker_rules, ARRAY_SIZE(worker_rules), 0, 0 };
+    front_room_began(&p->worker, worker_rules, ARRAY_SIZE(worker_rules));
     if (s->run.egress != NULL) {
         status = egress_link(s->run.egress, p->index, fds, e);
         if (status < 0)
@@ -337,11 +331,12 @@ static int send_ingress_start(struct serve_pair *p, const int link[static LINK_F
 {
     struct serve *s = p->s;
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
-    int pipe_ends[2] = { -1, -1 }, fds[4 + LINK_FDS];
+    CLEANUP(fd_closep) int log_end = -1;
+    int fds[4 + LINK_FDS];
     size_t count = 0;
     const struct ingress_start start = {
         .flags = (s->metrics_fd >= 0 ? INGRESS_METRICS : 0) |
-                 (s->access_fd >= 0 ? INGRESS_LOG : 0) | (s->key != NULL ? INGRESS_TLS : 0),
+                 (s->access.fd >= 0 ? INGRESS_LOG : 0) | (s->key != NULL ? INGRESS_TLS : 0),
         .index = p->index,
         .pairs = s->pair_count,
         .connections = s->request->connections,
@@ -356,25 +351,23 @@ static int send_ingress_start(struct serve_pair *p, const int link[static LINK_F
         .certificate = s->certificate != NULL ? s->certificate : (char *)"",
         .key = s->key != NULL ? s->key : (char *)"",
     };
-    if (s->access_fd >= 0 && pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) < 0)
-        return error_set_errno(e, errno, "no pipe for the access log");
-    fd_close(p->log_fd);
-    p->log_fd = pipe_ends[0];
+    int status = s->access.fd >= 0 ? access_pipe_open(&p->log, &log_end, e) : 0;
+    if (status < 0)
+        return status;
     fds[count++] = p->listener_fd;
     fds[count++] = s->page_fd;
     for (int i = 0; i < LINK_FDS; i++)
         fds[count++] = link[i];
     if (s->metrics_fd >= 0)
         fds[count++] = s->metrics_fd;
-    if (s->access_fd >= 0)
-        fds[count++] = pipe_ends[1];
-    int status = ingress_start_put(&payload, &start);
+    if (s->access.fd >= 0)
+        fds[count++] = log_end;
+    status = ingress_start_put(&payload, &start);
     if (status == 0)
         status = channel_send(p->ingress.room.channel, INGRESS_START, payload.data, payload.size,
                               fds, count, e);
     if (payload.data != NULL)
         mem_wipe(payload.data, payload.capacity);
-    fd_close(pipe_ends[1]);
     return status == -EPIPE || status == -ECONNRESET ? 0 : status;
 }
 
@@ -384,9 +377,7 @@ static int start_ingress(struct serve_pair *p, const int link[static LINK_FDS], 
     if (status < 0)
         return status;
     keep_on_core(p, &p->ingress.room);
-    p->ingress.live = true;
-    p->ingress.began_ns = clock_monotonic_ns();
-    p->ingress.gate = (struct frame_gate){ ingress_rules, ARRAY_SIZE(ingress_rules), 0, 0 };
+    front_room_began(&p->ingress, ingress_rules, ARRAY_SIZE(ingress_rules));
     return send_ingress_start(p, link, e);
 }
 
@@ -404,53 +395,22 @@ int serve_start_pair(struct serve_pair *p, struct error *e)
 
 /* ---- deaths ---- */
 
-static void bury(struct serve_pair *p, struct serve_room *room, const char *name,
+static void bury(struct serve_pair *p, struct front_room *room, const char *name,
                  enum ingress_counter counter)
 {
     struct serve *s = p->s;
-    CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
-    struct error ignored = ERROR_INIT;
-    int wait_status = 0;
-    uint64_t now = clock_monotonic_ns();
-    if (room_wait(&room->room, 2000, &wait_status, &ignored) != 0)
-        buf_puts(&text, "it closed its channel");
-    else
-        room_status_text(wait_status, &text);
-    room_end(&room->room);
-    bool expected = room->done || room->over || s->phase >= SERVE_STOPPING;
-    room->live = room->ready = false;
-    if (expected)
+    CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
+    if (!front_room_bury(room, s->phase >= SERVE_STOPPING, &why))
         return;
-    serve_notice(s, "%s %u ended: %s; it is started again", name, p->index, buf_cstr(&text));
-    room->pause_ns = now - room->began_ns > LIVED_LONG || room->pause_ns == 0
-                         ? PAUSE_FIRST
-                         : MIN(2 * room->pause_ns, PAUSE_MAX);
-    room->back_ns = now + room->pause_ns;
+    serve_notice(s, "%s %u ended: %s; it is started again", name, p->index, buf_cstr(&why));
     ingress_count(&s->page[p->index], counter, 1);
-}
-
-/* At the start nothing is tried again: what was wrong then stays wrong. */
-static int died_at_start(struct serve_pair *p, struct serve_room *room, const char *name,
-                         struct error *e)
-{
-    CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
-    int wait_status = 0;
-    if (room_wait(&room->room, 2000, &wait_status, e) != 0)
-        return error_set(e, -ECHILD, "the %s closed its channel and does not end", name);
-    room->live = false;
-    room_end(&room->room);
-    if (p->s->run.fault != 0)
-        return 0;
-    room_status_text(wait_status, &text);
-    error_hint(e, "ambit doctor says whether this machine has what it needs");
-    return error_set(e, -ECHILD, "the %s ended at its start: %s", name, buf_cstr(&text));
 }
 
 static int worker_died(struct serve_pair *p, struct error *e)
 {
     int other[LINK_FDS];
     if (p->s->phase == SERVE_STARTING)
-        return died_at_start(p, &p->worker, "worker", e);
+        return front_room_died_at_start(&p->worker, "worker", p->s->run.fault != 0, e);
     bury(p, &p->worker, "worker", INGRESS_COUNT_worker_restarts_total);
     if (p->s->run.egress != NULL)
         egress_unlink(p->s->run.egress, p->index);
@@ -472,7 +432,7 @@ static int worker_died(struct serve_pair *p, struct error *e)
 static int ingress_died(struct serve_pair *p, struct error *e)
 {
     if (p->s->phase == SERVE_STARTING)
-        return died_at_start(p, &p->ingress, "ingress room", e);
+        return front_room_died_at_start(&p->ingress, "ingress room", p->s->run.fault != 0, e);
     if (p->s->phase == SERVE_DRAINING)
         p->ingress.over = true;
     bury(p, &p->ingress, "ingress room", INGRESS_COUNT_ingress_restarts_total);
@@ -535,7 +495,7 @@ static int start_due(struct serve_pair *p, struct error *e)
 }
 
 /* 0, 1: it is gone; a frame that breaks a rule is the end of the room, not of the server. */
-static int listen_to(struct serve_pair *p, struct serve_room *room, const char *name,
+static int listen_to(struct serve_pair *p, struct front_room *room, const char *name,
                      struct error *e)
 {
     struct error why = ERROR_INIT;
@@ -617,7 +577,7 @@ void serve_pair_done(struct serve_pair *p)
     if (p->ingress.live)
         room_end(&p->ingress.room);
     close_link(p->link);
-    fd_close(p->log_fd);
+    fd_close(p->log.fd);
     fd_close(p->listener_fd);
-    buf_done(&p->log_held);
+    buf_done(&p->log.held);
 }
