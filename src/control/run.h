@@ -45,6 +45,7 @@ struct run_request {
     const char *components[TARGET_LANGUAGE_COUNT];
     const char *ca_file;    /* certificates that servers are verified with, or NULL */
     const char *resolver;   /* "ADDR:PORT" of the DNS server, or NULL: the system's */
+    const char *vault_key;  /* where the vault's key is (control/vault.h), or NULL */
     uint32_t allow_missing; /* enum jail_layer bits */
     uint32_t test_skip;     /* 0 but in test builds; egress_skip: enum egress_skip */
     uint32_t egress_skip;

@@ -26,7 +26,10 @@ static json_t *event_of(uint64_t number, uint32_t rule)
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("egress"));
     json_object_set_new(event, "number", count_json(number));
-    json_object_set_new(event, "rule", count_json(rule));
+    if (rule == EGRESS_MINT_RULE)
+        json_object_set_new(event, "for", json_string("keeper"));
+    else
+        json_object_set_new(event, "rule", count_json(rule));
     return event;
 }
 
@@ -44,11 +47,8 @@ static json_t *list_json(struct bytes text)
     return list;
 }
 
-static int on_request(void *context, const struct egress_request *q, struct error *e)
+static int record_request(struct run *r, const struct egress_request *q, struct error *e)
 {
-    struct run *r = context;
-    if (r->http_recorded == HTTP_EVENTS_MAX)
-        return 0;
     r->http_recorded++;
     r->http_last = MAX(r->http_last, q->number);
     json_t *event = event_of(q->number, q->rule);
@@ -56,6 +56,13 @@ static int on_request(void *context, const struct egress_request *q, struct erro
     json_object_set_new(event, "url", text_json(q->url));
     json_object_set_new(event, "addresses", list_json(q->address));
     return receipt_put(r->receipt, "http.request", event, e);
+}
+
+static int on_request(void *context, const struct egress_request *q, struct error *e)
+{
+    struct run *r = context;
+    int status = r->http_recorded == HTTP_EVENTS_MAX ? 0 : record_request(r, q, e);
+    return status;
 }
 
 static int on_response(void *context, const struct egress_response *a, struct error *e)
@@ -71,6 +78,8 @@ static int on_response(void *context, const struct egress_response *a, struct er
     json_object_set_new(event, "bytes_sent", count_json(a->bytes_sent));
     json_object_set_new(event, "bytes_received", count_json(a->bytes_received));
     json_object_set_new(event, "took_us", count_json(a->took_ns / 1000));
+    if (a->masked != 0)
+        json_object_set_new(event, "masked", count_json(a->masked));
     if (a->error != HTTP_OK) {
         json_object_set_new(event, "error",
                             json_string(http_error_name((enum http_error)a->error)));
@@ -105,6 +114,12 @@ static int on_relinked(void *context, uint32_t owner, const int fds[static LINK_
     return r->egress_links.relinked(r->egress_links.context, owner, fds, e);
 }
 
+static int on_denied(void *context, const struct egress_denied *d, struct error *e)
+{
+    struct run *r = context;
+    return r->egress_links.denied ? r->egress_links.denied(r->egress_links.context, d, e) : 0;
+}
+
 int run_egress_start(struct run *r, const struct run_egress_links *links, struct error *e)
 {
     struct egress_spec spec = {
@@ -114,7 +129,9 @@ int run_egress_start(struct run *r, const struct run_egress_links *links, struct
         .resolver = r->request->resolver,
         .listeners = links->listeners,
         .listener_count = links->listener_count,
-        .more = r->request->ask ? EGRESS_MORE_MAX : 0,
+        .placeholders = links->placeholders,
+        .link_flags = links->proxy ? EGRESS_LINK_EXPLAINS : 0,
+        .more = r->request->ask || links->proxy ? EGRESS_MORE_MAX : 0,
         .allow_missing = r->request->allow_missing,
         .test_skip = r->request->egress_skip,
         .observer = { .context = r,
@@ -122,9 +139,10 @@ int run_egress_start(struct run *r, const struct run_egress_links *links, struct
                       .ready = on_ready,
                       .request = on_request,
                       .response = on_response,
+                      .denied = on_denied,
                       .died = on_died },
     };
-    if (!grant_rules_have(r->rules, GRANT_HTTP) && !r->request->ask)
+    if (!grant_rules_have(r->rules, GRANT_HTTP) && !r->request->ask && !links->proxy)
         return 0;
     r->egress_links = *links;
     return egress_start(&spec, &r->egress, e);

@@ -5,6 +5,7 @@
 
 #include "control/cache.h"
 #include "control/egress.h"
+#include "control/keeper.h"
 #include "control/mounts.h"
 #include "control/receipt.h"
 #include "control/run.h"
@@ -22,6 +23,17 @@ struct run_egress_links {
     int (*relinked)(void *context, uint32_t owner, const int fds[static LINK_FDS], struct error *e);
     const struct egress_listener *listeners; /* borrowed for the start */
     size_t listener_count;
+    /* Of a proxy; zero elsewhere. */
+    bool proxy; /* started without a grant of http too; links explain; grants may be added */
+    const char *placeholders; /* borrowed for the start */
+    int (*denied)(void *context, const struct egress_denied *d, struct error *e);
+};
+/* What keeper is wanted for beside the secrets of the grants: of a proxy; zero elsewhere. */
+struct run_keeper_links {
+    void *context;
+    bool certificates;
+    uint32_t more;                               /* grants that may be added */
+    int (*back)(void *context, struct error *e); /* it was started again; egress has its channel */
 };
 
 struct run {
@@ -56,6 +68,10 @@ struct run {
     uint64_t http_recorded; /* requests in the receipt */
     uint64_t http_last;     /* the number of the last one, in this life of egress; 0 = none */
     struct run_egress_links egress_links;
+    struct vault_files *vault; /* NULL: no grant names a secret */
+    struct keeper *keeper;     /* NULL: nor are certificates wanted */
+    struct run_keeper_links keeper_links;
+    uint64_t secrets_recorded;
 };
 
 /* Sets the report's end, unless it has one; `e` may be NULL. */
@@ -94,6 +110,9 @@ int run_record_jail(struct run *r, struct error *e) MUST_CHECK;
 int run_record_denial(struct run *r, size_t number, const struct run_denial *d,
                       struct error *e) MUST_CHECK;
 /* `rule` is the one that the answer added, or GRANT_NO_RULE. */
+/* Of a denial that `observed_by` told. */
+int run_record_denial_of(struct run *r, const char *observed_by, size_t number,
+                         const struct run_denial *d, struct error *e) MUST_CHECK;
 int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer answer,
                       uint32_t rule, struct error *e) MUST_CHECK;
 int run_record_log(struct run *r, enum log_level level, const char *topic, const char *message,
@@ -106,6 +125,25 @@ int run_egress_start(struct run *r, const struct run_egress_links *links,
 /* After the worker: the last records, and the uses of http rules into the report. */
 int run_egress_end(struct run *r, struct error *e) MUST_CHECK;
 int run_egress_record(struct run *r, struct error *e) MUST_CHECK; /* "use" of each http rule */
+/* run_keeper.c: all of them do nothing where no keeper is wanted. */
+/* Starts it and waits until it is ready, before egress. The receipt is open. */
+int run_keeper_start(struct run *r, const struct run_keeper_links *links,
+                     struct error *e) MUST_CHECK;
+int run_keeper_fd(const struct run *r); /* for POLLIN; -1 */
+int run_keeper_timeout_ms(
+    const struct run *r); /* until run_keeper_turn() is wanted; -1 = for ever */
+int run_keeper_turn(struct run *r, struct error *e) MUST_CHECK;
+/* A channel for egress in this life of it (struct egress_observer). */
+int run_keeper_for_egress(void *context, uint32_t life, int *ret_fd, struct error *e) MUST_CHECK;
+/* The intent is recorded; its exchange is over. */
+int run_keeper_admit(struct run *r, const struct egress_request *q, struct error *e) MUST_CHECK;
+void run_keeper_ended(struct run *r, const struct egress_response *a);
+int run_keeper_expires(struct run *r, uint64_t expires_ns, struct error *e) MUST_CHECK;
+void run_keeper_done(struct run *r);
+/* run_denied.c: what egress or a front refused a native client, in the report and the receipt. Settles the grant it
+ * brought. `ret_number`: which distinct denial it is, RUN_DENIALS_MAX when there were too many to keep. */
+int run_keep_denied(struct run *r, const char *observed_by, const struct egress_denied *d,
+                    size_t *ret_number, struct error *e) MUST_CHECK;
 /* run_ask.c: the handler of RUN_ASK */
 int run_on_ask(void *context, struct cursor *c, const int *fds, size_t fd_count,
                struct error *e) MUST_CHECK;

@@ -232,8 +232,14 @@ static const char *reason_name(uint32_t reason)
 
 int run_record_denial(struct run *r, size_t number, const struct run_denial *d, struct error *e)
 {
+    return run_record_denial_of(r, "worker", number, d, e);
+}
+
+int run_record_denial_of(struct run *r, const char *observed_by, size_t number,
+                         const struct run_denial *d, struct error *e)
+{
     json_t *event = json_object();
-    json_object_set_new(event, "observed_by", json_string("worker"));
+    json_object_set_new(event, "observed_by", json_string(observed_by));
     json_object_set_new(event, "number", count_json(number));
     json_object_set_new(event, "class", json_string(grant_class_name((enum grant_class)d->class)));
     json_object_set_new(event, "reason", json_string(reason_name(d->reason)));
