@@ -25,10 +25,11 @@ static void refuse(struct outgoing *x, enum http_error error, enum grant_reason 
     struct http_failure *f = &x->refusal;
     /* Nearest: an address, then a counter or size, then what the grants say. */
     static const uint8_t weights[GRANT_REASON_COUNT] = {
-        [GRANT_NO_GRANT] = 1,   [GRANT_NO_PATH] = 2,       [GRANT_NO_METHOD] = 3,
-        [GRANT_NO_HEADER] = 4,  [GRANT_REVOKED] = 5,       [GRANT_EXPIRED] = 5,
-        [GRANT_TOO_MANY] = 6,   [GRANT_RATE] = 6,          [GRANT_TOO_LARGE] = 6,
-        [GRANT_NO_ADDRESS] = 7, [GRANT_NEVER_ADDRESS] = 8, [GRANT_MALFORMED] = 9,
+        [GRANT_NO_GRANT] = 1,   [GRANT_NO_PATH] = 2,    [GRANT_NO_METHOD] = 3,
+        [GRANT_NO_HEADER] = 4,  [GRANT_NO_UPGRADE] = 5, [GRANT_REVOKED] = 6,
+        [GRANT_EXPIRED] = 6,    [GRANT_TOO_MANY] = 7,   [GRANT_RATE] = 7,
+        [GRANT_TOO_LARGE] = 7,  [GRANT_NO_ADDRESS] = 8, [GRANT_NEVER_ADDRESS] = 9,
+        [GRANT_MALFORMED] = 10,
     };
     if (f->error != HTTP_OK && weights[reason] < weights[f->reason])
         return;
@@ -94,7 +95,8 @@ static struct grant_decision ask(struct outgoing *x, uint32_t from)
     struct grant_http_request q = { .url = &x->url,
                                     .method = x->request.method,
                                     .headers = x->request.fields,
-                                    .header_count = x->request.field_count };
+                                    .header_count = x->request.field_count,
+                                    .upgrade = (x->request.flags & HTTP_UPGRADE) != 0 };
 #ifdef AMBIT_TEST_HOOKS
     uint32_t first = first_http_rule(x->peer->room);
     if (LEFT_OPEN(x->peer->room, EGRESS_SKIP_DECISION) && first >= from)

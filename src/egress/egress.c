@@ -357,6 +357,9 @@ static int on_event(struct egress_room *room, int fd, uint32_t events, struct er
     case WATCH_NAMES:
         names_event(w->owner, fd, events);
         return 0;
+    case WATCH_WEBSOCKET:
+        websocket_turn(w->owner);
+        return 0;
     case WATCH_NONE:
         return 0;
     }

@@ -99,6 +99,7 @@ void outgoing_free(struct outgoing *x)
 {
     names_cancel(&x->wait);
     transfer_stop(x);
+    websocket_free(x);
     record_outcome(x);
     url_done(&x->url);
     buf_done(&x->payload);
@@ -288,6 +289,11 @@ static bool read_length(struct outgoing *x)
             return false;
         x->content_length = 0;
     }
+    if (x->request.flags & HTTP_UPGRADE) { /* its BODY frames are no body */
+        if (x->content_length != NEVER && x->content_length != 0)
+            return false;
+        x->content_length = NEVER;
+    }
     return true;
 }
 
@@ -302,6 +308,11 @@ static void begin(struct outgoing *x)
     if (url_set(&x->url, (x->request.flags & HTTP_SECURE) != 0, x->request.authority,
                 x->request.target, &e) < 0) {
         outgoing_refuse(x, GRANT_MALFORMED, GRANT_NO_RULE, e.what);
+        return;
+    }
+    const char *fault = x->request.flags & HTTP_UPGRADE ? websocket_fault(x) : NULL;
+    if (fault) {
+        outgoing_fail(x, HTTP_ERROR_PROTOCOL, fault);
         return;
     }
     /* A tunnel carries what nobody decides about. */
@@ -343,6 +354,8 @@ int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
     struct cursor copy = cursor_of(x->payload.data, x->payload.size);
     if (status == 0)
         status = http_request_get(&copy, x->fields, &x->request, e);
+    if (status == 0 && (x->request.flags & HTTP_UPGRADE) && !(p->flags & EGRESS_LINK_EXPLAINS))
+        status = error_set(e, -EBADMSG, "a WebSocket on a link that may ask for none");
     if (status < 0) {
         outgoing_free(x);
         return error_set(e, status, "a request that cannot be read");

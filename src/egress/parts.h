@@ -11,6 +11,7 @@
  *   peer.c      one link: its frames, its exchanges, what is to be said on it
  *   transfer.c  one exchange's life in curl: request out, response body in
  *   response.c  what an origin's header lines may be
+ *   websocket.c one WebSocket on a connection that curl made
  *
  * One thread. curl calls back while it works, and a handle must not be taken from it then: callbacks
  * only change the exchange, and what is over is swept by the loop (outgoing_end() says when it may
@@ -37,6 +38,8 @@
 
 struct egress_room;
 struct peer;
+struct pool;
+struct websocket;
 
 /* ---- rules.c ---- */
 
@@ -50,7 +53,7 @@ void rules_done(struct egress_room *room);
 
 /* ---- poller.c ---- */
 
-enum watch_kind { WATCH_NONE, WATCH_CONTROL, WATCH_LINK, WATCH_CURL, WATCH_NAMES };
+enum watch_kind { WATCH_NONE, WATCH_CONTROL, WATCH_LINK, WATCH_CURL, WATCH_NAMES, WATCH_WEBSOCKET };
 struct watch {
     enum watch_kind kind;
     uint32_t events;
@@ -160,6 +163,8 @@ struct outgoing {
 
     /* curl */
     void *easy; /* CURL: curl's header is transfer.c's alone, and the room's main */
+    struct pool *pool;
+    struct websocket *websocket; /* HTTP_UPGRADE: what replaces curl once the connection is there */
     struct curl_slist *headers, *resolve;
     bool read_paused, write_paused, again;
     char curl_text[CURL_TEXT_SIZE];
@@ -198,11 +203,25 @@ int transfer_start(struct outgoing *x, const struct address *addresses, size_t c
 void transfer_stop(struct outgoing *x);        /* not from a callback of curl's */
 void transfer_body_came(struct outgoing *x);   /* `in` grew, or ended */
 void transfer_window_came(struct outgoing *x); /* `out` has room again */
-struct pool;
+void transfer_ended(struct outgoing *x); /* the answer is whole; not from a callback of curl's */
+/* Bytes of the answer's body. True: taken. */
+int transfer_body(struct outgoing *x, struct bytes b) MUST_CHECK;
+/* max_response_bytes, with so many more. False: the exchange has failed. */
+bool transfer_fits(struct outgoing *x, size_t size) MUST_CHECK;
 void pools_free(struct egress_room *room);
 uint64_t pools_deadline(const struct egress_room *room);
 void pools_tick(struct egress_room *room, uint64_t now);
 void pool_event(struct pool *pool, int fd, uint32_t events);
+
+/* websocket.c */
+/* What is wrong with the request for one, or NULL. */
+const char *websocket_fault(const struct outgoing *x);
+int websocket_new(struct outgoing *x) MUST_CHECK;
+void websocket_connected(struct outgoing *x);
+/* Something came, from either side, or there is room again: not from a callback of curl's. */
+void websocket_turn(struct outgoing *x);
+void websocket_stop(struct outgoing *x); /* before its connection ends */
+void websocket_free(struct outgoing *x);
 
 /* response.c */
 /* One header line as curl gives it. False: the exchange has failed. */
@@ -255,6 +274,7 @@ struct egress_room {
     uint64_t expires_ns;
     struct names *names;
     struct pool **pools; /* by rule: connections of one rule serve no other */
+    struct pool *single_pools;
     struct peer *peers;
     size_t peer_count, outgoing_count;
     uint64_t last_number;

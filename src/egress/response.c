@@ -4,7 +4,8 @@
  * looked at again, as it hands them on, by the rules of wire/http1.h: what two readers could read
  * differently is an error and never repaired (CRLF line ends, no folding, token names, clean values,
  * one Content-Length that is a number, no Content-Length beside Transfer-Encoding, no coding but
- * chunked). 101 is refused: what follows it is no HTTP, and nobody would have decided about it.
+ * chunked). 101 is refused where no WebSocket was asked for: what follows it is no HTTP, and nobody
+ * would have decided about it.
  */
 #include <string.h>
 
@@ -225,6 +226,8 @@ static bool head_end(struct outgoing *x)
 {
     struct response *r = &x->response;
     if (r->status >= 200)
+        return give_head(x);
+    if (r->status == 101 && x->websocket) /* which it answers: websocket.c looked */
         return give_head(x);
     if (r->status == 101)
         return fail(x, HTTP_ERROR_UPGRADE_FAILED, "the answer changes to another protocol");

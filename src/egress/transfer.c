@@ -30,6 +30,7 @@ _Static_assert(CURL_TEXT_SIZE >= CURL_ERROR_SIZE, "curl writes that much");
 
 struct pool {
     struct egress_room *room;
+    struct pool *next; /* of those that are of one WebSocket each */
     CURLM *multi;
     uint64_t timer_ns;
 };
@@ -52,10 +53,8 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *context, void 
     return poller_set(&p->room->poller, fd, WATCH_CURL, p, events) < 0 ? -1 : 0;
 }
 
-static struct pool *pool_of(struct egress_room *room, uint32_t rule)
+static struct pool *pool_new(struct egress_room *room)
 {
-    if (room->pools[rule])
-        return room->pools[rule];
     struct pool *p = mem_zalloc(sizeof(*p));
     if (!p)
         return NULL;
@@ -71,8 +70,44 @@ static struct pool *pool_of(struct egress_room *room, uint32_t rule)
         mem_free(p);
         return NULL;
     }
-    room->pools[rule] = p;
     return p;
+}
+
+/* A WebSocket keeps its connection for itself, and its pool: what other requests do to theirs, such as
+ * looking whether a kept connection is still good, must not touch it. */
+static struct pool *pool_of(struct outgoing *x)
+{
+    struct egress_room *room = x->peer->room;
+    struct pool *p = x->websocket ? NULL : room->pools[x->rule];
+    if (p)
+        return p;
+    p = pool_new(room);
+    if (p && x->websocket) {
+        p->next = room->single_pools;
+        room->single_pools = p;
+    } else {
+        room->pools[x->rule] = p;
+    }
+    return p;
+}
+
+/* The exchange leaves it. */
+static void pool_leave(struct outgoing *x)
+{
+    struct pool *p = x->pool;
+    x->pool = NULL;
+    if (x->easy && p)
+        (void)curl_multi_remove_handle(p->multi, x->easy);
+    if (!p || !x->websocket)
+        return;
+    for (struct pool **at = &x->peer->room->single_pools; *at; at = &(*at)->next) {
+        if (*at == p) {
+            *at = p->next;
+            break;
+        }
+    }
+    curl_multi_cleanup(p->multi);
+    mem_free(p);
 }
 
 void pools_free(struct egress_room *room)
@@ -155,7 +190,7 @@ static bool again(struct outgoing *x, CURLcode code)
     (void)curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &connects);
     if (!closed || connects > 0 || x->again || x->response.started || x->bytes_sent > 0)
         return false;
-    CURLM *multi = x->peer->room->pools[x->rule]->multi;
+    CURLM *multi = x->pool->multi;
     x->again = true;
     x->curl_text[0] = '\0';
     return curl_multi_remove_handle(multi, x->easy) == CURLM_OK &&
@@ -172,6 +207,14 @@ static void finished(struct outgoing *x, CURLcode code)
                       x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(code));
         return;
     }
+    if (x->websocket)
+        websocket_connected(x);
+    else
+        transfer_ended(x);
+}
+
+void transfer_ended(struct outgoing *x)
+{
     transfer_stop(x);
     if (!x->response.head_done) {
         outgoing_fail(x, HTTP_ERROR_PROTOCOL, "the answer has no head");
@@ -212,19 +255,28 @@ uint64_t pools_deadline(const struct egress_room *room)
     for (size_t i = 0; i < room->rule_count; i++)
         if (room->pools[i])
             next = MIN(next, room->pools[i]->timer_ns);
+    for (const struct pool *p = room->single_pools; p; p = p->next)
+        next = MIN(next, p->timer_ns);
     return next;
+}
+
+static void pool_tick(struct pool *p, uint64_t now)
+{
+    int running;
+    if (!p || p->timer_ns > now)
+        return;
+    p->timer_ns = NEVER;
+    (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    take_messages(p);
 }
 
 void pools_tick(struct egress_room *room, uint64_t now)
 {
-    for (size_t i = 0; i < room->rule_count; i++) {
-        struct pool *p = room->pools[i];
-        int running;
-        if (!p || p->timer_ns > now)
-            continue;
-        p->timer_ns = NEVER;
-        (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-        take_messages(p);
+    for (size_t i = 0; i < room->rule_count; i++)
+        pool_tick(room->pools[i], now);
+    for (struct pool *p = room->single_pools, *next; p; p = next) {
+        next = p->next;
+        pool_tick(p, now);
     }
 }
 
@@ -293,6 +345,8 @@ static CURLcode on_tls(CURL *easy, void *context, void *parameter)
     SSL_CTX_set1_cert_store(tls, x->peer->room->certificates);
     /* An end without close_notify may be an attacker's: never taken for the end of a body. */
     SSL_CTX_clear_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    if (x->websocket) /* what is written again may stand elsewhere then, and be more */
+        SSL_CTX_set_mode(tls, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
     return CURLE_OK;
 }
 
@@ -308,7 +362,7 @@ static size_t on_header(char *bytes, size_t one, size_t size, void *context)
     return size;
 }
 
-static bool response_fits(struct outgoing *x, size_t size)
+bool transfer_fits(struct outgoing *x, size_t size)
 {
     uint64_t max = grant_rules_grant(x->peer->room->rules, x->rule)->http.max_response_bytes;
 #ifdef AMBIT_TEST_HOOKS
@@ -333,7 +387,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
         x->idle_ns = NEVER; /* it is the reader that is slow */
         return CURL_WRITEFUNC_PAUSE;
     }
-    if (!response_fits(x, size))
+    if (!transfer_fits(x, size))
         return CURL_WRITEFUNC_ERROR;
     x->bytes_received += size;
     x->peer->room->counters[x->rule].bytes_received += size;
@@ -347,6 +401,11 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
     }
     peer_say(x);
     return size;
+}
+
+int transfer_body(struct outgoing *x, struct bytes b)
+{
+    return on_body((char *)b.data, 1, b.size, x) == b.size;
 }
 
 static size_t on_read(char *into, size_t one, size_t room, void *context)
@@ -529,7 +588,7 @@ static bool set_body(struct outgoing *x)
 static bool set_destination(struct outgoing *x)
 {
     CLEANUP(buf_done) struct buf url = BUF_INIT(1024), target = BUF_INIT(2 * URL_TARGET_MAX);
-    long version = x->url.https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    long version = x->url.https && !x->websocket ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
     long verify = 1L, verify_name = 2L;
 #ifdef AMBIT_TEST_HOOKS
     if (x->peer->room->skip & EGRESS_SKIP_TLS)
@@ -581,23 +640,25 @@ static bool set_habits(struct outgoing *x)
 
 int transfer_start(struct outgoing *x, const struct address *addresses, size_t count)
 {
-    struct pool *p = pool_of(x->peer->room, x->rule);
+    struct pool *p;
+    if ((x->request.flags & HTTP_UPGRADE) && websocket_new(x) < 0)
+        return -ENOMEM;
+    p = x->pool = pool_of(x);
     x->easy = curl_easy_init();
     if (!p || !x->easy)
         return -ENOMEM;
     if (add_headers(x) < 0 || add_addresses(x, addresses, count) < 0 || !set_destination(x) ||
-        !set_habits(x) || !set_body(x))
+        !set_habits(x) || !(x->websocket ? SET(CURLOPT_CONNECT_ONLY, 1L) : set_body(x)))
         return -EINVAL;
     return curl_multi_add_handle(p->multi, x->easy) == CURLM_OK ? 0 : -ENOMEM;
 }
 
 void transfer_stop(struct outgoing *x)
 {
-    if (x->easy) {
-        if (x->rule != GRANT_NO_RULE && x->peer->room->pools[x->rule])
-            (void)curl_multi_remove_handle(x->peer->room->pools[x->rule]->multi, x->easy);
+    websocket_stop(x);
+    pool_leave(x);
+    if (x->easy)
         curl_easy_cleanup(x->easy);
-    }
     curl_slist_free_all(x->headers);
     curl_slist_free_all(x->resolve);
     x->easy = NULL;
@@ -615,7 +676,9 @@ static void unpause(struct outgoing *x)
 
 void transfer_body_came(struct outgoing *x)
 {
-    if (!x->easy || !x->read_paused || x->failed)
+    if (x->websocket)
+        websocket_turn(x);
+    if (!x->easy || x->websocket || !x->read_paused || x->failed)
         return;
     x->read_paused = false;
     outgoing_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
@@ -624,7 +687,11 @@ void transfer_body_came(struct outgoing *x)
 
 void transfer_window_came(struct outgoing *x)
 {
-    if (!x->easy || !x->write_paused || x->failed)
+    if (x->websocket) {
+        x->write_paused = false;
+        websocket_turn(x);
+    }
+    if (!x->easy || x->websocket || !x->write_paused || x->failed)
         return;
     x->write_paused = false;
     outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
