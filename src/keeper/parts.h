@@ -23,7 +23,7 @@
 #include "wire/egress.h"
 #include "wire/keeper.h"
 
-/* Bytes that are wiped when they go. */
+/* Bytes that are wiped when they go, and stay out of swap where this machine lets them. */
 struct secret_bytes {
     uint8_t *data;
     size_t size;
@@ -31,6 +31,10 @@ struct secret_bytes {
 int secret_copy(struct secret_bytes *into, const void *bytes,
                 size_t size) MUST_CHECK; /* wipes what was there */
 void secret_done(struct secret_bytes *s);
+/* A buf for keys, values and plaintexts: all of `max` is there at once, so that it never moves and
+ * leaves a copy behind; secret_buf_done() wipes what it held. */
+int secret_buf(struct buf *ret, size_t max, struct error *e) MUST_CHECK;
+void secret_buf_done(struct buf *b);
 
 /* ---- vault.c ---- */
 
@@ -46,18 +50,80 @@ struct vault {
     struct vault_record *records;
     size_t count;
 };
-/* The key that `text` (what was read from key_kind) is; scrypt for a passphrase. */
+/* The key that `text` (what was read from key_kind, to its end) is; scrypt for a passphrase. */
 int vault_key(const char *key_kind, const uint8_t salt[static 16], struct bytes text,
               uint8_t ret[static VAULT_KEY_SIZE], struct error *e) MUST_CHECK;
 int vault_new(struct vault *ret, struct error *e) MUST_CHECK; /* without a key */
-/* The salt of a vault before its key is known. */
+/* The salt of a vault before its key is known: nobody has vouched for it yet. */
 int vault_peek(struct bytes file, uint8_t ret_salt[static 16], struct error *e) MUST_CHECK;
 /* -EKEYREJECTED: another key, or changed by somebody; -EBADMSG: cut, not a vault; -ESTALE: older than `epoch`. */
 int vault_unseal(struct bytes file, const uint8_t key[static VAULT_KEY_SIZE], uint64_t epoch,
                  struct vault *ret, struct error *e) MUST_CHECK;
 int vault_seal(struct vault *v, struct buf *out, struct error *e) MUST_CHECK; /* with epoch + 1 */
 struct vault_record *vault_find(struct vault *v, const char *name);
+/* Takes the record at the end (also on failure). */
+int vault_add(struct vault *v, struct vault_record *taken, struct error *e) MUST_CHECK;
+void vault_record_done(struct vault_record *r);
 void vault_done(struct vault *v);
+/* What an index says once it is open; only the fuzzer comes here without a key. */
+struct vault_place {
+    uint8_t tag[16];
+    uint32_t size; /* of the plaintext */
+};
+int vault_index_read(struct bytes plain, uint32_t count, struct vault *v,
+                     struct vault_place *ret_places, struct error *e) MUST_CHECK;
+
+/* ---- state.c: the memory that outlives the room. Each part is there whole or not at all, whenever
+ * the room is killed; what is relied upon is written before it is. ---- */
+
+struct keeper_state;
+/* Maps the memfd; -EBADMSG when it is too small, or of another version. */
+int state_map(int fd, struct keeper_state **ret, struct error *e) MUST_CHECK;
+void state_unmap(struct keeper_state *s);
+bool state_key(const struct keeper_state *s, uint8_t ret[static VAULT_KEY_SIZE]);
+void state_keep_key(struct keeper_state *s, const uint8_t key[static VAULT_KEY_SIZE]);
+/* The CA's bytes; empty: none were kept. */
+struct bytes state_authority(const struct keeper_state *s);
+int state_keep_authority(struct keeper_state *s, struct bytes kept, struct error *e) MUST_CHECK;
+/* How often answers showed this secret; state_echoed() counts one more. UINT32_MAX: no place left for
+ * the name, which must do as if it were often. */
+uint32_t state_echoes(const struct keeper_state *s, const char *name);
+uint32_t state_echoed(struct keeper_state *s, const char *name);
+/* Releases by a rule. */
+#define STATE_RULES_MAX (GRANT_GRANTS_MAX + KEEPER_MORE_MAX)
+uint64_t state_released(const struct keeper_state *s, uint32_t rule);
+void state_release(struct keeper_state *s, uint32_t rule);
+/* The last STATE_SPENT_MAX admissions that were taken. */
+#define STATE_SPENT_MAX 4096
+void state_spend(struct keeper_state *s, uint32_t life, uint64_t number);
+bool state_is_spent(const struct keeper_state *s, uint32_t life, uint64_t number);
+
+/* ---- sigv4.c ---- */
+
+struct sigv4_request {
+    const char *region, *service;
+    struct bytes key_id, secret, session; /* session: "" = long-lived keys */
+    uint64_t now_s;
+    struct bytes method, url; /* canonical */
+    struct bytes payload;     /* the body's SHA-256 in hex, or for S3 what stands in its place */
+    const struct secret_field *fields; /* names in lower case; of x-amz-date, -security-token and -content-sha256
+                                        * what is signed is ours, not what is here; so with host */
+    size_t field_count;
+};
+bool sigv4_is_s3(const char *service);
+#define SIGV4_DATE_SIZE 17 /* "20150830T123600Z" */
+/* The value of `authorization`, appended, and of x-amz-date. To be sent besides: x-amz-security-token with a session,
+ * x-amz-content-sha256 (the payload) to S3. */
+int sigv4_sign(const struct sigv4_request *q, char ret_date[static SIGV4_DATE_SIZE],
+               struct buf *authorization, struct error *e) MUST_CHECK;
+
+/* ---- jwt.c ---- */
+
+/* Is it an RSA key of 2048 bits or more, in PEM (PKCS #1 or #8), without a password? */
+int jwt_key_check(struct bytes pem, struct error *e) MUST_CHECK;
+/* A GitHub App's JWT, appended: from a minute ago for ten. */
+int jwt_app(struct bytes pem, const char *app_id, uint64_t now_s, struct buf *out,
+            struct error *e) MUST_CHECK;
 
 /* ---- mint.c: what is made of a value. Pure but for the clock. ---- */
 
@@ -102,8 +168,17 @@ int authority_leaf(struct authority *a, const char *host, struct buf *certificat
                    struct error *e) MUST_CHECK;
 
 /* ---- release.c ---- */
-/* May the secrets of `rule` go into this request? Decides by the grants alone: GRANT_ALLOWED or why not. */
-enum grant_reason release_decide(const struct grant_rules *rules, const struct secret_ask *a);
-/* May a leaf of this host be made: is there an https rule, neither revoked nor expired, that covers it? With the smallest grant if not. */
-enum grant_reason release_decide_leaf(const struct grant_rules *rules, const char *host,
+
+/* What keeper decides by: its own copy of the grants, as egress has one. */
+struct release_terms {
+    const struct grant_rules *rules;
+    const bool *revoked; /* one for each rule */
+    uint64_t expires_ns;
+};
+/* May the secrets of its rule go into this request? Decides by the grants alone: GRANT_ALLOWED or why
+ * not. Headers that the rule requires are not looked at: keeper sees none. */
+enum grant_reason release_decide(const struct release_terms *t, const struct secret_ask *a);
+/* May a leaf of this host be made: is there an https rule, neither revoked nor expired, that covers
+ * it? `ret_grant` gets the smallest grant if not, where one helps. */
+enum grant_reason release_decide_leaf(const struct release_terms *t, struct bytes host,
                                       uint16_t port, struct buf *ret_grant);
