@@ -228,7 +228,7 @@ static int spawn(struct egress *g, struct error *e)
 
 /* Rules keep their places; what egress has no use for, secrets of variables among it, does not go
  * there. */
-static int grants_for_egress(const struct grant_set *set, char **ret, struct error *e)
+int egress_grants_json(const struct grant_set *set, char **ret, struct error *e)
 {
     CLEANUP(json_freep) json_t *all = grant_set_to_json(set);
     CLEANUP(buf_done) struct buf text = BUF_INIT(FRAME_MAX);
@@ -377,7 +377,7 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
     if (status == 0)
         status = grant_set_merge(g->grants, spec->grants, e);
     if (status == 0)
-        status = grants_for_egress(g->grants, &g->start.grants_json, e);
+        status = egress_grants_json(g->grants, &g->start.grants_json, e);
     if (status == 0)
         status = add_listeners(g, spec, e);
     if (status == 0)
@@ -606,11 +606,11 @@ int egress_grant(struct egress *g, const struct grant_set *one, struct error *e)
     ASSERT(one->count == 1);
     if (g->rule_count == g->rule_max)
         return error_set(e, -E2BIG, "no further grant can be added to this run");
-    int status = grants_for_egress(one, &json, e);
+    int status = egress_grants_json(one, &json, e);
     if (status == 0)
         status = grant_set_merge(g->grants, one, e);
     if (status == 0)
-        status = grants_for_egress(g->grants, &all, e);
+        status = egress_grants_json(g->grants, &all, e);
     if (status < 0)
         return status;
     mem_free(g->start.grants_json);

@@ -81,6 +81,18 @@ int state_path(char **ret, struct error *e)
     return 0;
 }
 
+int state_config_path(char **ret, struct error *e)
+{
+    const char *xdg = variable("XDG_CONFIG_HOME");
+    CLEANUP(mem_freep) char *home = NULL;
+    int r = xdg != NULL ? checked("XDG_CONFIG_HOME", xdg, e) : home_path(&home, e);
+
+    if (r < 0)
+        return r;
+    *ret = xdg != NULL ? mem_printf("%s/ambit", xdg) : mem_printf("%s/.config/ambit", home);
+    return *ret != NULL ? 0 : error_set(e, -ENOMEM, "no memory");
+}
+
 int state_open(const char *name, int *ret_dir_fd, struct error *e)
 {
     CLEANUP(mem_freep) char *state = NULL;

@@ -11,6 +11,8 @@
 /* Its absolute path, without looking whether it is there (mem_free). A relative path in the
  * environment is refused: it would mean another folder after every cd. */
 int state_path(char **ret, struct error *e) MUST_CHECK;
+/* What a person keeps, as $XDG_CONFIG_HOME/ambit or ~/.config/ambit (the vault's key); in the same way. */
+int state_config_path(char **ret, struct error *e) MUST_CHECK;
 /* Opens a folder below it ("cache", "runs"; "" is the state folder itself),
  * making what is missing. */
 int state_open(const char *name, int *ret_dir_fd, struct error *e) MUST_CHECK;

@@ -4,7 +4,8 @@
  * holds a key or a value.
  *
  *     $STATE/vault/vault        sealed records, 0600, replaced whole (keeper made the bytes)
- *     beside the key: …epoch    the number of the newest vault, so that an older one that was put back is seen
+ *     vault-….epoch             the number of the newest vault, so that an older one that was put back is seen:
+ *                               beside a key file, else in $XDG_CONFIG_HOME/ambit; one for each state folder
  *
  * The key comes from --vault-key or AMBIT_VAULT_KEY, never from a project's files:
  *     file:PATH        32 bytes, or their base64; yours and 0600 at most, not through a symbolic link
@@ -23,7 +24,8 @@ enum vault_want {
     VAULT_READ,
     VAULT_MAKE /* the folder, the key file and an empty vault where there is none */
 };
-/* -ENOENT with a hint when there is no vault (VAULT_READ). `key` may be NULL. Holds the vault's lock while it lives. */
+/* -ENOENT with a hint when there is no vault (VAULT_READ). `key` may be NULL: AMBIT_VAULT_KEY, or the default.
+ * To read, the vault is as it was now, whatever is set meanwhile; to change it, nobody else can while this lives. */
 int vault_open(const char *key, enum vault_want want, struct vault_files **ret,
                struct error *e) MUST_CHECK;
 void vault_close(struct vault_files *v);
@@ -31,6 +33,14 @@ static inline void vault_closep(struct vault_files **v)
 {
     vault_close(*v);
 }
+/* For a vault that is open to be changed: its files with another key, made where a key file is named that is not
+ * there. Borrows `of`, which must live longer. */
+int vault_open_rekey(struct vault_files *of, const char *key, struct vault_files **ret,
+                     struct error *e) MUST_CHECK;
+/* Is there a vault (or, to be changed, was there one when it was opened)? */
+bool vault_exists(const struct vault_files *v);
+/* Its folder, for a person. */
+const char *vault_folder(const struct vault_files *v);
 /* Descriptors to hand over, borrowed; positions at the start. */
 int vault_fd(struct vault_files *v, struct error *e) MUST_CHECK;
 int vault_key_fd(struct vault_files *v, struct error *e) MUST_CHECK; /* runs the command, asks, … */

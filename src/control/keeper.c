@@ -1,0 +1,771 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See keeper.h. What keeper says of requests is for the receipt only; what it makes of the vault is written as
+ * it comes, and only while somebody asked for a change.
+ *
+ * What control admitted and egress has not asked for yet is admitted again when keeper comes back, so that its
+ * death fails no request that has not got its secret.
+ */
+#include "control/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "control/egress.h"
+#include "room/spawn.h"
+
+#define PAUSE_MIN_NS (20 * NS_PER_MS)
+#define PAUSE_MAX_NS (2 * NS_PER_S)
+#define CALM_NS (10 * NS_PER_S)
+#define START_LIMIT_NS (30 * NS_PER_S) /* a passphrase is stretched, values are fetched meanwhile */
+#define ANSWER_LIMIT_NS (60 * NS_PER_S)
+#define LAST_WORDS_MS 1000
+#define NEVER UINT64_MAX
+#define ADMITTED_MAX 65536 /* requests under way */
+
+enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
+
+struct admitted {
+    struct admitted *next;
+    uint64_t number;
+    uint32_t life, rule;
+    bool used;
+};
+
+/* Of `ambit secret`: one at a time. */
+enum answer { ANSWER_NONE, ANSWER_WANTED, ANSWER_GIVEN, ANSWER_REFUSED };
+struct question {
+    enum answer answer;
+    uint16_t kind;
+    struct vault_files *into;
+    int (*each)(void *context, const struct keeper_item *i);
+    void *context;
+    char *text; /* TESTED */
+    struct error refusal;
+};
+
+struct keeper {
+    struct keeper_start start;
+    struct keeper_observer observer;
+    struct vault_files *vault; /* borrowed */
+    int state_fd, change_fd, null_fd;
+    char *ca;
+    struct grant_set *grants;
+    size_t rule_count, rule_max;
+    bool *revoked;
+    bool all_revoked;
+    struct admitted *admitted;
+    size_t admitted_count;
+    struct question question;
+
+    struct room room;
+    bool alive, ready, was_ready, fault, ending;
+    struct frame_gate gate;
+    struct error fault_text, source_error;
+    uint64_t spawned_ns, start_at_ns, pause_ns;
+    unsigned deaths;
+};
+
+bool keeper_needed(const struct grant_set *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (grant_has_secret(&s->grants[i]))
+            return true;
+    }
+    return false;
+}
+
+/* ---- sending ---- */
+
+static int send_frame(struct keeper *k, uint16_t kind, const struct buf *payload, const int *fds,
+                      size_t fd_count, struct error *e)
+{
+    int status = buf_status(payload);
+    if (status < 0)
+        return error_set(e, status, "a frame for keeper cannot be built");
+    return channel_send(k->room.channel, kind, payload->data, payload->size, fds, fd_count, e);
+}
+
+/* The room may have died a moment ago: keeper_turn() sees to that. */
+static int unless_dead(int status, struct error *e)
+{
+    if (status != -EPIPE && status != -ECONNRESET)
+        return status;
+    error_clear(e);
+    return 0;
+}
+
+static int send_u32(struct keeper *k, uint16_t kind, uint32_t value, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+    buf_u32(&payload, value);
+    return unless_dead(send_frame(k, kind, &payload, NULL, 0, e), e);
+}
+
+static int send_admit(struct keeper *k, const struct admitted *a, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(32);
+    buf_u32(&payload, a->life);
+    buf_u64(&payload, a->number);
+    buf_u32(&payload, a->rule);
+    return unless_dead(send_frame(k, KEEPER_ADMIT, &payload, NULL, 0, e), e);
+}
+
+/* ---- what it may say ---- */
+
+static int admit_again(struct keeper *k, struct error *e)
+{
+    int status = 0;
+    for (struct admitted *a = k->admitted; status == 0 && a; a = a->next)
+        status = a->used ? 0 : send_admit(k, a, e);
+    return status;
+}
+
+static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
+{
+    struct keeper *k = context;
+    uint32_t missing = cursor_u32(c);
+    CLEANUP(mem_freep) char *ca = cursor_string(c);
+    bool back = k->was_ready;
+    if (c->bad || ca == NULL)
+        return error_set(e, -EPROTO, "keeper is ready with a certificate that cannot be");
+    if ((missing & ~k->start.allow_missing) != 0)
+        return error_set(e, -EPROTO,
+                         "keeper started without a layer of its jail that may not be missing");
+    k->ready = k->was_ready = true;
+    k->gate.phase = PHASE_RUNNING;
+    mem_free(k->ca);
+    k->ca = TAKE(ca);
+    int status = k->observer.ready ? k->observer.ready(k->observer.context, missing, e) : 0;
+    if (status == 0 && back && k->observer.back)
+        status = k->observer.back(k->observer.context, e);
+    return status == 0 && back ? admit_again(k, e) : status;
+}
+
+static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
+{
+    struct keeper *k = context;
+    CLEANUP(mem_freep) char *text = cursor_string(c);
+    CLEANUP(mem_freep) char *hint = cursor_string(c);
+    if (c->bad || !text || !hint)
+        return error_set(e, -EPROTO, "keeper told of a fault that cannot be");
+    k->fault = true;
+    k->gate.phase = PHASE_OVER;
+    error_clear(&k->fault_text);
+    error_set(&k->fault_text, -EKEYREJECTED, "%s", text);
+    if (hint[0] != '\0')
+        error_hint(&k->fault_text, "%s", hint);
+    else if (k->source_error.hint[0] != '\0')
+        error_hint(&k->fault_text, "%s", k->source_error.hint);
+    return 0;
+}
+
+/* A value that is not stored: fetched here, where files and commands are, and passed on unread. */
+static int on_want(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                   struct error *e)
+{
+    struct keeper *k = context;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    CLEANUP(fd_closep) int fd = -1;
+    CLEANUP(mem_freep) char *name = cursor_string(c);
+    uint32_t source = cursor_u32(c);
+    CLEANUP(mem_freep) char *locator = cursor_string(c);
+    if (c->bad || !name || !locator || source >= SECRET_SOURCE_COUNT || source == SECRET_STORED ||
+        grant_secret_name_check(name, NULL) < 0)
+        return error_set(e, -EPROTO, "keeper wants a value that cannot be");
+    error_clear(&k->source_error);
+    int status = vault_source(name, source, locator, &fd, &k->source_error);
+    buf_string(&payload, name);
+    buf_string(&payload, status < 0 ? k->source_error.what : "");
+    k->spawned_ns = clock_monotonic_ns(); /* the time it took was ours */
+    return unless_dead(send_frame(k, KEEPER_SOURCE, &payload, &fd, status < 0 ? 0 : 1, e), e);
+}
+
+static int on_vault(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                    struct error *e)
+{
+    struct keeper *k = context;
+    uint64_t epoch = cursor_u64(c);
+    uint32_t size = cursor_u32(c);
+    if (c->bad || k->question.answer != ANSWER_WANTED || !k->question.into)
+        return error_set(e, -EPROTO, "keeper made a vault that nobody asked for");
+    int status = vault_replace(k->question.into, k->change_fd, size, epoch, e);
+    k->question.answer = ANSWER_GIVEN;
+    return status;
+}
+
+static int on_refused(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                      struct error *e)
+{
+    struct keeper *k = context;
+    CLEANUP(mem_freep) char *text = cursor_string(c);
+    CLEANUP(mem_freep) char *hint = cursor_string(c);
+    if (c->bad || !text || !hint || k->question.answer != ANSWER_WANTED)
+        return error_set(e, -EPROTO, "keeper refused what nobody asked for");
+    k->question.answer = ANSWER_REFUSED;
+    error_set(&k->question.refusal, -EPERM, "%s", text);
+    if (hint[0] != '\0')
+        error_hint(&k->question.refusal, "%s", hint);
+    else if (k->source_error.hint[0] != '\0')
+        error_hint(&k->question.refusal, "%s", k->source_error.hint);
+    return 0;
+}
+
+static int on_item(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                   struct error *e)
+{
+    struct keeper *k = context;
+    struct keeper_item item;
+    int status = keeper_item_get(c, &item, e);
+    if (status < 0)
+        return status;
+    if (k->question.answer != ANSWER_WANTED || !k->question.each)
+        status = error_set(e, -EPROTO, "keeper listed what nobody asked for");
+    else
+        status = k->question.each(k->question.context, &item);
+    keeper_item_done(&item);
+    return status;
+}
+
+static int on_items_end(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                        struct error *e)
+{
+    struct keeper *k = context;
+    if (k->question.answer != ANSWER_WANTED || !k->question.each)
+        return error_set(e, -EPROTO, "keeper ended a list that nobody asked for");
+    k->question.answer = ANSWER_GIVEN;
+    return 0;
+}
+
+static int on_tested(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct keeper *k = context;
+    CLEANUP(mem_freep) char *text = cursor_string(c);
+    if (c->bad || !text || k->question.answer != ANSWER_WANTED || k->question.kind != KEEPER_TEST)
+        return error_set(e, -EPROTO, "keeper tested what nobody asked for");
+    mem_free(k->question.text);
+    k->question.text = TAKE(text);
+    k->question.answer = ANSWER_GIVEN;
+    return 0;
+}
+
+struct release {
+    uint32_t life, rule;
+    uint64_t number;
+    char *name;
+};
+
+static int release_get(const struct keeper *k, struct cursor *c, struct release *ret,
+                       struct error *e)
+{
+    ret->life = cursor_u32(c);
+    ret->number = cursor_u64(c);
+    ret->rule = cursor_u32(c);
+    ret->name = cursor_string(c);
+    if (!c->bad && ret->name && ret->rule < k->rule_count &&
+        (ret->name[0] == '\0' || grant_secret_name_check(ret->name, NULL) == 0))
+        return 0;
+    mem_free(ret->name);
+    return error_set(e, -EPROTO, "keeper told of a release that cannot be");
+}
+
+static struct admitted **find(struct keeper *k, uint32_t life, uint64_t number)
+{
+    struct admitted **at = &k->admitted;
+    while (*at && ((*at)->life != life || (*at)->number != number))
+        at = &(*at)->next;
+    return at;
+}
+
+static int on_used(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                   struct error *e)
+{
+    struct keeper *k = context;
+    struct release r;
+    int status = release_get(k, c, &r, e);
+    if (status < 0)
+        return status;
+    struct admitted *a = *find(k, r.life, r.number);
+    if (a)
+        a->used = true;
+    if (k->observer.used)
+        status = k->observer.used(k->observer.context, r.life, r.number, r.rule, r.name, e);
+    mem_free(r.name);
+    return status;
+}
+
+static int on_denied(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct keeper *k = context;
+    struct release r;
+    int status = release_get(k, c, &r, e);
+    if (status < 0)
+        return status;
+    CLEANUP(mem_freep) char *why = cursor_string(c);
+    if (!why)
+        status = error_set(e, -EPROTO, "keeper told of a refusal that cannot be");
+    else if (k->observer.denied)
+        status = k->observer.denied(k->observer.context, r.life, r.number, r.rule, r.name, why, e);
+    mem_free(r.name);
+    return status;
+}
+
+static int on_suspended(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                        struct error *e)
+{
+    struct keeper *k = context;
+    CLEANUP(mem_freep) char *name = cursor_string(c);
+    CLEANUP(mem_freep) char *why = cursor_string(c);
+    if (!name || !why || grant_secret_name_check(name, NULL) < 0)
+        return error_set(e, -EPROTO, "keeper told of a secret that cannot be");
+    return k->observer.suspended ? k->observer.suspended(k->observer.context, name, why, e) : 0;
+}
+
+#define IN(phase) (1u << (phase))
+#define ANY_TIME (IN(PHASE_STARTING) | IN(PHASE_RUNNING))
+static const struct frame_rule rules[] = {
+    { KEEPER_READY, "ready", IN(PHASE_STARTING), true, 0, 64u << 10, on_ready },
+    { KEEPER_FAULT, "fault", ANY_TIME, true, 0, 64u << 10, on_fault },
+    { KEEPER_WANT, "want", ANY_TIME, false, 0, 16u << 10, on_want },
+    { KEEPER_VAULT, "vault", IN(PHASE_RUNNING), false, 0, 16, on_vault },
+    { KEEPER_REFUSED, "refused", IN(PHASE_RUNNING), false, 0, 64u << 10, on_refused },
+    { KEEPER_ITEM, "item", IN(PHASE_RUNNING), false, 0, 64u << 10, on_item },
+    { KEEPER_ITEMS_END, "items' end", IN(PHASE_RUNNING), false, 0, 0, on_items_end },
+    { KEEPER_TESTED, "tested", IN(PHASE_RUNNING), false, 0, 16u << 10, on_tested },
+    { KEEPER_USED, "used", IN(PHASE_RUNNING), false, 0, 1024, on_used },
+    { KEEPER_DENIED, "denied", IN(PHASE_RUNNING), false, 0, 16u << 10, on_denied },
+    { KEEPER_SUSPENDED, "suspended", IN(PHASE_RUNNING), false, 0, 16u << 10, on_suspended },
+};
+
+/* ---- start ---- */
+
+/* The key is read once: a life after the first finds it in the memory that the one before left. */
+static int start_fds(struct keeper *k, int fds[static 4], size_t *ret_count, struct error *e)
+{
+    int vault = k->vault ? vault_fd(k->vault, e) : k->null_fd;
+    int key = k->vault && !k->was_ready ? vault_key_fd(k->vault, e) : k->null_fd;
+    if (vault < 0 || key < 0)
+        return vault < 0 ? vault : key;
+    fds[0] = vault;
+    fds[1] = key;
+    fds[2] = k->state_fd;
+    fds[3] = k->change_fd;
+    *ret_count = k->change_fd >= 0 ? 4 : 3;
+    return 0;
+}
+
+static int send_start(struct keeper *k, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    int fds[4];
+    size_t fd_count = 0;
+    int status = start_fds(k, fds, &fd_count, e);
+    k->spawned_ns = clock_monotonic_ns(); /* a person may have typed meanwhile */
+    k->start.more = (uint32_t)(k->rule_max - k->rule_count);
+    keeper_start_put(&payload, &k->start);
+    if (status == 0 && buf_status(&payload) == -EMSGSIZE)
+        return error_set(e, -E2BIG, "the grants are too large to be sent");
+    if (status == 0)
+        status = unless_dead(send_frame(k, KEEPER_START, &payload, fds, fd_count, e), e);
+    for (uint32_t i = 0; status == 0 && i < k->rule_count; i++)
+        if (k->revoked[i] && !k->all_revoked)
+            status = send_u32(k, KEEPER_REVOKE, i, e);
+    if (status == 0 && k->all_revoked)
+        status = send_u32(k, KEEPER_REVOKE, EGRESS_ALL_RULES, e);
+    return status;
+}
+
+static int spawn(struct keeper *k, struct error *e)
+{
+    int status = room_spawn(ROOM_KEEPER, k->start.allow_missing, &k->room, e);
+    if (status < 0)
+        return status;
+    k->alive = true;
+    k->ready = k->fault = false;
+    k->gate = (struct frame_gate){ .rules = rules,
+                                   .rule_count = ARRAY_SIZE(rules),
+                                   .phase = PHASE_STARTING };
+    return send_start(k, e);
+}
+
+static int memory(const char *name, size_t size, int *ret_fd, struct error *e)
+{
+    *ret_fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*ret_fd < 0 || ftruncate(*ret_fd, (off_t)size) < 0 ||
+        fcntl(*ret_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return error_set_errno(e, errno, "no memory for keeper");
+    return 0;
+}
+
+static int prepare_grants(struct keeper *k, const struct grant_set *set, struct error *e)
+{
+    int status = grant_set_new(&k->grants, e);
+    if (status == 0 && set)
+        status = grant_set_merge(k->grants, set, e);
+    if (status == 0)
+        status = egress_grants_json(k->grants, &k->start.grants_json, e);
+    k->start.expires_ns =
+        set && set->expires_ns != GRANT_UNSET ? clock_monotonic_ns() + set->expires_ns : NEVER;
+    return status;
+}
+
+static int prepare(struct keeper *k, const struct keeper_spec *spec, struct error *e)
+{
+    bool changes = spec->grants == NULL && spec->vault != NULL;
+    ASSERT(spec->more <= KEEPER_MORE_MAX);
+    k->observer = spec->observer;
+    k->vault = spec->vault;
+    k->rule_count = spec->grants ? spec->grants->count : 0;
+    k->rule_max = k->rule_count + spec->more;
+    k->start.flags = (spec->certificates ? KEEPER_CERTIFICATES : 0) |
+                     (spec->new_vault ? KEEPER_NEW_VAULT : 0) | (spec->vault ? 0 : KEEPER_NO_VAULT);
+    k->start.allow_missing = spec->allow_missing;
+    k->start.test_skip = spec->test_skip;
+    k->start.epoch = spec->vault ? vault_epoch(spec->vault) : 0;
+    k->start.key_kind = mem_strdup(spec->vault ? vault_key_kind(spec->vault) : "");
+    k->start.work_host = mem_strdup(spec->work_host ? spec->work_host : "/");
+    k->revoked = mem_array(k->rule_max + 1, sizeof(*k->revoked));
+    if (!k->start.key_kind || !k->start.work_host || !k->revoked)
+        return error_set(e, -ENOMEM, "no memory for keeper");
+    k->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (k->null_fd < 0)
+        return error_set_errno(e, errno, "/dev/null");
+    int status = prepare_grants(k, spec->grants, e);
+    if (status == 0)
+        status = memory("ambit-keeper", KEEPER_STATE_SIZE, &k->state_fd, e);
+    if (status == 0 && changes)
+        status = memory("ambit-vault", VAULT_SIZE_MAX, &k->change_fd, e);
+    return status;
+}
+
+int keeper_start(const struct keeper_spec *spec, struct keeper **ret, struct error *e)
+{
+    struct keeper *k = mem_zalloc(sizeof(*k));
+    if (!k)
+        return error_set(e, -ENOMEM, "no memory for keeper");
+    k->state_fd = k->change_fd = k->null_fd = -1;
+    k->pause_ns = PAUSE_MIN_NS;
+    int status = prepare(k, spec, e);
+    if (status == 0)
+        status = spawn(k, e);
+    if (status < 0) {
+        keeper_free(k);
+        return status;
+    }
+    *ret = k;
+    return 0;
+}
+
+static void forget(struct keeper *k, struct admitted **at)
+{
+    struct admitted *a = *at;
+    *at = a->next;
+    mem_free(a);
+    k->admitted_count--;
+}
+
+void keeper_free(struct keeper *k)
+{
+    if (!k)
+        return;
+    if (k->alive)
+        room_end(&k->room);
+    while (k->admitted)
+        forget(k, &k->admitted);
+    fd_close(k->state_fd);
+    fd_close(k->change_fd);
+    fd_close(k->null_fd);
+    keeper_start_done(&k->start);
+    grant_set_free(k->grants);
+    mem_free(k->question.text);
+    mem_free(k->revoked);
+    mem_free(k->ca);
+    mem_free(k);
+}
+
+/* ---- life and death ---- */
+
+int keeper_fd(const struct keeper *k)
+{
+    return k->alive ? channel_fd(k->room.channel) : -1;
+}
+
+int keeper_timeout_ms(const struct keeper *k)
+{
+    uint64_t now = clock_monotonic_ns(), until;
+    if (k->ending || (k->alive && k->ready))
+        return -1;
+    until = k->alive ? k->spawned_ns + START_LIMIT_NS : k->start_at_ns;
+    return until <= now ? 0 : (int)MIN((until - now) / NS_PER_MS + 1, (uint64_t)60000);
+}
+
+static void bury(struct keeper *k, struct buf *why)
+{
+    int wait_status = 0;
+    if (room_wait(&k->room, LAST_WORDS_MS, &wait_status, NULL) == 0)
+        room_status_text(wait_status, why);
+    else
+        buf_puts(why, "it closed its channel and had to be killed");
+    room_end(&k->room);
+    k->alive = false;
+    k->deaths++;
+    uint64_t now = clock_monotonic_ns();
+    if (now - k->spawned_ns >= CALM_NS)
+        k->pause_ns = PAUSE_MIN_NS;
+    k->start_at_ns = now + k->pause_ns;
+    k->pause_ns = MIN(k->pause_ns * 2, (uint64_t)PAUSE_MAX_NS);
+}
+
+static int died(struct keeper *k, struct error *e)
+{
+    CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
+    bury(k, &why);
+    if (k->fault) { /* it will say the same again */
+        *e = k->fault_text;
+        return k->fault_text.code;
+    }
+    if (!k->was_ready) {
+        error_set(e, -ECHILD, "keeper did not start: %s", buf_cstr(&why));
+        error_hint(e, "ambit doctor says whether this machine has what a room needs");
+        return -ECHILD;
+    }
+    if (k->question.answer == ANSWER_WANTED) {
+        k->question.answer = ANSWER_REFUSED;
+        error_set(&k->question.refusal, -ECHILD, "keeper died: %s", buf_cstr(&why));
+        error_hint(&k->question.refusal, "the vault is as it was; try it again");
+    }
+    return k->observer.died ? k->observer.died(k->observer.context, buf_cstr(&why), e) : 0;
+}
+
+int keeper_turn(struct keeper *k, struct error *e)
+{
+    if (!k->alive)
+        return k->ending || clock_monotonic_ns() < k->start_at_ns ? 0 : spawn(k, e);
+    struct error cause = ERROR_INIT;
+    int status = channel_dispatch(k->room.channel, &k->gate, k, false, &cause);
+    if (status == -EPIPE || status == -ECONNRESET)
+        status = 1;
+    if (status < 0) {
+        *e = cause;
+        return status;
+    }
+    if (status > 0)
+        return died(k, e);
+    if (!k->ready && !k->fault && clock_monotonic_ns() >= k->spawned_ns + START_LIMIT_NS)
+        return error_set(e, -ETIMEDOUT, "keeper did not start within half a minute");
+    return 0;
+}
+
+static void wait_a_while(struct keeper *k)
+{
+    struct pollfd wait = { .fd = keeper_fd(k), .events = POLLIN };
+    int ms = keeper_timeout_ms(k);
+    (void)poll(&wait, 1, ms < 0 ? 1000 : MIN(ms, 1000));
+}
+
+int keeper_wait_ready(struct keeper *k, struct error *e)
+{
+    int status = 0;
+    while (status == 0 && !k->ready) {
+        wait_a_while(k);
+        status = keeper_turn(k, e);
+    }
+    return status;
+}
+
+const char *keeper_ca(const struct keeper *k)
+{
+    return k->ca ? k->ca : "";
+}
+
+unsigned keeper_deaths(const struct keeper *k)
+{
+    return k->deaths;
+}
+
+/* ---- clients and their requests ---- */
+
+int keeper_client(struct keeper *k, enum keeper_client kind, uint32_t life, int *ret_fd,
+                  struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+    int ends[2];
+    *ret_fd = -1;
+    if (kind == KEEPER_CLIENT_EGRESS) { /* what an earlier life was about is over */
+        for (struct admitted **at = &k->admitted; *at;) {
+            if ((*at)->life != life)
+                forget(k, at);
+            else
+                at = &(*at)->next;
+        }
+    }
+    if (!k->alive || !k->ready)
+        return 0; /* `back` brings it */
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_set_errno(e, errno, "no channel to keeper");
+    buf_u32(&payload, kind);
+    buf_u32(&payload, life);
+    int status = unless_dead(send_frame(k, KEEPER_CLIENT, &payload, &ends[0], 1, e), e);
+    fd_close(ends[0]);
+    if (status < 0)
+        fd_close(ends[1]);
+    else
+        *ret_fd = ends[1];
+    return status;
+}
+
+int keeper_admit(struct keeper *k, uint32_t life, uint64_t number, uint32_t rule, struct error *e)
+{
+    if (rule >= k->grants->count || !grant_has_secret(&k->grants->grants[rule]))
+        return 0;
+    if (k->admitted_count == ADMITTED_MAX)
+        return error_set(e, -E2BIG, "more requests with secrets at once than can be kept");
+    struct admitted *a = mem_zalloc(sizeof(*a));
+    if (!a)
+        return error_set(e, -ENOMEM, "no memory for a request with a secret");
+    *a = (struct admitted){ .next = k->admitted, .life = life, .number = number, .rule = rule };
+    k->admitted = a;
+    k->admitted_count++;
+    return k->alive && k->ready ? send_admit(k, a, e) : 0;
+}
+
+void keeper_ended(struct keeper *k, uint32_t life, uint64_t number)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+    struct admitted **at = find(k, life, number);
+    if (!*at)
+        return; /* of a rule without a secret */
+    forget(k, at);
+    buf_u32(&payload, life);
+    buf_u64(&payload, number);
+    if (k->alive && k->ready) /* one that cannot be told is dead, or about to be seen so */
+        (void)!send_frame(k, KEEPER_ENDED, &payload, NULL, 0, NULL);
+}
+
+/* ---- more and less ---- */
+
+int keeper_grant(struct keeper *k, const struct grant_set *one, struct error *e)
+{
+    CLEANUP(mem_freep) char *json = NULL;
+    CLEANUP(mem_freep) char *all = NULL;
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    ASSERT(one->count == 1);
+    if (k->rule_count == k->rule_max)
+        return error_set(e, -E2BIG, "no further grant can be added to this run");
+    int status = egress_grants_json(one, &json, e);
+    if (status == 0)
+        status = grant_set_merge(k->grants, one, e);
+    if (status == 0)
+        status = egress_grants_json(k->grants, &all, e);
+    if (status < 0)
+        return status;
+    mem_free(k->start.grants_json);
+    k->start.grants_json = TAKE(all);
+    buf_u32(&payload, (uint32_t)k->rule_count++);
+    buf_string(&payload, json);
+    return k->alive ? unless_dead(send_frame(k, KEEPER_GRANT, &payload, NULL, 0, e), e) : 0;
+}
+
+int keeper_revoke(struct keeper *k, uint32_t rule, struct error *e)
+{
+    ASSERT(rule < k->rule_count || rule == EGRESS_ALL_RULES);
+    if (rule == EGRESS_ALL_RULES)
+        k->all_revoked = true;
+    else
+        k->revoked[rule] = true;
+    return k->alive ? send_u32(k, KEEPER_REVOKE, rule, e) : 0;
+}
+
+int keeper_expires(struct keeper *k, uint64_t expires_ns, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+    k->start.expires_ns = expires_ns == GRANT_UNSET ? NEVER : clock_monotonic_ns() + expires_ns;
+    buf_u64(&payload, k->start.expires_ns);
+    return k->alive ? unless_dead(send_frame(k, KEEPER_EXPIRE, &payload, NULL, 0, e), e) : 0;
+}
+
+/* ---- ambit secret ---- */
+
+/* Sends a question and waits for its answer. */
+static int ask(struct keeper *k, uint16_t kind, const struct buf *payload, int fd, struct error *e)
+{
+    uint64_t until = clock_monotonic_ns() + ANSWER_LIMIT_NS;
+    k->question.kind = kind;
+    k->question.answer = ANSWER_WANTED;
+    error_clear(&k->question.refusal);
+    error_clear(&k->source_error);
+    int status = unless_dead(send_frame(k, kind, payload, &fd, fd >= 0, e), e);
+    while (status == 0 && k->question.answer == ANSWER_WANTED) {
+        if (clock_monotonic_ns() >= until)
+            status = error_set(e, -ETIMEDOUT, "keeper did not answer within a minute");
+        if (status == 0) {
+            wait_a_while(k);
+            status = keeper_turn(k, e);
+        }
+    }
+    if (status == 0 && k->question.answer == ANSWER_REFUSED) {
+        *e = k->question.refusal;
+        status = e->code;
+    }
+    k->question.answer = ANSWER_NONE;
+    k->question.into = NULL;
+    k->question.each = NULL;
+    return status;
+}
+
+int keeper_set(struct keeper *k, const struct keeper_item *item, int value_fd, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    keeper_item_put(&payload, item);
+    k->question.into = k->vault;
+    return ask(k, KEEPER_SET, &payload, value_fd, e);
+}
+
+int keeper_remove(struct keeper *k, const char *name, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
+    buf_string(&payload, name);
+    k->question.into = k->vault;
+    return ask(k, KEEPER_REMOVE, &payload, -1, e);
+}
+
+int keeper_list(struct keeper *k, int (*each)(void *context, const struct keeper_item *i),
+                void *context, struct error *e)
+{
+    CLEANUP(buf_done) struct buf none = BUF_INIT(1);
+    k->question.each = each;
+    k->question.context = context;
+    return ask(k, KEEPER_LIST, &none, -1, e);
+}
+
+int keeper_test(struct keeper *k, const char *name, char **ret_text, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
+    buf_string(&payload, name);
+    int status = ask(k, KEEPER_TEST, &payload, -1, e);
+    if (status == 0)
+        *ret_text = TAKE(k->question.text);
+    return status;
+}
+
+int keeper_rekey(struct keeper *k, struct vault_files *with_new_key, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
+    int fd = vault_key_fd(with_new_key, e);
+    if (fd < 0)
+        return fd;
+    buf_string(&payload, vault_key_kind(with_new_key));
+    k->question.into = with_new_key;
+    return ask(k, KEEPER_REKEY, &payload, fd, e);
+}
