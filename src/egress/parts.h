@@ -11,6 +11,7 @@
  *   peer.c      one link: its frames, its exchanges, what is to be said on it
  *   transfer.c  one exchange's life in curl: request out, response body in
  *   response.c  what an origin's header lines may be
+ *   mint.c      keeper's requests to token servers
  *   websocket.c one WebSocket on a connection that curl made
  *
  * One thread. curl calls back while it works, and a handle must not be taken from it then: callbacks
@@ -26,6 +27,7 @@
 #include "grant/grant.h"
 #include "room/link.h"
 #include "wire/egress.h"
+#include "wire/keeper.h"
 
 #define EXCHANGES_MAX 1024        /* at once, of all links */
 #define EXCHANGES_OF_LINK_MAX 256 /* at once */
@@ -53,7 +55,15 @@ void rules_done(struct egress_room *room);
 
 /* ---- poller.c ---- */
 
-enum watch_kind { WATCH_NONE, WATCH_CONTROL, WATCH_LINK, WATCH_CURL, WATCH_NAMES, WATCH_WEBSOCKET };
+enum watch_kind {
+    WATCH_NONE,
+    WATCH_CONTROL,
+    WATCH_LINK,
+    WATCH_CURL,
+    WATCH_NAMES,
+    WATCH_MINT,
+    WATCH_WEBSOCKET
+};
 struct watch {
     enum watch_kind kind;
     uint32_t events;
@@ -255,6 +265,23 @@ void peer_turn(struct peer *p);
 /* Puts what an exchange has to say on the link, in its order, as far as room and window go. */
 void peer_say(struct outgoing *x);
 
+/* ---- mint.c: keeper's requests to token servers ---- */
+
+#define MINTINGS_MAX 16 /* at once */
+struct minter;
+/* The payload of SECRET_MINT, which is copied. Answered through secrets_minted() exactly once, perhaps before it
+ * returns, unless the room ends or minting_stop_all() comes first. < 0: it is no such frame. */
+int minting_start(struct egress_room *room, struct bytes payload, struct error *e) MUST_CHECK;
+/* The channel to keeper is another now, or the room ends: what is under way has nobody to answer to. Its records still
+ * go out. Not from secrets_minted(). */
+void minting_stop_all(struct egress_room *room);
+void minting_event(struct egress_room *room, int fd, uint32_t events);
+uint64_t minting_deadline(const struct egress_room *room);
+void minting_tick(struct egress_room *room, uint64_t now);
+void minting_free(struct egress_room *room);
+/* secrets.c: passes it on to keeper. Its texts are wiped when this returns. */
+void secrets_minted(struct egress_room *room, const struct secret_minted *m);
+
 /* ---- the room ---- */
 
 struct egress_room {
@@ -279,6 +306,7 @@ struct egress_room {
     size_t peer_count, outgoing_count;
     uint64_t last_number;
     struct outgoing *sweep;
+    struct minter *minter;     /* NULL until keeper asks */
     uint64_t next_deadline_ns; /* of exchanges: not later than the first one */
     uint32_t skip;
 };
