@@ -360,6 +360,7 @@ static int on_event(struct egress_room *room, int fd, uint32_t events, struct er
     case WATCH_WEBSOCKET:
         websocket_turn(w->owner);
         return 0;
+    case WATCH_MINT:
     case WATCH_NONE:
         return 0;
     }
