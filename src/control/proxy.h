@@ -9,26 +9,39 @@
  * One egress, one keeper, `fronts` ingress rooms that share the listener's port. Each room is started again when
  * it dies; the listener, the counters, the receipt and the CA outlive them.
  *
- * A reload (SIGHUP, proxy_reload()) reads the grant files again: a file that is not valid changes nothing and
- * says so; what a valid one no longer grants ends at once, open connections included.
+ * A reload (SIGHUP) reads the grants again: what is not valid changes nothing and says so; what a valid set no longer
+ * has ends at once, open exchanges included; grants that are there unchanged keep their counters. Keeper has all new
+ * secrets before the first new grant is in force.
  */
 #pragma once
 
 #include "control/run.h"
 
+#define PROXY_CONNECTIONS_DEFAULT 10000
+#define PROXY_CONCURRENCY 1024 /* requests that one front gives egress at once */
+#define PROXY_QUEUE 4096       /* that wait for it */
+#define PROXY_CLIENT_TIMEOUT_DEFAULT (60 * NS_PER_S)
+#define PROXY_IDLE_DEFAULT (10 * 60 * NS_PER_S) /* an agent thinks between two requests */
+#define PROXY_DRAIN_DEFAULT (10 * NS_PER_S)
+#define PROXY_FRONTS_MAX 16
+
 struct proxy_request {
     struct run_request
-        run; /* grants, ca_file, resolver, receipt, allow_missing …; no file, no guest */
+        run; /* grants, ca_file, resolver, receipt, vault_key, allow_missing …; `file` names it in the receipt */
     const char *listen; /* "127.0.0.1:3128" */
-    const char *vault_key;
     const char *env_file,
         *ca_out; /* where the client's settings and the CA's certificate go; NULL: in the state folder */
-    const char *access_log;
-    uint32_t fronts;      /* ingress rooms; 0 = 1 */
-    uint32_t connections; /* at once, of one front */
+    const char *access_log; /* a file, "-" = standard output, or NULL: none */
+    uint32_t fronts;        /* ingress rooms; 0 = 1 */
+    uint32_t connections;   /* at once, of one front */
     uint64_t client_timeout_ns, idle_timeout_ns, drain_ns;
+    uint32_t ingress_skip; /* enum ingress_test_skip; 0 but in test builds */
     /* Reads the grants again: a whole new set (owned by the callee), or an error. */
     int (*reload)(void *context, struct grant_set **ret, struct error *e);
+};
+/* What a reload came to. */
+struct proxy_reloaded {
+    size_t kept, added, revoked;
 };
 struct proxy_observer {
     void *context;
@@ -37,7 +50,14 @@ struct proxy_observer {
     void (*notice)(void *context, const char *text);
     void (*denied)(void *context, const char *method, const char *url, const char *why,
                    const char *grant);
+    void (*reloaded)(void *context, const struct proxy_reloaded *what);
+    /* Nothing was changed. */
+    void (*not_reloaded)(void *context, const struct error *why);
 };
-/* Serves until SIGTERM or SIGINT. The report has its end as a run's has. */
-int proxy_serve(const struct proxy_request *request, const struct proxy_observer *observer,
-                struct run_report *report);
+struct proxy_totals {
+    uint64_t connections, requests, refused, malformed, cut;
+    uint64_t front_restarts, egress_restarts, keeper_restarts, reloads, denials;
+};
+/* Serves until SIGTERM or SIGINT (a second one ends it at once). Always fills `ret`. */
+void proxy_serve(const struct proxy_request *request, const struct proxy_observer *observer,
+                 struct run_report *ret, struct proxy_totals *ret_totals);

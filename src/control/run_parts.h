@@ -87,7 +87,9 @@ int run_step_target(struct run *r) MUST_CHECK;
 int run_step_grants(struct run *r) MUST_CHECK;
 int run_step_receipt(struct run *r) MUST_CHECK;
 int run_step_code(struct run *r) MUST_CHECK;
-int run_step_stdio(struct run *r, struct error *e) MUST_CHECK; /* of the guest, as granted */
+int run_step_keeper(struct run *r,
+                    const struct run_keeper_links *links) MUST_CHECK; /* run_keeper_start() */
+int run_step_stdio(struct run *r, struct error *e) MUST_CHECK;        /* of the guest, as granted */
 int run_forget_code(struct run *r) MUST_CHECK; /* it was made for another CPU or version */
 int run_catch_signals(struct run *r) MUST_CHECK;
 void run_close_receipt(struct run *r);
@@ -110,6 +112,8 @@ int run_record_jail(struct run *r, struct error *e) MUST_CHECK;
 int run_record_denial(struct run *r, size_t number, const struct run_denial *d,
                       struct error *e) MUST_CHECK;
 /* `rule` is the one that the answer added, or GRANT_NO_RULE. */
+/* A grant as the receipt has it: `item` is it in grant_set_to_json(). A new reference. */
+json_t *run_record_rule(json_t *item, const struct grant *g, size_t rule) MUST_CHECK;
 /* Of a denial that `observed_by` told. */
 int run_record_denial_of(struct run *r, const char *observed_by, size_t number,
                          const struct run_denial *d, struct error *e) MUST_CHECK;
@@ -139,6 +143,8 @@ int run_keeper_for_egress(void *context, uint32_t life, int *ret_fd, struct erro
 int run_keeper_admit(struct run *r, const struct egress_request *q, struct error *e) MUST_CHECK;
 void run_keeper_ended(struct run *r, const struct egress_response *a);
 int run_keeper_expires(struct run *r, uint64_t expires_ns, struct error *e) MUST_CHECK;
+/* Takes what it still tells; egress has ended. */
+int run_keeper_end(struct run *r, struct error *e) MUST_CHECK;
 void run_keeper_done(struct run *r);
 /* run_denied.c: what egress or a front refused a native client, in the report and the receipt. Settles the grant it
  * brought. `ret_number`: which distinct denial it is, RUN_DENIALS_MAX when there were too many to keep. */

@@ -103,6 +103,11 @@ static json_t *grant_json(json_t *item, const struct grant *g, size_t rule)
     return out;
 }
 
+json_t *run_record_rule(json_t *item, const struct grant *g, size_t rule)
+{
+    return grant_json(item, g, rule);
+}
+
 static int record_grants(struct run *r, struct error *e)
 {
     const struct grant_set *s = r->request->grants;

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a proxy makes up for one launch: the token that its clients show, and a placeholder for each secret, which a
+ * native client is given in place of the value and egress replaces where the grant says so.
+ *
+ * Placeholders are of one length whatever the secret's name, so that they tell nothing of the value's. The name in it
+ * is for people; what makes it one of ours is the nonce (at least 160 bits).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "control/proxy_parts.h"
+
+#define PREFIX "AMBIT_SECRET_"
+_Static_assert(PROXY_PLACEHOLDER_SIZE >= sizeof PREFIX + SECRET_NAME_MAX + 40,
+               "a nonce has at least 160 bits");
+
+static int make_token(struct proxy *p, struct error *e)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint8_t bits[33] = { 0 };
+    if (random_bytes(bits, 32) < 0)
+        return error_set(e, -EIO, "no random bytes for the token");
+    for (size_t i = 0; i < PROXY_TOKEN_SIZE - 1; i++) {
+        size_t bit = 6 * i;
+        unsigned two = (unsigned)bits[bit / 8] << 8 | bits[bit / 8 + 1];
+        p->token[i] = alphabet[two >> (10 - bit % 8) & 63];
+    }
+    mem_wipe(bits, sizeof bits);
+    return 0;
+}
+
+static int make_placeholder(struct proxy_secret *s, struct error *e)
+{
+    uint8_t bits[PROXY_PLACEHOLDER_SIZE / 2 + 1];
+    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * PROXY_PLACEHOLDER_SIZE);
+    if (random_bytes(bits, sizeof bits) < 0)
+        return error_set(e, -EIO, "no random bytes for a placeholder");
+    buf_printf(&text, PREFIX "%s_", s->name);
+    for (size_t i = 0; text.size < PROXY_PLACEHOLDER_SIZE; i++)
+        buf_putc(&text, "0123456789abcdef"[bits[i / 2] >> (i % 2 ? 0 : 4) & 15]);
+    s->placeholder = buf_take(&text);
+    return s->placeholder ? 0 : error_set(e, -ENOMEM, "no memory for a placeholder");
+}
+
+/* github-token → AMBIT_SECRET_GITHUB_TOKEN; two names that come to one variable differ in a number. */
+static int name_variable(struct proxy *p, size_t index, struct error *e)
+{
+    struct proxy_secret *s = &p->secrets[index];
+    CLEANUP(mem_freep) char *base = mem_printf(PREFIX "%s", s->name);
+    if (!base)
+        return error_set(e, -ENOMEM, "no memory for a variable");
+    for (char *at = base; *at; at++) {
+        if (*at >= 'a' && *at <= 'z')
+            *at = (char)(*at - 'a' + 'A');
+        else if (*at == '-' || *at == '.')
+            *at = '_';
+    }
+    for (size_t n = 1; !s->variable; n++) {
+        CLEANUP(mem_freep) char *name = n == 1 ? mem_strdup(base) : mem_printf("%s_%zu", base, n);
+        bool taken = false;
+        if (!name)
+            return error_set(e, -ENOMEM, "no memory for a variable");
+        for (size_t i = 0; i < index; i++)
+            taken = taken || strcmp(p->secrets[i].variable, name) == 0;
+        if (!taken)
+            s->variable = TAKE(name);
+    }
+    return 0;
+}
+
+static int put_placeholders(struct proxy *p, struct error *e)
+{
+    CLEANUP(json_freep) json_t *all = json_object();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
+    for (size_t i = 0; i < p->secret_count; i++)
+        if (json_object_set_new(all, p->secrets[i].name, json_string(p->secrets[i].placeholder)) <
+            0)
+            return error_set(e, -ENOMEM, "no memory for the placeholders");
+    if (p->secret_count > 0 && json_canonical(all, &text) < 0)
+        return error_set(e, -ENOMEM, "no memory for the placeholders");
+    p->placeholders = mem_strdup(buf_cstr(&text));
+    return p->placeholders ? 0 : error_set(e, -ENOMEM, "no memory for the placeholders");
+}
+
+int proxy_make_names(struct proxy *p, struct error *e)
+{
+    char **names = NULL;
+    size_t count = 0;
+    int status = make_token(p, e);
+    if (status == 0)
+        status = grant_set_secrets(p->run.request->grants, &names, &count, e);
+    if (status < 0)
+        return status;
+    p->secrets = mem_array(count + 1, sizeof(*p->secrets));
+    for (size_t i = 0; i < count; i++) {
+        if (p->secrets)
+            p->secrets[p->secret_count++].name = names[i];
+        else
+            mem_free(names[i]);
+    }
+    mem_free(names);
+    if (!p->secrets)
+        return error_set(e, -ENOMEM, "no memory for the placeholders");
+    for (size_t i = 0; status == 0 && i < p->secret_count; i++) {
+        status = make_placeholder(&p->secrets[i], e);
+        if (status == 0)
+            status = name_variable(p, i, e);
+    }
+    return status == 0 ? put_placeholders(p, e) : status;
+}
+
+void proxy_names_done(struct proxy *p)
+{
+    for (size_t i = 0; i < p->secret_count; i++) {
+        mem_free(p->secrets[i].name);
+        mem_free(p->secrets[i].variable);
+        mem_free(p->secrets[i].placeholder);
+    }
+    mem_free(p->secrets);
+    mem_free(p->placeholders);
+    mem_wipe(p->token, sizeof p->token);
+}

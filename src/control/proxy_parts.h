@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of `ambit proxy` (proxy.c, proxy_rooms.c, proxy_reload.c, proxy_files.c, proxy_names.c) share. Nobody
+ * else includes it. */
+#pragma once
+
+#include "control/egress.h"
+#include "control/front.h"
+#include "control/keeper.h"
+#include "control/proxy.h"
+#include "control/run_parts.h"
+#include "wire/serve.h"
+
+#define PROXY_TOKEN_SIZE 44        /* 256 bits in base64url, and the NUL */
+#define PROXY_PLACEHOLDER_SIZE 96u /* characters of each */
+
+struct proxy;
+
+struct proxy_front {
+    struct proxy *p;
+    unsigned index;
+    struct front_room room;
+    int listener_fd;
+    struct access_pipe log;
+};
+/* A grant of http that is in force. */
+struct proxy_rule {
+    char *text; /* grant_print() */
+    uint32_t rule;
+    bool kept; /* of a reload under way */
+};
+/* Of one secret. */
+struct proxy_secret {
+    char *name, *variable, *placeholder;
+};
+/* A file that clients read. */
+struct proxy_file {
+    int dir_fd;
+    char *path; /* absolute */
+    const char *name;
+    bool written;
+};
+enum proxy_phase { PROXY_STARTING, PROXY_RUNNING, PROXY_DRAINING, PROXY_OVER };
+struct proxy {
+    struct run run; /* run.room is not used */
+    const struct proxy_request *request;
+    const struct proxy_observer *observer;
+    enum proxy_phase phase;
+    struct proxy_front *fronts;
+    uint32_t front_count;
+    int page_fd;
+    union ingress_slot *page;
+    struct access_log access;
+    char *authority; /* "127.0.0.1:3128", with the real port */
+    char token[PROXY_TOKEN_SIZE];
+    struct proxy_secret *secrets;
+    size_t secret_count;
+    char *placeholders; /* JSON object, "" = none */
+    struct proxy_file env, ca;
+    char *own_folder; /* of files that nobody named a place for, or NULL */
+    struct proxy_rule *rules;
+    size_t rule_count;
+    size_t added;                    /* grants that reloads added, over all of them */
+    uint64_t expires_ns, running_ns; /* of the grants; when it began to accept */
+    bool expired;                    /* and told */
+    uint64_t until_ns;               /* STARTING, DRAINING: who is not done by then is given up */
+    bool listened;                   /* it came so far */
+    bool reload_wanted;
+    uint64_t tell_at_ns, untold; /* denials that are not told for want of calm */
+    struct proxy_totals totals;
+};
+
+void proxy_notice(struct proxy *p, const char *format, ...) PRINTF_LIKE(2, 3);
+/* A room refused a request. */
+int proxy_denied(struct proxy *p, const char *observed_by, const struct egress_denied *d,
+                 struct error *e) MUST_CHECK;
+
+/* proxy_names.c */
+int proxy_make_names(struct proxy *p, struct error *e) MUST_CHECK; /* token and placeholders */
+void proxy_names_done(struct proxy *p);
+
+/* proxy_files.c */
+/* Opens the folders and looks at what is there; nothing is written. */
+int proxy_files_open(struct proxy *p, struct error *e) MUST_CHECK;
+int proxy_files_write(struct proxy *p, struct error *e) MUST_CHECK;
+int proxy_ca_write(struct proxy *p, struct error *e) MUST_CHECK;
+void proxy_files_done(struct proxy *p); /* removes what lies in the state folder */
+
+/* proxy_rooms.c. < 0 is a fault that ends it all. */
+int proxy_front_start(struct proxy_front *f, struct error *e) MUST_CHECK;
+int proxy_front_turn(struct proxy_front *f, bool said, struct error *e) MUST_CHECK;
+int proxy_relinked(void *context, uint32_t owner, const int fds[static LINK_FDS],
+                   struct error *e) MUST_CHECK;
+int proxy_keeper_back(void *context, struct error *e) MUST_CHECK;
+int proxy_fronts_regranted(struct proxy *p, struct error *e) MUST_CHECK;
+void proxy_front_drain(struct proxy_front *f, uint64_t within_ns);
+void proxy_front_done(struct proxy_front *f);
+
+/* proxy_reload.c */
+int proxy_rules_begin(struct proxy *p, struct error *e) MUST_CHECK; /* those of the start */
+int proxy_reload(struct proxy *p, struct error *e) MUST_CHECK;
+void proxy_rules_done(struct proxy *p);
