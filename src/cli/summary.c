@@ -78,6 +78,15 @@ static void put_uses(struct buf *out, const struct run_request *q, const struct 
     }
 }
 
+static void put_secrets(struct buf *out, const struct run_report *p)
+{
+    for (size_t i = 0; i < p->secret_count; i++) {
+        buf_puts(out, i == 0 ? "\n  secrets used: " : ", ");
+        cli_escaped(out, p->secrets[i].name);
+        buf_printf(out, " %llu×", (unsigned long long)p->secrets[i].count);
+    }
+}
+
 static void put_denial(struct buf *out, const struct run_request *q, const struct run_denied *d,
                        bool colour)
 {
@@ -123,6 +132,7 @@ void summary_put(struct buf *out, const struct run_request *q, const struct run_
     put_outcome(out, p);
     put_figures(out, p);
     put_uses(out, q, p);
+    put_secrets(out, p);
     put_style(out, colour, PLAIN);
     buf_putc(out, '\n');
     put_missing(out, p->missing);
@@ -192,6 +202,18 @@ static void set_figures(json_t *out, const struct run_done *d)
         json_object_set_new(out, "values", lossy(d->values));
 }
 
+static json_t *secrets_json(const struct run_report *p)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < p->secret_count; i++) {
+        json_t *one = json_object();
+        json_object_set_new(one, "name", lossy(p->secrets[i].name));
+        json_object_set_new(one, "count", json_integer((json_int_t)p->secrets[i].count));
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
 int summary_put_json(struct buf *out, const struct run_report *p)
 {
     CLEANUP(json_freep) json_t *result = json_object();
@@ -212,6 +234,7 @@ int summary_put_json(struct buf *out, const struct run_report *p)
             json_array_append_new(missing,
                                   json_string(jail_layer_name((enum jail_layer)(1u << i))));
     json_object_set_new(result, "missing_jail_layers", missing);
+    json_object_set_new(result, "secrets_used", secrets_json(p));
     json_object_set_new(result, "denied", denials_json(p));
     if (result == NULL)
         return -ENOMEM;

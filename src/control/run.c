@@ -30,6 +30,9 @@ void run_report_done(struct run_report *r)
     for (size_t i = 0; i < r->denied_count; i++)
         run_denial_done(&r->denied[i].denial);
     mem_free(r->denied);
+    for (size_t i = 0; i < r->secret_count; i++)
+        mem_free(r->secrets[i].name);
+    mem_free(r->secrets);
     run_done_done(&r->done);
     *r = (struct run_report){ 0 };
 }
@@ -67,6 +70,7 @@ void run_parts_init(struct run *r, const struct run_request *request,
 void run_parts_done(struct run *r)
 {
     egress_free(r->egress);
+    run_keeper_done(r);
     if (r->room_live)
         room_end(&r->room);
     stdio_done(&r->stdio);
@@ -260,6 +264,26 @@ static int relinked(void *context, uint32_t owner, const int fds[static LINK_FDS
     return 0;
 }
 
+/* A secret that is not there, another key, a damaged vault: the grants cannot be given, and the guest does not
+ * start. What is wrong with this machine is something else. */
+int run_step_keeper(struct run *r, const struct run_keeper_links *links)
+{
+    struct error e = ERROR_INIT;
+
+    if (run_keeper_start(r, links, &e) == 0)
+        return 0;
+    if (e.code == -ECHILD || e.code == -ETIMEDOUT || e.code == -EPROTO || e.code == -ENOMEM)
+        return failed(r, &e);
+    run_end(r, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
+    return 1;
+}
+
+static int step_keeper(struct run *r)
+{
+    const struct run_keeper_links links = { .more = r->request->ask ? KEEPER_MORE_MAX : 0 };
+    return run_step_keeper(r, &links);
+}
+
 static int step_egress(struct run *r)
 {
     struct error e = ERROR_INIT;
@@ -368,7 +392,8 @@ void run_execute(const struct run_request *request, const struct run_observer *o
     run_parts_init(&r, request, observer, ret);
     (void)sigprocmask(SIG_SETMASK, NULL, &before);
     if (step_spawn(&r) == 0 && run_step_place(&r) == 0 && run_step_target(&r) == 0 &&
-        run_step_grants(&r) == 0 && run_step_receipt(&r) == 0 && step_egress(&r) == 0)
+        run_step_grants(&r) == 0 && run_step_receipt(&r) == 0 && step_keeper(&r) == 0 &&
+        step_egress(&r) == 0)
         (void)run_guest(&r);
     if (run_egress_end(&r, &e) < 0)
         failed(&r, &e);

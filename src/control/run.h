@@ -94,6 +94,12 @@ struct run_denied {
     uint64_t count;
 };
 
+/* A secret that keeper gave to egress for a request, and how often. */
+struct run_secret {
+    char *name;
+    uint64_t count;
+};
+
 struct run_report {
     char id[ID_TEXT_SIZE]; /* "" = no receipt: it did not come so far */
     enum run_outcome outcome;
@@ -104,6 +110,8 @@ struct run_report {
     uint64_t wall_ns;          /* from RUN_START to the end, by our clock */
     struct run_denied *denied; /* distinct ones, in order */
     size_t denied_count;
+    struct run_secret *secrets; /* used ones, in order of their first use */
+    size_t secret_count;
     uint32_t missing; /* jail layers */
     bool cache_hit;
     uint64_t log_lines;

@@ -78,7 +78,11 @@ static int add(struct run *r, struct grant_set *one, enum run_answer answer, str
     if (answer == RUN_ANSWER_ONCE && g->class == GRANT_HTTP)
         g->http.max_requests = 1;
     r->added++;
-    return r->egress ? egress_grant(r->egress, one, e) : 0;
+    /* Keeper decides by the same rules, and must have it before egress asks. */
+    int status = r->keeper ? keeper_grant(r->keeper, one, e) : 0;
+    if (status == 0 && r->egress)
+        status = egress_grant(r->egress, one, e);
+    return status;
 }
 
 /* Asks, unless there is nothing to agree to; the answer holds when this returns 0. */

@@ -62,12 +62,13 @@ static int on_request(void *context, const struct egress_request *q, struct erro
 {
     struct run *r = context;
     int status = r->http_recorded == HTTP_EVENTS_MAX ? 0 : record_request(r, q, e);
-    return status;
+    return status < 0 ? status : run_keeper_admit(r, q, e);
 }
 
 static int on_response(void *context, const struct egress_response *a, struct error *e)
 {
     struct run *r = context;
+    run_keeper_ended(r, a);
     if (a->number > r->http_last)
         return 0; /* its request was not kept */
     json_t *event = event_of(a->number, a->rule);
@@ -140,7 +141,8 @@ int run_egress_start(struct run *r, const struct run_egress_links *links, struct
                       .request = on_request,
                       .response = on_response,
                       .denied = on_denied,
-                      .died = on_died },
+                      .died = on_died,
+                      .keeper = r->vault ? run_keeper_for_egress : NULL },
     };
     if (!grant_rules_have(r->rules, GRANT_HTTP) && !r->request->ask && !links->proxy)
         return 0;
@@ -154,6 +156,8 @@ int run_egress_end(struct run *r, struct error *e)
     if (!r->egress)
         return 0;
     int status = egress_end(r->egress, e);
+    if (status == 0)
+        status = run_keeper_end(r, e);
     /* What egress saw counts, not what a worker says of it. */
     for (size_t i = 0; r->report->has_figures && i < d->use_count; i++) {
         struct egress_use u = egress_use(r->egress, i);

@@ -6,6 +6,7 @@
  * A request is admitted after its intent is in the receipt, so that keeper releases nothing of which there is no
  * record; past the receipt's bound for requests, after it is counted.
  */
+#include <poll.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -42,11 +43,33 @@ static json_t *of_request(uint64_t number, uint32_t rule, const char *name)
     return event;
 }
 
+static int count_use(struct run *r, const char *name, struct error *e)
+{
+    struct run_report *p = r->report;
+    size_t i = 0;
+    while (i < p->secret_count && strcmp(p->secrets[i].name, name) != 0)
+        i++;
+    if (i == p->secret_count) {
+        struct run_secret *grown = mem_grow(p->secrets, i + 1, sizeof(*grown));
+        char *copy = mem_strdup(name);
+        if (grown)
+            p->secrets = grown;
+        if (!grown || !copy) {
+            mem_free(copy);
+            return error_set(e, -ENOMEM, "no memory for the secrets that were used");
+        }
+        p->secrets[p->secret_count++] = (struct run_secret){ .name = copy };
+    }
+    p->secrets[i].count++;
+    return 0;
+}
+
 static int on_used(void *context, uint32_t life, uint64_t number, uint32_t rule, const char *name,
                    struct error *e)
 {
     (void)life;
-    return record(context, "secret.used", of_request(number, rule, name), e);
+    int status = count_use(context, name, e);
+    return status < 0 ? status : record(context, "secret.used", of_request(number, rule, name), e);
 }
 
 static int on_denied(void *context, uint32_t life, uint64_t number, uint32_t rule, const char *name,
@@ -165,6 +188,17 @@ void run_keeper_ended(struct run *r, const struct egress_response *a)
 int run_keeper_expires(struct run *r, uint64_t expires_ns, struct error *e)
 {
     return r->keeper ? keeper_expires(r->keeper, expires_ns, e) : 0;
+}
+
+int run_keeper_end(struct run *r, struct error *e)
+{
+    int status = 0;
+    for (;;) {
+        struct pollfd there = { .fd = run_keeper_fd(r), .events = POLLIN };
+        if (status < 0 || there.fd < 0 || poll(&there, 1, 0) <= 0)
+            return status;
+        status = keeper_turn(r->keeper, e);
+    }
 }
 
 void run_keeper_done(struct run *r)

@@ -37,6 +37,8 @@ static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_c
     r->gate.phase = PHASE_RUNNING;
     if (r->egress != NULL) {
         int status = egress_expires(r->egress, r->request->grants->expires_ns, e);
+        if (status == 0)
+            status = run_keeper_expires(r, r->request->grants->expires_ns, e);
         if (status < 0)
             return status;
     }
@@ -341,8 +343,9 @@ static int timeout_ms(const struct run *r, bool soon)
 /* 0 go on, 1 the channel is closed or all is said, < 0 fault. */
 static int turn(struct run *r, struct error *e)
 {
-    struct pollfd fds[3 + STDIO_POLL_FDS];
-    bool soon = stdio_poll(&r->stdio, fds + 3);
+    struct pollfd fds[4 + STDIO_POLL_FDS];
+    bool soon = stdio_poll(&r->stdio, fds + 4);
+    int keeper_ms = run_keeper_timeout_ms(r);
     int egress_ms = r->egress != NULL ? egress_timeout_ms(r->egress) : -1;
     int wait_ms = timeout_ms(r, soon);
 
@@ -350,13 +353,18 @@ static int turn(struct run *r, struct error *e)
     fds[1] = (struct pollfd){ .fd = r->signal_fd, .events = POLLIN };
     fds[2] =
         (struct pollfd){ .fd = r->egress != NULL ? egress_fd(r->egress) : -1, .events = POLLIN };
+    fds[3] = (struct pollfd){ .fd = run_keeper_fd(r), .events = POLLIN };
     if (egress_ms >= 0)
         wait_ms = MIN(wait_ms, egress_ms);
+    if (keeper_ms >= 0)
+        wait_ms = MIN(wait_ms, keeper_ms);
     if (poll(fds, ARRAY_SIZE(fds), wait_ms) < 0)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the worker");
-    int status = stdio_events(&r->stdio, fds + 3, e);
+    int status = stdio_events(&r->stdio, fds + 4, e);
     if (status == 0 && fds[1].revents != 0)
         status = run_signal(r, e);
+    if (status == 0)
+        status = run_keeper_turn(r, e);
     if (status == 0 && r->egress != NULL)
         status = egress_turn(r->egress, e);
     if (status == 0 && fds[0].revents != 0)

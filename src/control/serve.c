@@ -150,6 +150,9 @@ static int start_egress(struct serve *s, struct error *e)
 static int start_rooms(struct serve *s)
 {
     struct error e = ERROR_INIT;
+    const struct run_keeper_links links = { 0 };
+    if (run_step_keeper(&s->run, &links) != 0)
+        return 1;
     int status = run_step_stdio(&s->run, &e);
     if (status == 0)
         status = start_egress(s, &e);
@@ -250,7 +253,8 @@ static int next_phase(struct serve *s, struct error *e)
         } else if (all_ready(s)) {
             s->phase = SERVE_RUNNING;
             if (s->run.egress != NULL && s->run.request->grants->expires_ns != GRANT_UNSET &&
-                egress_expires(s->run.egress, s->run.request->grants->expires_ns, e) < 0)
+                (egress_expires(s->run.egress, s->run.request->grants->expires_ns, e) < 0 ||
+                 run_keeper_expires(&s->run, s->run.request->grants->expires_ns, e) < 0))
                 return -EIO;
             tell_listening(s);
         } else if (late) {
@@ -274,7 +278,7 @@ static int next_phase(struct serve *s, struct error *e)
 
 /* ---- the loop ---- */
 
-#define POLL_FIXED (2 + STDIO_POLL_FDS)
+#define POLL_FIXED (3 + STDIO_POLL_FDS)
 #define POLL_MAX (POLL_FIXED + 3 * INGRESS_PAIRS_MAX)
 
 static int sooner(int a, int b)
@@ -297,6 +301,7 @@ static int timeout_ms(struct serve *s, bool soon)
         ms = sooner(ms, until_ms(s->pairs[i].worker.back_ns));
         ms = sooner(ms, until_ms(s->pairs[i].ingress.back_ns));
     }
+    ms = sooner(ms, run_keeper_timeout_ms(&s->run));
     return s->run.egress != NULL ? sooner(ms, egress_timeout_ms(s->run.egress)) : ms;
 }
 
@@ -308,9 +313,10 @@ static struct pollfd watch(int fd)
 static int turn(struct serve *s, struct error *e)
 {
     struct pollfd fds[POLL_MAX];
-    bool soon = stdio_poll(&s->run.stdio, fds + 2);
+    bool soon = stdio_poll(&s->run.stdio, fds + 3);
     fds[0] = watch(s->run.signal_fd);
     fds[1] = watch(s->run.egress != NULL ? egress_fd(s->run.egress) : -1);
+    fds[2] = watch(run_keeper_fd(&s->run));
     for (uint32_t i = 0; i < s->pair_count; i++) {
         struct serve_pair *p = &s->pairs[i];
         struct pollfd *own = &fds[POLL_FIXED + 3 * i];
@@ -320,9 +326,11 @@ static int turn(struct serve *s, struct error *e)
     }
     if (poll(fds, POLL_FIXED + 3 * s->pair_count, timeout_ms(s, soon)) < 0)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the rooms");
-    int status = stdio_events(&s->run.stdio, fds + 2, e);
+    int status = stdio_events(&s->run.stdio, fds + 3, e);
     if (fds[0].revents != 0)
         on_signal(s);
+    if (status == 0)
+        status = run_keeper_turn(&s->run, e);
     if (status == 0 && s->run.egress != NULL)
         status = egress_turn(s->run.egress, e);
     for (uint32_t i = 0; status == 0 && i < s->pair_count; i++) {
