@@ -50,7 +50,7 @@ int conn_accept(struct ingress *i, int fd, bool metrics, const struct sockaddr *
     i->connections++;
     room_count(i, INGRESS_COUNT_connections_total, 1);
     room_count(i, INGRESS_COUNT_connections, 1);
-    if (i->tls == NULL || metrics || tls_begin(c) == 0)
+    if (!(i->start.flags & INGRESS_TLS) || metrics || tls_begin(c) == 0)
         return 0;
     conn_close(c);
     return -ENOMEM;
@@ -67,6 +67,7 @@ void conn_close(struct conn *c)
     if (c->h2 != NULL)
         h2_free(c);
     tls_free(TAKE(c->tls));
+    front_free(TAKE(c->front));
     fd_close(c->fd);
     c->fd = -1;
     list_remove(&c->waiting);
@@ -218,6 +219,8 @@ void conn_work(struct conn *c)
     if (c->tls != NULL && c->protocol == PROTOCOL_NONE) {
         agreed = tls_protocol(c);
         if (c->failed || c->eof) {
+            if (c->front != NULL)
+                proxy_handshake_failed(c);
             conn_close(c);
             return;
         }

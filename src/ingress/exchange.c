@@ -205,7 +205,8 @@ int exchange_new(struct conn *c, const struct exchange_owner *owner, void *strea
                             .send_window = HTTP_WINDOW_START,
                             .receive_window = HTTP_WINDOW_START,
                             .holds_body = r->flags & HTTP_EXPECTS_CONTINUE,
-                            .request_ended = r->flags & HTTP_NO_BODY };
+                            .request_ended = r->flags & HTTP_NO_BODY,
+                            .asks_upgrade = r->flags & HTTP_UPGRADE };
     list_init(&x->place);
     buf_clear(&i->scratch);
     http_request_put(&i->scratch, r);
@@ -320,7 +321,8 @@ static int on_response(struct exchange *x, struct cursor *c, struct error *e)
     int status = http_response_get(c, x->i->fields, &r, e);
     if (status < 0)
         return status;
-    if (r.status < 200 || r.status > 599)
+    bool upgraded = r.status == 101 && x->asks_upgrade && !r.no_body && !x->request_ended;
+    if ((r.status < 200 && !upgraded) || r.status > 599)
         return broken(e, "a status that cannot be");
     x->responded = true;
     x->status = r.status;
@@ -447,8 +449,10 @@ void exchange_fail_all(struct ingress *i)
     i->link_failed = false;
     buf_clear(&i->backlog);
     for (size_t b = 0; b < EXCHANGE_BUCKETS; b++)
-        while (i->by_id[b] != NULL)
+        while (i->by_id[b] != NULL) {
+            i->by_id[b]->orphan = true;
             fail(i->by_id[b], &gone);
+        }
 }
 
 void exchange_new_link(struct ingress *i, struct link *l)

@@ -10,6 +10,7 @@
  *      ├──────────── BODY_END ───── SKIP                   │
  *      └───────────────────────────────────────────────────┘
  *     any ── LAST ─→ LINGER        any ── GONE ─→ CLOSED
+ *     ANSWER ── TUNNEL ─→ TUNNEL: a WebSocket of a proxy, which ends with its connection
  *
  * One request at a time: the head of the next one is looked at when the answer of the one before is
  * written, so answers are in order and what is held is bounded by one read. While a request is with
@@ -30,14 +31,15 @@
 
 static const uint8_t next_state[H1_STATE_COUNT][H1_STEP_COUNT] = {
 #define NO H1_STATE_COUNT
-    /* bytes, head, request, body end, answered, last, gone */
-    [H1_IDLE] = { H1_HEAD, NO, NO, NO, NO, H1_LINGER, H1_CLOSED },
-    [H1_HEAD] = { NO, H1_BODY, H1_ANSWER, NO, NO, H1_LINGER, H1_CLOSED },
-    [H1_BODY] = { NO, NO, NO, H1_ANSWER, H1_SKIP, H1_LINGER, H1_CLOSED },
-    [H1_ANSWER] = { NO, NO, NO, NO, H1_IDLE, H1_LINGER, H1_CLOSED },
-    [H1_SKIP] = { NO, NO, NO, H1_IDLE, NO, H1_LINGER, H1_CLOSED },
-    [H1_LINGER] = { NO, NO, NO, NO, NO, NO, H1_CLOSED },
-    [H1_CLOSED] = { NO, NO, NO, NO, NO, NO, NO },
+    /* bytes, head, request, body end, tunnel, answered, last, gone */
+    [H1_IDLE] = { H1_HEAD, NO, NO, NO, NO, NO, H1_LINGER, H1_CLOSED },
+    [H1_HEAD] = { NO, H1_BODY, H1_ANSWER, NO, NO, NO, H1_LINGER, H1_CLOSED },
+    [H1_BODY] = { NO, NO, NO, H1_ANSWER, NO, H1_SKIP, H1_LINGER, H1_CLOSED },
+    [H1_ANSWER] = { NO, NO, NO, NO, H1_TUNNEL, H1_IDLE, H1_LINGER, H1_CLOSED },
+    [H1_TUNNEL] = { NO, NO, NO, NO, NO, NO, H1_LINGER, H1_CLOSED },
+    [H1_SKIP] = { NO, NO, NO, H1_IDLE, NO, NO, H1_LINGER, H1_CLOSED },
+    [H1_LINGER] = { NO, NO, NO, NO, NO, NO, NO, H1_CLOSED },
+    [H1_CLOSED] = { NO, NO, NO, NO, NO, NO, NO, NO },
 #undef NO
 };
 
@@ -49,8 +51,8 @@ enum h1_state h1_next(enum h1_state s, enum h1_step step)
 
 const char *h1_state_name(enum h1_state s)
 {
-    static const char *const names[H1_STATE_COUNT] = { "idle", "head",   "body",  "answer",
-                                                       "skip", "linger", "closed" };
+    static const char *const names[H1_STATE_COUNT] = { "idle",   "head", "body",   "answer",
+                                                       "tunnel", "skip", "linger", "closed" };
     return s < H1_STATE_COUNT ? names[s] : "none";
 }
 
@@ -122,7 +124,8 @@ void h1_free(struct conn *c)
     struct ingress *i = c->i;
     struct h1 *h = TAKE(c->h1);
     if (h->x != NULL)
-        h->x->cut = h->x->cut || h->state == H1_BODY || h->state == H1_ANSWER;
+        h->x->cut =
+            h->x->cut || h->state == H1_BODY || h->state == H1_ANSWER || h->state == H1_TUNNEL;
     h1_drop_exchange(h);
     if (i->pool_count >= POOL_MAX || h->capacity > H1_IN_START || h->out.capacity > H1_IN_START) {
         h1_destroy(h);
@@ -171,15 +174,18 @@ static int begins_as_h2(const struct conn *c)
     const struct h1 *h = c->h1;
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     size_t size = MIN(h->size, sizeof preface - 1);
-    if (c->begun || memcmp(h->in + h->start, preface, size) != 0)
+    /* To a proxy HTTP/2 comes in tunnels alone: before one it would be a request for this room. */
+    bool never = is_proxy(c->i) && c->tls == NULL && !c->metrics;
+    if (c->begun || never || memcmp(h->in + h->start, preface, size) != 0)
         return 0;
     return size == sizeof preface - 1 ? 1 : -1;
 }
 
 /* Names in lower case, in place: the head's slices lie in `in`, which is ours. Gives how many fields
  * go to the worker. */
-static size_t pass_fields(struct h1 *h, const struct http1_head *head, struct http_field *fields)
+static size_t pass_fields(struct conn *c, const struct http1_head *head, struct http_field *fields)
 {
+    struct h1 *h = c->h1;
     size_t count = 0;
     for (size_t f = 0; f < head->field_count; f++) {
         struct http_field field = head->fields[f];
@@ -187,13 +193,15 @@ static size_t pass_fields(struct h1 *h, const struct http1_head *head, struct ht
         for (size_t i = 0; i < field.name.size; i++)
             if (name[i] >= 'A' && name[i] <= 'Z')
                 name[i] |= 0x20;
-        if (!head->hop_by_hop[f] && !bytes_are(field.name, "expect"))
+        if (!head->hop_by_hop[f] && !bytes_are(field.name, "expect") &&
+            !(is_proxy(c->i) && proxy_drops(field.name)))
             fields[count++] = field;
     }
     return count;
 }
 
-static int begin_exchange(struct conn *c, const struct http1_head *head, bool body)
+int h1_begin_exchange(struct conn *c, const struct http1_head *head, bool body,
+                      struct bytes authority, uint32_t flags)
 {
     struct ingress *i = c->i;
     struct h1 *h = c->h1;
@@ -201,17 +209,18 @@ static int begin_exchange(struct conn *c, const struct http1_head *head, bool bo
     conn_peer_text(c, peer, sizeof peer);
     struct http_request r = {
         .method = head->method,
-        .authority = head->authority.size > 0 ? head->authority : bytes_of(i->start.authority),
+        .authority = authority,
         .target = head->path,
         .peer = bytes_of(peer),
         .connect_timeout_ns = HTTP_NO_TIMEOUT,
         .first_byte_timeout_ns = HTTP_NO_TIMEOUT,
         .between_bytes_timeout_ns = HTTP_NO_TIMEOUT,
         .fields = i->fields,
-        .field_count = pass_fields(h, head, i->fields),
+        .field_count = pass_fields(c, head, i->fields),
     };
     h->owes_continue = body && head->expect_continue && head->minor > 0;
-    r.flags = (h->owes_continue ? HTTP_EXPECTS_CONTINUE : 0) | (body ? 0 : HTTP_NO_BODY) |
+    r.flags = flags | (h->owes_continue ? HTTP_EXPECTS_CONTINUE : 0) |
+              (body || flags & HTTP_UPGRADE ? 0 : HTTP_NO_BODY) |
               (c->tls != NULL ? HTTP_SECURE : 0);
     return exchange_new(c, &h1_owner, h, 10 + head->minor, &r, &h->x);
 }
@@ -230,9 +239,14 @@ static void on_head(struct conn *c, const struct http1_head *head)
     h1_step(c, body ? H1_STEP_HEAD : H1_STEP_REQUEST);
     if (c->metrics) {
         h1_answer_metrics(c, head);
+    } else if (is_proxy(c->i)) {
+        proxy_on_head(c, head, body);
     } else if (bytes_are(head->method, "CONNECT")) {
         h1_answer(c, 501, true);
-    } else if (begin_exchange(c, head, body) != 0) {
+    } else if (h1_begin_exchange(c, head, body,
+                                 head->authority.size > 0 ? head->authority
+                                                          : bytes_of(c->i->start.authority),
+                                 0) != 0) {
         room_count(c->i, INGRESS_COUNT_requests_refused_total, 1);
         h1_answer(c, 503, body);
     }
@@ -389,6 +403,54 @@ static bool take_body(struct conn *c)
     }
 }
 
+/* ---- tunnels ---- */
+
+/* CONNECT was answered: what came behind it is TLS. */
+static void begin_tls(struct conn *c)
+{
+    struct h1 *h = c->h1;
+    CLEANUP(buf_done) struct buf ahead = BUF_INIT(H1_IN_MAX);
+    buf_append(&ahead, h->in + h->start, h->size);
+    if (buf_status(&ahead) < 0) {
+        conn_close(c);
+        return;
+    }
+    h1_free(c);
+    c->protocol = PROTOCOL_NONE;
+    c->begun = false;
+    c->readable = true; /* there may be bytes ahead, and no edge for them */
+    conn_owes_head(c, true);
+    conn_dirty(c);
+    proxy_begin_tls(c, (struct bytes){ ahead.data, ahead.size });
+}
+
+/* The client's bytes of a WebSocket. */
+static void take_tunnel(struct conn *c)
+{
+    struct h1 *h = c->h1;
+    for (size_t read = 0; h->x != NULL && !h->x->request_ended;) {
+        if (h->size > 0)
+            use(h, exchange_send_body(h->x, (struct bytes){ h->in + h->start, h->size }));
+        if (h->size > 0)
+            return; /* until there is room */
+        if (read > BODY_PER_TURN) {
+            conn_dirty(c);
+            return;
+        }
+        ssize_t n = fill(c);
+        if (n == 0)
+            return;
+        if (n > 0)
+            read += (size_t)n;
+        else if (c->failed)
+            break;
+        else
+            exchange_send_end(h->x, NULL, 0);
+    }
+    if (c->failed)
+        conn_close(c);
+}
+
 /* ---- the end ---- */
 
 /* What still comes is read, so that closing does not reset what we said. */
@@ -454,6 +516,11 @@ static bool go_on(struct conn *c)
         /* A client that only ended its own direction is answered. */
         if (c->failed)
             conn_close(c);
+        else if (h->open_tunnel && h->out.size == 0)
+            begin_tls(c);
+        return false;
+    case H1_TUNNEL:
+        take_tunnel(c);
         return false;
     case H1_LINGER:
         linger(c);
@@ -513,6 +580,8 @@ enum conn_wait h1_waits(const struct conn *c)
         return h->out.size > 0               ? WAIT_WRITE
                : c->hung_up && !h->answering ? WAIT_HALF
                                              : WAIT_NOTHING;
+    case H1_TUNNEL:
+        return h->out.size > 0 ? WAIT_WRITE : c->eof ? WAIT_HALF : WAIT_NOTHING;
     case H1_LINGER:
         return WAIT_LINGER;
     case H1_CLOSED:

@@ -8,7 +8,7 @@
 #define H1_IN_MAX (128u << 10) /* a head of HTTP_HEAD_MAX and as much again */
 #define H1_OUT_MAX (1u << 20)  /* a head, interim answers, and what the window lets in */
 
-enum h1_framing { FRAMED_NONE, FRAMED_LENGTH, FRAMED_CHUNKED, FRAMED_CLOSE };
+enum h1_framing { FRAMED_NONE, FRAMED_LENGTH, FRAMED_CHUNKED, FRAMED_CLOSE, FRAMED_RAW };
 
 /* Taken from the room's pool when the first byte comes, given back between two requests. */
 struct h1 {
@@ -32,6 +32,7 @@ struct h1 {
     uint64_t body_in_out; /* body bytes in `out`: given back to the worker's window when written */
     bool answering;       /* its head is in `out`, or further */
     bool last;            /* the connection ends with this answer */
+    bool open_tunnel;     /* when `out` is written, TLS begins */
     bool reset; /* and not in peace: the answer is not whole and nothing else would show it */
     struct http1_parser parser;
 };

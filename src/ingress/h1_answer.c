@@ -6,6 +6,7 @@
  * An answer that is not whole is never made to look whole: a chunked body ends without its last
  * chunk, one with a length ends short of it, one that only closing would end is reset.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -101,7 +102,9 @@ static void print_head(struct conn *c, const struct http_response *r, size_t cou
         put_field(&h->out, "content-length", "0");
     if (h->framing == FRAMED_CHUNKED)
         put_field(&h->out, "transfer-encoding", "chunked");
-    if (h->last)
+    if (h->framing == FRAMED_RAW)
+        buf_puts(&h->out, "connection: upgrade\r\nupgrade: websocket\r\n");
+    else if (h->last)
         put_field(&h->out, "connection", "close");
     else if (h->minor == 0)
         put_field(&h->out, "connection", "keep-alive");
@@ -120,33 +123,26 @@ static void count_status(struct ingress *i, uint16_t status)
 
 /* ---- by ourselves ---- */
 
-static void answer_text(struct conn *c, uint16_t status, const char *type, struct bytes text)
+static void answer_text(struct conn *c, uint16_t status, struct http_field *fields, size_t count,
+                        struct bytes text)
 {
     struct h1 *h = c->h1;
-    struct buf length = BUF_INIT(32);
-    buf_printf(&length, "%zu", text.size);
-    struct http_field fields[] = {
-        { bytes_of("content-type"), bytes_of(type) },
-        { bytes_of("content-length"), bytes_of(buf_cstr(&length)) },
-        { bytes_of("retry-after"), bytes_of(RETRY_AFTER) },
-    };
+    char length[32];
+    (void)snprintf(length, sizeof length, "%zu", text.size);
+    fields[count++] = (struct http_field){ bytes_of("content-length"), bytes_of(length) };
     struct http_response r = { .status = status, .fields = fields };
     h->answering = true;
     h->framing = FRAMED_LENGTH;
-    print_head(c, &r, status == 503 ? 3 : 2, true, false);
+    print_head(c, &r, count, true, false);
     if (!h->head_request)
         buf_append(&h->out, text.data, text.size);
     count_status(c->i, status);
-    buf_done(&length);
 }
 
-void h1_answer(struct conn *c, uint16_t status, bool last)
+/* What follows an answer of ours. */
+static void answered_by_us(struct conn *c, uint16_t status)
 {
     struct h1 *h = c->h1;
-    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
-    buf_printf(&text, "%u %s\n", status, http1_reason(status));
-    h->last = h->last || last || !h->keep_alive;
-    answer_text(c, status, "text/plain", (struct bytes){ text.data, text.size });
     if (h->x != NULL) {
         h->x->status = status;
         if (h->x->over || h->x->request_ended)
@@ -156,6 +152,45 @@ void h1_answer(struct conn *c, uint16_t status, bool last)
         h1_drop_exchange(h);
     h1_step(c, h->last ? H1_STEP_LAST : H1_STEP_ANSWERED);
     h->answering = false;
+    conn_dirty(c);
+}
+
+void h1_answer(struct conn *c, uint16_t status, bool last)
+{
+    struct h1 *h = c->h1;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
+    struct http_field fields[] = { { bytes_of("content-type"), bytes_of("text/plain") },
+                                   { bytes_of("retry-after"), bytes_of(RETRY_AFTER) },
+                                   { { 0 }, { 0 } } };
+    if (is_proxy(c->i) && !c->metrics) {
+        const struct problem p = { .status = status, .rule = GRANT_NO_RULE };
+        h1_answer_problem(c, &p, last);
+        return;
+    }
+    buf_printf(&text, "%u %s\n", status, http1_reason(status));
+    h->last = h->last || last || !h->keep_alive;
+    answer_text(c, status, fields, status == 503 ? 2 : 1, (struct bytes){ text.data, text.size });
+    answered_by_us(c, status);
+}
+
+void h1_answer_problem(struct conn *c, const struct problem *p, bool last)
+{
+    struct h1 *h = c->h1;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(128u << 10);
+    struct http_field fields[PROBLEM_FIELDS_MAX + 1];
+    problem_put(&text, p);
+    size_t count = problem_fields(p, fields);
+    h->last = h->last || last || !h->keep_alive;
+    answer_text(c, p->status, fields, count, (struct bytes){ text.data, text.size });
+    answered_by_us(c, p->status);
+}
+
+void h1_open_tunnel(struct conn *c)
+{
+    struct h1 *h = c->h1;
+    buf_puts(&h->out, "HTTP/1.1 200 Connection established\r\n\r\n");
+    h->answering = h->open_tunnel = true;
+    count_status(c->i, 200);
     conn_dirty(c);
 }
 
@@ -177,7 +212,7 @@ static bool is_loopback(const struct conn *c)
 
 /* A web page whose name its owner let point here (DNS rebinding) asks for that name; who is on this
  * machine and knows what it asks uses an address or "localhost". */
-static bool is_rebound(const struct conn *c, struct bytes host)
+bool conn_is_rebound(const struct conn *c, struct bytes host)
 {
     struct address a;
     if (host.size == 0 || host.data[0] == '[' || !is_loopback(c))
@@ -195,7 +230,7 @@ void h1_answer_metrics(struct conn *c, const struct http1_head *head)
     bool found = bytes_are(head->path, "/metrics");
     bool method = bytes_are(head->method, "GET") || h->head_request;
     h->keep_alive = false;
-    if (is_rebound(c, head->authority)) {
+    if (conn_is_rebound(c, head->authority)) {
         h1_answer(c, 421, true);
         return;
     }
@@ -205,7 +240,10 @@ void h1_answer_metrics(struct conn *c, const struct http1_head *head)
     }
     ingress_counters_print(c->i->slots, c->i->start.pairs, &text);
     h->last = true;
-    answer_text(c, 200, "text/plain; version=0.0.4", (struct bytes){ text.data, text.size });
+    struct http_field fields[] = {
+        { bytes_of("content-type"), bytes_of("text/plain; version=0.0.4") }, { { 0 }, { 0 } }
+    };
+    answer_text(c, 200, fields, 1, (struct bytes){ text.data, text.size });
     h1_step(c, H1_STEP_LAST);
     conn_dirty(c);
 }
@@ -229,11 +267,29 @@ static void cut(struct conn *c)
     struct h1 *h = c->h1;
     if (h->x != NULL)
         h->x->cut = true;
-    h->reset = h->framing == FRAMED_CLOSE;
+    h->reset = h->framing == FRAMED_CLOSE || h->framing == FRAMED_RAW;
     h->last = true;
     room_count(c->i, INGRESS_COUNT_requests_cut_total, 1);
     h1_drop_exchange(h);
     h1_step(c, H1_STEP_LAST);
+}
+
+/* 101: what comes now are bytes. The connection ends with them. */
+static void on_upgraded(struct conn *c, const struct http_response *r)
+{
+    struct h1 *h = c->h1;
+    bool has_length, has_date;
+    uint64_t length;
+    size_t count;
+    if (!sort_fields(r, &count, &has_length, &length, &has_date) || has_length) {
+        h1_answer(c, 502, true);
+        return;
+    }
+    h->framing = FRAMED_RAW;
+    h->answering = h->last = true;
+    print_head(c, r, count, false, has_date);
+    count_status(c->i, r->status);
+    h1_step(c, H1_STEP_TUNNEL);
 }
 
 static void on_response(struct exchange *x, const struct http_response *r)
@@ -244,6 +300,12 @@ static void on_response(struct exchange *x, const struct http_response *r)
     uint64_t length;
     size_t count;
     conn_dirty(c);
+    if (r->status == 101) {
+        on_upgraded(c, r);
+        return;
+    }
+    if (x->asks_upgrade) /* it is an answer as others are: no bytes will follow the request */
+        exchange_send_end(x, NULL, 0);
     if (!sort_fields(r, &count, &has_length, &length, &has_date) ||
         (r->no_body && has_length && length > 0 && !h->head_request && r->status != 304)) {
         h1_answer(c, 502, true);
@@ -304,10 +366,14 @@ static void on_failed(struct exchange *x, const struct http_failure *f)
     } else if (h->answering) {
         cut(c);
     } else {
-        uint16_t status = exchange_failure_status(f);
+        const struct problem p = problem_of_failure(x, f);
+        uint16_t status = is_proxy(c->i) ? p.status : exchange_failure_status(f);
         if (status == 503)
             room_count(c->i, INGRESS_COUNT_requests_refused_total, 1);
-        h1_answer(c, status, h->state == H1_BODY);
+        if (is_proxy(c->i))
+            h1_answer_problem(c, &p, h->state == H1_BODY);
+        else
+            h1_answer(c, status, h->state == H1_BODY);
     }
 }
 

@@ -98,10 +98,21 @@ struct parts {
     bool expects, differs;
 };
 
+/* RFC 9113 8.2.3: a cookie that came in crumbs is one again. */
+static void add_crumb(struct buf *crumbs, struct bytes crumb)
+{
+    if (crumbs->size > 0)
+        buf_puts(crumbs, "; ");
+    buf_append(crumbs, crumb.data, crumb.size);
+}
+
 static struct parts sort_fields(struct h2_stream *s, struct http_field *fields, size_t *ret_count)
 {
     struct parts p = { 0 };
+    struct buf *crumbs = &s->conn->i->cookie;
+    bool proxy = is_proxy(s->conn->i);
     size_t count = 0;
+    buf_clear(crumbs);
     for (size_t i = 0; i < s->field_count; i++) {
         struct http_field f = { { s->text.data + s->fields[i].name, s->fields[i].name_size },
                                 { s->text.data + s->fields[i].value, s->fields[i].value_size } };
@@ -117,13 +128,17 @@ static struct parts sort_fields(struct h2_stream *s, struct http_field *fields, 
             p.host = f.value;
         else if (bytes_are(f.name, "expect"))
             p.expects = bytes_equal_fold(f.value, "100-continue");
-        else if (!bytes_are(f.name, "te"))
+        else if (proxy && bytes_are(f.name, "cookie"))
+            add_crumb(crumbs, f.value);
+        else if (!bytes_are(f.name, "te") && !(proxy && proxy_drops(f.name)))
             fields[count++] = f;
     }
+    if (crumbs->size > 0)
+        fields[count++] = (struct http_field){ bytes_of("cookie"), { crumbs->data, crumbs->size } };
     p.differs = p.host.size > 0 && p.authority.size > 0 && !bytes_equal(p.host, p.authority);
     if (p.authority.size == 0)
         p.authority = p.host;
-    if (p.authority.size > 0 && count < HTTP_FIELDS_MAX)
+    if (p.authority.size > 0 && count < HTTP_FIELDS_MAX && !proxy)
         fields[count++] = (struct http_field){ bytes_of("host"), p.authority };
     *ret_count = count;
     return p;
@@ -139,6 +154,34 @@ static bool well_formed(const struct http_request *r)
     http_request_put(&text, r);
     struct cursor c = cursor_of(text.data, text.size);
     return buf_status(&text) == 0 && http_request_get(&c, fields, &again, &e) == 0;
+}
+
+/* The status to refuse it with, or 0. */
+static uint16_t refusal(const struct h2_stream *s, const struct parts *p,
+                        const struct http_request *r)
+{
+    if (s->too_large || buf_status(&s->text) < 0 || buf_status(&s->conn->i->cookie) < 0)
+        return 431;
+    if (bytes_are(p->method, "CONNECT"))
+        return is_proxy(s->conn->i) ? 405 : 501;
+    if (p->differs || !http1_path_valid(p->path) ||
+        (p->authority.size > 0 && !http1_host_valid(p->authority)) || !well_formed(r))
+        return 400;
+    return 0;
+}
+
+/* Of a proxy: the request is for the host of CONNECT, and goes on with that name. */
+static bool in_its_tunnel(struct conn *c, const struct parts *p, struct http_request *r,
+                          struct problem *ret)
+{
+    if (bytes_are(p->scheme, "https") &&
+        (p->authority.size == 0 || proxy_agrees(c, p->authority))) {
+        r->authority = bytes_of(c->front->authority);
+        return true;
+    }
+    *ret = proxy_disagrees(c, p->method, p->authority);
+    log_answered(c, p->method, p->authority, ret->status, grant_reason_text(ret->reason));
+    return false;
 }
 
 static void begin_request(struct h2_stream *s)
@@ -167,25 +210,22 @@ static void begin_request(struct h2_stream *s)
         .fields = fields,
         .field_count = count,
     };
-    uint16_t status = 0;
-    if (s->too_large || buf_status(&s->text) < 0)
-        status = 431;
-    else if (bytes_are(p.method, "CONNECT"))
-        status = 501;
-    else if (p.differs || !http1_path_valid(p.path) ||
-             (p.authority.size > 0 && !http1_host_valid(p.authority)) || !well_formed(&r))
-        status = 400;
+    uint16_t status = refusal(s, &p, &r);
+    struct problem misdirected = { 0 };
+    bool agrees = !is_proxy(i) || status != 0 || in_its_tunnel(c, &p, &r, &misdirected);
     if (status != 0) {
         room_count(i, INGRESS_COUNT_requests_malformed_total, 1);
         log_refused(c, status, "not a request that HTTP allows");
-    } else if (exchange_new(c, &h2_owner, s, 20, &r, &s->x) != 0) {
+    } else if (agrees && exchange_new(c, &h2_owner, s, 20, &r, &s->x) != 0) {
         room_count(i, INGRESS_COUNT_requests_refused_total, 1);
         status = 503;
     }
     /* What follows now can only be trailers. */
     buf_clear(&s->text);
     s->field_count = 0;
-    if (status != 0)
+    if (!agrees)
+        h2_answer_problem(s, &misdirected);
+    else if (status != 0)
         h2_answer(s, status);
 }
 

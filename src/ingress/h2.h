@@ -49,6 +49,7 @@ struct h2 {
 extern const struct exchange_owner h2_owner;
 /* Answers a stream by ourselves. */
 void h2_answer(struct h2_stream *s, uint16_t status);
+void h2_answer_problem(struct h2_stream *s, const struct problem *p);
 void h2_reset(struct h2_stream *s, uint32_t code);
 /* Lets an exchange go of which nothing more comes. */
 void h2_part(struct h2_stream *s);

@@ -128,22 +128,41 @@ static void submit(struct h2_stream *s, uint16_t status, const struct http_field
     conn_dirty(s->conn);
 }
 
-void h2_answer(struct h2_stream *s, uint16_t status)
+static void answer(struct h2_stream *s, uint16_t status, const struct http_field *fields,
+                   size_t count, const struct buf *text)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
-    struct http_field fields[] = { { bytes_of("content-type"), bytes_of("text/plain") },
-                                   { bytes_of("retry-after"), bytes_of(RETRY_AFTER) } };
-    buf_printf(&text, "%u %s\n", status, http1_reason(status));
     s->has_body = !s->head_request;
     s->has_length = false;
     s->out_ended = true;
     if (s->has_body)
-        buf_append(&s->out, text.data, text.size);
+        buf_append(&s->out, text->data, text->size);
     if (s->x != NULL) {
         s->x->status = status;
         exchange_free(TAKE(s->x));
     }
-    submit(s, status, fields, status == 503 ? 2 : 1);
+    submit(s, status, fields, count);
+}
+
+void h2_answer_problem(struct h2_stream *s, const struct problem *p)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(128u << 10);
+    struct http_field fields[PROBLEM_FIELDS_MAX];
+    problem_put(&text, p);
+    answer(s, p->status, fields, problem_fields(p, fields), &text);
+}
+
+void h2_answer(struct h2_stream *s, uint16_t status)
+{
+    if (is_proxy(s->conn->i)) {
+        const struct problem p = { .status = status, .rule = GRANT_NO_RULE };
+        h2_answer_problem(s, &p);
+        return;
+    }
+    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
+    struct http_field fields[] = { { bytes_of("content-type"), bytes_of("text/plain") },
+                                   { bytes_of("retry-after"), bytes_of(RETRY_AFTER) } };
+    buf_printf(&text, "%u %s\n", status, http1_reason(status));
+    answer(s, status, fields, status == 503 ? 2 : 1, &text);
 }
 
 /* ---- by the worker ---- */
@@ -241,7 +260,11 @@ static void on_failed(struct exchange *x, const struct http_failure *f)
 {
     struct h2_stream *s = x->stream;
     if (!s->answered) {
-        h2_answer(s, exchange_failure_status(f));
+        const struct problem p = problem_of_failure(x, f);
+        if (is_proxy(x->i))
+            h2_answer_problem(s, &p);
+        else
+            h2_answer(s, exchange_failure_status(f));
         return;
     }
     if (!s->out_ended) {

@@ -2,7 +2,8 @@
 /*
  * The room's start, its loop and its end.
  *
- *   1. receive INGRESS_START: the listener, the page of counters, one end of a link
+ *   1. receive INGRESS_START: the listener, the page of counters, one end of a link (of a proxy also a
+ *      channel to keeper)
  *   2. make what needs a file or a call that the jail does not allow: epoll, TLS settings
  *   3. close the jail, INGRESS_READY
  *   4. the loop: events mark connections; frames of the worker go to their connections; then each
@@ -77,7 +78,8 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
     if (r < 0)
         return r;
     size_t wanted = 2 + LINK_FDS + (i->start.flags & INGRESS_METRICS ? 1 : 0) +
-                    (i->start.flags & INGRESS_LOG ? 1 : 0);
+                    (i->start.flags & INGRESS_LOG ? 1 : 0) +
+                    (i->start.flags & INGRESS_PROXY ? 1 : 0);
     if (fd_count != wanted)
         return error_set(e, -EPROTO, "INGRESS_START without its descriptors");
     r = keep_fd(fds[0], &i->listener_fd, e);
@@ -89,7 +91,9 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
     if (r == 0 && i->start.flags & INGRESS_METRICS)
         r = keep_fd(*fds++, &i->metrics_fd, e);
     if (r == 0 && i->start.flags & INGRESS_LOG)
-        r = keep_fd(*fds, &i->log_fd, e);
+        r = keep_fd(*fds++, &i->log_fd, e);
+    if (r == 0 && i->start.flags & INGRESS_PROXY)
+        r = keep_fd(*fds, &i->keeper_fd, e);
     i->gate.phase = PHASE_SERVING;
     return r;
 }
@@ -119,6 +123,28 @@ static int on_link(void *context, struct cursor *payload, const int *fds, size_t
         return r;
     exchange_new_link(i, l);
     return watch(i, link_fd(l), &i->link_source, SOURCE_LINK, e);
+}
+
+static int on_keeper(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct ingress *i = context;
+    int fd = -1;
+    if (fd_count != 1 || i->leaves == NULL)
+        return error_set(e, -EPROTO, "INGRESS_KEEPER without its descriptor, or to no proxy");
+    int r = keep_fd(fds[0], &fd, e);
+    i->now_ns = clock_monotonic_ns();
+    return r < 0 ? r : leaves_keeper(i->leaves, fd, e);
+}
+
+static int on_regranted(void *context, struct cursor *payload, const int *fds, size_t fd_count,
+                        struct error *e)
+{
+    struct ingress *i = context;
+    if (i->leaves == NULL)
+        return error_set(e, -EPROTO, "INGRESS_REGRANTED to no proxy");
+    leaves_forget(i->leaves);
+    return 0;
 }
 
 static void stop_listening(struct ingress *i)
@@ -152,9 +178,11 @@ static int on_drain(void *context, struct cursor *payload, const int *fds, size_
 #define IN(phase) (1u << (phase))
 #define START_MAX (2 * INGRESS_TLS_MAX + 4096)
 static const struct frame_rule rules[] = {
-    { INGRESS_START, "INGRESS_START", IN(PHASE_NEW), true, LINK_FDS + 4, START_MAX, on_start },
+    { INGRESS_START, "INGRESS_START", IN(PHASE_NEW), true, LINK_FDS + 5, START_MAX, on_start },
     { INGRESS_LINK, "INGRESS_LINK", IN(PHASE_SERVING), false, LINK_FDS, 0, on_link },
     { INGRESS_DRAIN, "INGRESS_DRAIN", IN(PHASE_SERVING), false, 0, 8, on_drain },
+    { INGRESS_KEEPER, "INGRESS_KEEPER", IN(PHASE_SERVING), false, 1, 0, on_keeper },
+    { INGRESS_REGRANTED, "INGRESS_REGRANTED", IN(PHASE_SERVING), false, 0, 0, on_regranted },
 };
 
 /* ---- accepting ---- */
@@ -211,6 +239,9 @@ static void on_tick(struct ingress *i)
 {
     i->next_tick_ns = i->now_ns + TICK_NS;
     exchange_tick(i);
+    i->denials_told = 0;
+    if (i->leaves != NULL)
+        leaves_tick(i->leaves);
     for (struct list *at = i->all.next, *next = at->next; at != &i->all; at = next, next = at->next)
         conn_tick(LIST_OF(struct conn, all, at));
     if (!i->listening && !i->draining && i->listener_fd >= 0 &&
@@ -235,6 +266,8 @@ static int take_event(struct ingress *i, const struct epoll_event *event, struct
     case SOURCE_METRICS:
         accept_some(i, i->metrics_fd, true, 4);
         return 0;
+    case SOURCE_KEEPER:
+        return leaves_dispatch(i->leaves, e);
     case SOURCE_CONN:
         conn_event((struct conn *)(void *)s, event->events);
         return 0;
@@ -313,6 +346,8 @@ static int turn(struct ingress *i, struct error *e)
     }
     if (i->link != NULL)
         link_flush(i->link);
+    if (i->leaves != NULL)
+        leaves_flush(i->leaves);
     if (i->log_fd >= 0)
         log_flush(i);
     bury(i);
@@ -398,6 +433,11 @@ static int prepare(struct ingress *i, struct error *e)
         return error_set_errno(e, errno, "no epoll");
     if (i->start.flags & INGRESS_TLS)
         r = tls_room_new(i->start.certificate, i->start.key, &i->tls, e);
+    if (is_proxy(i)) {
+        r = tls_room_new_front(&i->tls, e);
+        if (r == 0)
+            r = leaves_new(i, fd_take(&i->keeper_fd), &i->leaves, e);
+    }
     if (i->start.key != NULL)
         mem_wipe(i->start.key, strlen(i->start.key));
     if (r == 0)
@@ -432,7 +472,7 @@ static void ingress_init(struct ingress *i, struct channel *control)
     i->control = control;
     i->gate =
         (struct frame_gate){ .rules = rules, .rule_count = ARRAY_SIZE(rules), .phase = PHASE_NEW };
-    i->epoll_fd = i->listener_fd = i->metrics_fd = i->log_fd = -1;
+    i->epoll_fd = i->listener_fd = i->metrics_fd = i->log_fd = i->keeper_fd = -1;
     list_init(&i->all);
     list_init(&i->headless);
     list_init(&i->dirty);
@@ -442,6 +482,7 @@ static void ingress_init(struct ingress *i, struct channel *control)
     i->backlog = (struct buf)BUF_INIT(16u << 20);
     i->scratch = (struct buf)BUF_INIT(LINK_PAYLOAD_MAX);
     i->log = (struct buf)BUF_INIT(512u << 10);
+    i->cookie = (struct buf)BUF_INIT(HTTP_HEAD_MAX);
 }
 
 int ingress_room_main(struct channel *control)

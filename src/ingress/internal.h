@@ -15,13 +15,17 @@
 #pragma once
 
 #include <netinet/in.h>
+#include <openssl/types.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "grant/grant.h"
 #include "ingress/ingress.h"
 #include "room/link.h"
 #include "wire/http1.h"
+#include "wire/keeper.h"
 #include "wire/serve.h"
+#include "wire/url.h"
 
 #define TICK_NS NS_PER_S /* connections are looked at this often for time */
 #define RATE_WINDOW_NS (10 * NS_PER_S)
@@ -35,7 +39,14 @@ struct conn;
 struct exchange;
 
 /* What epoll points at: the first member of each. */
-enum source_kind { SOURCE_CONTROL, SOURCE_LINK, SOURCE_LISTENER, SOURCE_METRICS, SOURCE_CONN };
+enum source_kind {
+    SOURCE_CONTROL,
+    SOURCE_LINK,
+    SOURCE_LISTENER,
+    SOURCE_METRICS,
+    SOURCE_KEEPER,
+    SOURCE_CONN
+};
 struct source {
     enum source_kind kind;
 };
@@ -98,7 +109,9 @@ struct exchange {
     bool request_ended;  /* END went, or the worker wants no more */
     bool response_ended; /* END came, or we want no more */
     bool responded, over;
-    bool cut; /* for the log: the answer is not whole */
+    bool cut;          /* for the log: the answer is not whole */
+    bool asks_upgrade; /* HTTP_UPGRADE: 101 is an answer */
+    bool orphan;       /* the room that had it died */
 };
 
 /* Begins an exchange: it goes to the worker, or waits. 1: all is taken, answer 503. */
@@ -133,6 +146,7 @@ enum protocol { PROTOCOL_NONE, PROTOCOL_H1, PROTOCOL_H2 };
 struct h1;
 struct h2;
 struct tls;
+struct front;
 
 struct conn {
     struct source source;
@@ -142,10 +156,11 @@ struct conn {
     bool metrics;
     bool readable, writable; /* edges that came and were not used up */
     bool hung_up, closed;
-    bool begun;       /* a request was read: it does not begin as HTTP/2 any more */
-    bool eof, failed; /* of reading */
-    struct tls *tls;  /* NULL: plain */
-    struct h1 *h1;    /* NULL while nothing came */
+    bool begun;          /* a request was read: it does not begin as HTTP/2 any more */
+    bool eof, failed;    /* of reading */
+    struct tls *tls;     /* NULL: plain */
+    struct front *front; /* of a proxy: what CONNECT named; NULL before */
+    struct h1 *h1;       /* NULL while nothing came */
     struct h2 *h2;
     struct list waiting; /* in i->headless: it owes us a head */
     struct list dirty;   /* in i->dirty: something is to be done at the end of the turn */
@@ -190,6 +205,7 @@ enum h1_state {
     H1_HEAD,   /* a part of a head */
     H1_BODY,   /* the head went to the worker, its body comes; the answer may run */
     H1_ANSWER, /* the request is whole; the answer is awaited, or runs */
+    H1_TUNNEL, /* a WebSocket: bytes, both ways, until either end closes */
     H1_SKIP,   /* the answer is whole; the rest of the request is read and thrown away */
     H1_LINGER, /* all is said; what still comes is thrown away until the client closes */
     H1_CLOSED,
@@ -200,6 +216,7 @@ enum h1_step {
     H1_STEP_HEAD,    /* a head whose body follows */
     H1_STEP_REQUEST, /* a head without a body */
     H1_STEP_BODY_END,
+    H1_STEP_TUNNEL, /* answered 101 */
     H1_STEP_ANSWERED,
     H1_STEP_LAST, /* answered, and nothing more shall come on this connection */
     H1_STEP_GONE,
@@ -212,6 +229,13 @@ const char *h1_state_name(enum h1_state s);
 void h1_work(struct conn *c);
 bool h1_begin(struct conn *c); /* takes what it needs from the pool: false, no memory */
 void h1_free(struct conn *c);
+struct problem;
+void h1_answer_problem(struct conn *c, const struct problem *p, bool last);
+/* Begins the exchange of a head; `authority` as it goes on. Not 0: no place, or no memory. */
+int h1_begin_exchange(struct conn *c, const struct http1_head *head, bool body,
+                      struct bytes authority, uint32_t flags) MUST_CHECK;
+/* CONNECT was granted: 200 goes out, and then TLS begins. */
+void h1_open_tunnel(struct conn *c);
 /* Answers by ourselves and ends the connection: 408, 503. */
 void h1_answer_last(struct conn *c, uint16_t status);
 /* What it waits for, for the clock. */
@@ -240,7 +264,15 @@ struct tls_room; /* certificate and settings */
 int tls_room_new(const char *certificate, const char *key, struct tls_room **ret,
                  struct error *e) MUST_CHECK;
 void tls_room_free(struct tls_room *t);
+/* Of a proxy: every connection has its own certificate, and the name that CONNECT gave. */
+int tls_room_new_front(struct tls_room **ret, struct error *e) MUST_CHECK;
 int tls_begin(struct conn *c) MUST_CHECK;
+struct leaf;
+/* Of a tunnel: `ahead` came already, behind CONNECT. */
+int tls_begin_front(struct conn *c, const struct leaf *leaf, struct bytes ahead) MUST_CHECK;
+/* Why the handshake of a tunnel ended, where the client's first message was at fault. */
+enum tls_fault { TLS_NO_FAULT, TLS_FAULT_NOT_TLS, TLS_FAULT_NAME };
+enum tls_fault tls_fault(const struct conn *c);
 void tls_free(struct tls *t);
 ssize_t tls_read(struct conn *c, uint8_t *bytes, size_t size);
 ssize_t tls_write(struct conn *c, const uint8_t *bytes, size_t size);
@@ -254,7 +286,91 @@ void log_begin(struct exchange *x, const struct http_request *r);
 void log_end(struct exchange *x);
 /* A request that was answered without an exchange. */
 void log_refused(struct conn *c, uint16_t status, const char *why);
+/* The same, of a proxy: `destination` has no query. */
+void log_answered(struct conn *c, struct bytes method, struct bytes destination, uint16_t status,
+                  const char *why);
 void log_flush(struct ingress *i);
+
+/* ---- problem.c: answers of a proxy that no origin gave (RFC 9457) ---- */
+
+struct problem {
+    uint16_t status;
+    enum grant_reason reason; /* GRANT_ALLOWED: not about grants */
+    uint32_t rule;            /* or GRANT_NO_RULE */
+    bool retryable;           /* it was not about the request */
+    struct bytes detail, grant;
+};
+void problem_put(struct buf *out, const struct problem *p);
+/* Of an exchange that ended before its answer. */
+struct problem problem_of_failure(const struct exchange *x, const struct http_failure *f);
+/* Fields of an answer with a problem: how many. */
+#define PROBLEM_FIELDS_MAX 4
+size_t problem_fields(const struct problem *p, struct http_field fields[static PROBLEM_FIELDS_MAX]);
+
+/* ---- proxy.c ---- */
+
+/* What CONNECT named, canonical. It lives as long as its connection. */
+struct front {
+    struct conn *conn;
+    struct list waiting; /* in a leaf's, while keeper is asked */
+    struct leaf *leaf;   /* given; let go of when TLS has begun */
+    bool is_address;
+    uint16_t port;
+    char host[URL_HOST_MAX];
+    char authority[]; /* as url_authority(): without the port of https */
+};
+static inline bool is_proxy(const struct ingress *i);
+/* A head of HTTP/1 to a proxy: answers it, or begins an exchange, or asks for a leaf. */
+void proxy_on_head(struct conn *c, const struct http1_head *head, bool body);
+/* Is the authority of a request in the tunnel the one of CONNECT? */
+bool proxy_agrees(const struct conn *c, struct bytes authority);
+/* The answer when it is not; recorded. */
+struct problem proxy_disagrees(struct conn *c, struct bytes method, struct bytes authority);
+bool proxy_drops(struct bytes name); /* in lower case: a field that ends here */
+/* leaf.c: keeper answered (leaf NULL: nobody did in time, or too many are asked for). */
+void proxy_on_leaf(struct front *f, struct leaf *leaf);
+/* The handshake of a tunnel failed: says why, where it matters. */
+void proxy_handshake_failed(struct conn *c);
+/* 200 is written: TLS begins. `ahead`: what came behind CONNECT. */
+void proxy_begin_tls(struct conn *c, struct bytes ahead);
+void front_free(struct front *f);
+bool conn_is_rebound(const struct conn *c, struct bytes host);
+
+/* ---- leaf.c: certificates of hosts, from keeper ---- */
+
+#define LEAVES_MAX 1024 /* that were given and are kept */
+#define LEAVES_REFUSED_MAX 1024
+#define LEAVES_ASKED_MAX 256
+#define LEAF_MARGIN_NS (300 * NS_PER_S) /* a leaf that ends within this is asked for again */
+#define LEAF_REFUSED_NS (5 * NS_PER_S)  /* a refusal is believed for so long */
+#define LEAF_WAIT_NS (10 * NS_PER_S)    /* who waits for keeper is told so after this */
+struct leaf {
+    struct list place;   /* by age, of its state */
+    struct leaf *next;   /* of its bucket */
+    struct list waiting; /* struct front */
+    unsigned users;
+    enum { LEAF_ASKED, LEAF_KEPT, LEAF_DENIED } state;
+    bool stored; /* in the table */
+    uint64_t number, until_ns;
+    X509 *certificate;
+    EVP_PKEY *key;
+    enum grant_reason reason;
+    struct buf text, grant;
+    size_t host_size;
+    char name[]; /* "host:port" */
+};
+struct leaves;
+int leaves_new(struct ingress *i, int fd, struct leaves **ret, struct error *e) MUST_CHECK;
+void leaves_free(struct leaves *l);
+/* Calls proxy_on_leaf(), now or later. */
+void leaf_ask(struct leaves *l, struct front *f);
+void leaf_release(struct leaf *leaf);
+int leaves_keeper(struct leaves *l, int fd, struct error *e) MUST_CHECK; /* another keeper */
+int leaves_dispatch(struct leaves *l, struct error *e) MUST_CHECK;
+void leaves_flush(struct leaves *l); /* once a turn */
+void leaves_tick(struct leaves *l);
+void leaves_forget(struct leaves *l);                   /* the grants are others */
+size_t leaves_count(const struct leaves *l, int state); /* tests */
 
 /* ---- the room ---- */
 
@@ -269,6 +385,10 @@ struct ingress {
     bool link_failed;  /* it is to be closed at the end of the turn */
     union ingress_slot *slots;
     struct tls_room *tls;
+    struct leaves *leaves; /* of a proxy */
+    int keeper_fd;         /* until it is in `leaves` */
+    uint32_t denials_told; /* to control, since the last tick */
+    struct buf cookie;     /* HTTP/2: the crumbs of one */
     uint64_t now_ns, next_tick_ns;
     bool listening, accept_more, metrics_more, draining;
     uint64_t drain_until_ns, cut;
@@ -296,5 +416,9 @@ struct ingress {
 static inline void room_count(struct ingress *i, enum ingress_counter c, uint64_t n)
 {
     ingress_count(&i->slots[i->start.index], c, n);
+}
+static inline bool is_proxy(const struct ingress *i)
+{
+    return i->start.flags & INGRESS_PROXY;
 }
 const char *ingress_date(struct ingress *i); /* of HTTP */

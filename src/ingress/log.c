@@ -47,6 +47,14 @@ static void put_start(struct buf *out, const char *peer)
     put_text(out, bytes_of(peer));
 }
 
+/* Of a proxy the queries of others' URLs are not kept: they hold keys too often. */
+static struct bytes shown_target(const struct ingress *i, struct bytes target)
+{
+    const uint8_t *query =
+        is_proxy(i) && target.size > 0 ? memchr(target.data, '?', target.size) : NULL;
+    return query == NULL ? target : (struct bytes){ target.data, (size_t)(query - target.data) };
+}
+
 void log_begin(struct exchange *x, const struct http_request *r)
 {
     char peer[80];
@@ -60,7 +68,7 @@ void log_begin(struct exchange *x, const struct http_request *r)
     buf_puts(&x->log, ",\"host\":");
     put_text(&x->log, r->authority);
     buf_puts(&x->log, ",\"target\":");
-    put_text(&x->log, r->target);
+    put_text(&x->log, shown_target(x->i, r->target));
     buf_printf(&x->log, ",\"version\":\"%u.%u\",\"agent\":", x->version / 10, x->version % 10);
     put_text(&x->log, field_of(r, "user-agent"));
 }
@@ -102,6 +110,25 @@ void log_refused(struct conn *c, uint16_t status, const char *why)
         return;
     conn_peer_text(c, peer, sizeof peer);
     put_start(&line, peer);
+    buf_printf(&line, ",\"status\":%u,\"why\":", status);
+    put_text(&line, bytes_of(why));
+    buf_puts(&line, "}\n");
+    add_line(c->i, &line);
+}
+
+void log_answered(struct conn *c, struct bytes method, struct bytes destination, uint16_t status,
+                  const char *why)
+{
+    CLEANUP(buf_done) struct buf line = BUF_INIT(16u << 10);
+    char peer[80];
+    if (c->i->log_fd < 0)
+        return;
+    conn_peer_text(c, peer, sizeof peer);
+    put_start(&line, peer);
+    buf_puts(&line, ",\"method\":");
+    put_text(&line, method);
+    buf_puts(&line, ",\"host\":");
+    put_text(&line, destination);
     buf_printf(&line, ",\"status\":%u,\"why\":", status);
     put_text(&line, bytes_of(why));
     buf_puts(&line, "}\n");

@@ -240,6 +240,32 @@ static enum http1_fault split_absolute(struct http1_head *h)
     return HTTP1_NO_FAULT;
 }
 
+/* Without its port, where that is `port`; "" = whatever it is. */
+static struct bytes without_port(struct bytes authority, const char *port)
+{
+    size_t at = authority.size;
+    while (at > 0 && http1_char_is(authority.data[at - 1], CHAR_DIGIT))
+        at--;
+    if (at == 0 || authority.data[at - 1] != ':' ||
+        (port[0] != '\0' &&
+         !bytes_are((struct bytes){ authority.data + at, authority.size - at }, port)))
+        return authority;
+    return (struct bytes){ authority.data, at - 1 };
+}
+
+/* RFC 9112 3.2.2 lets the target win; a front that looked at Host would differ. A port that goes without
+ * saying may be said in one of them only, and clients leave CONNECT's out of Host. */
+static bool host_agrees(const struct http1_head *h, struct bytes host)
+{
+    bool connect = h->scheme.size == 0;
+    if (equal_fold(h->authority, host))
+        return true;
+    if (connect)
+        return equal_fold(without_port(h->authority, ""), host);
+    const char *port = h->scheme.size == 5 ? "443" : "80";
+    return equal_fold(without_port(h->authority, port), without_port(host, port));
+}
+
 /* RFC 9112 3.2: the four forms. */
 static enum http1_fault split_target(struct http1_parser *p)
 {
@@ -262,8 +288,7 @@ static enum http1_fault split_target(struct http1_parser *p)
         if (f)
             return f;
     }
-    /* RFC 9112 3.2.2 lets the target win; a front that looked at Host would differ. */
-    if ((p->seen & SEEN_HOST) && !equal_fold(h->authority, host))
+    if ((p->seen & SEEN_HOST) && !host_agrees(h, host))
         return HTTP1_FAULT_HOST_DIFFERS;
     return HTTP1_NO_FAULT;
 }

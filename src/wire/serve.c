@@ -8,6 +8,16 @@
 
 #define AUTHORITY_MAX 300
 
+/* What a client can say in a header, and nobody guesses. */
+static bool token_possible(const char *token)
+{
+    size_t size = strlen(token);
+    for (size_t i = 0; i < size; i++)
+        if (token[i] <= ' ' || token[i] > '~')
+            return false;
+    return size >= INGRESS_TOKEN_MIN && size <= INGRESS_TOKEN_MAX;
+}
+
 int ingress_start_put(struct buf *out, const struct ingress_start *s)
 {
     buf_u32(out, s->flags);
@@ -24,17 +34,20 @@ int ingress_start_put(struct buf *out, const struct ingress_start *s)
     buf_string(out, s->authority);
     buf_string(out, s->certificate);
     buf_string(out, s->key);
+    buf_string(out, s->token);
     return buf_status(out);
 }
 
 static bool start_possible(const struct ingress_start *s)
 {
-    bool tls = s->flags & INGRESS_TLS;
-    return s->authority != NULL && s->certificate != NULL && s->key != NULL &&
+    bool tls = s->flags & INGRESS_TLS, proxy = s->flags & INGRESS_PROXY;
+    return s->token != NULL && (proxy ? !tls && token_possible(s->token) : s->token[0] == '\0') &&
+           s->authority != NULL && s->certificate != NULL && s->key != NULL &&
            strlen(s->authority) <= AUTHORITY_MAX && strlen(s->certificate) <= INGRESS_TLS_MAX &&
            strlen(s->key) <= INGRESS_TLS_MAX && (s->certificate[0] != '\0') == tls &&
            (s->key[0] != '\0') == tls &&
-           (s->flags & ~(uint32_t)(INGRESS_METRICS | INGRESS_LOG | INGRESS_TLS)) == 0 &&
+           (s->flags & ~(uint32_t)(INGRESS_METRICS | INGRESS_LOG | INGRESS_TLS | INGRESS_PROXY)) ==
+               0 &&
            s->pairs <= INGRESS_PAIRS_MAX && s->index < s->pairs && s->connections > 0 &&
            s->connections <= INGRESS_CONNECTIONS_MAX && s->concurrency > 0 &&
            s->queue <= INGRESS_QUEUE_MAX && s->client_timeout_ns > 0 && s->idle_timeout_ns > 0;
@@ -57,6 +70,7 @@ int ingress_start_get(struct cursor *c, struct ingress_start *ret, struct error 
     s.authority = cursor_string(c);
     s.certificate = cursor_string(c);
     s.key = cursor_string(c);
+    s.token = cursor_string(c);
     if (!cursor_finished(c) || !start_possible(&s)) {
         ingress_start_done(&s);
         return error_set(e, -EBADMSG, "INGRESS_START is malformed");
@@ -69,6 +83,9 @@ void ingress_start_done(struct ingress_start *s)
 {
     if (s->key != NULL)
         mem_wipe(s->key, strlen(s->key));
+    if (s->token != NULL)
+        mem_wipe(s->token, strlen(s->token));
+    mem_free(s->token);
     mem_free(s->authority);
     mem_free(s->certificate);
     mem_free(s->key);

@@ -59,6 +59,8 @@ enum ingress_test_skip {
 #define INGRESS_PAIRS_MAX 64
 #define INGRESS_CONNECTIONS_MAX 200000u
 #define INGRESS_QUEUE_MAX 65536u
+#define INGRESS_TOKEN_MIN 16 /* visible ASCII, no space */
+#define INGRESS_TOKEN_MAX 256
 #define INGRESS_TLS_MAX (256u << 10) /* bytes of a certificate chain, and of a key */
 
 struct ingress_start {

@@ -697,15 +697,17 @@ TEST(states_are_a_table)
         enum h1_step step;
         enum h1_state to;
     } possible[] = {
-        { H1_IDLE, H1_STEP_BYTES, H1_HEAD },     { H1_HEAD, H1_STEP_HEAD, H1_BODY },
-        { H1_HEAD, H1_STEP_REQUEST, H1_ANSWER }, { H1_BODY, H1_STEP_BODY_END, H1_ANSWER },
-        { H1_BODY, H1_STEP_ANSWERED, H1_SKIP },  { H1_ANSWER, H1_STEP_ANSWERED, H1_IDLE },
-        { H1_SKIP, H1_STEP_BODY_END, H1_IDLE },  { H1_IDLE, H1_STEP_LAST, H1_LINGER },
-        { H1_HEAD, H1_STEP_LAST, H1_LINGER },    { H1_BODY, H1_STEP_LAST, H1_LINGER },
-        { H1_ANSWER, H1_STEP_LAST, H1_LINGER },  { H1_SKIP, H1_STEP_LAST, H1_LINGER },
-        { H1_IDLE, H1_STEP_GONE, H1_CLOSED },    { H1_HEAD, H1_STEP_GONE, H1_CLOSED },
-        { H1_BODY, H1_STEP_GONE, H1_CLOSED },    { H1_ANSWER, H1_STEP_GONE, H1_CLOSED },
-        { H1_SKIP, H1_STEP_GONE, H1_CLOSED },    { H1_LINGER, H1_STEP_GONE, H1_CLOSED },
+        { H1_IDLE, H1_STEP_BYTES, H1_HEAD },      { H1_HEAD, H1_STEP_HEAD, H1_BODY },
+        { H1_HEAD, H1_STEP_REQUEST, H1_ANSWER },  { H1_BODY, H1_STEP_BODY_END, H1_ANSWER },
+        { H1_BODY, H1_STEP_ANSWERED, H1_SKIP },   { H1_ANSWER, H1_STEP_ANSWERED, H1_IDLE },
+        { H1_SKIP, H1_STEP_BODY_END, H1_IDLE },   { H1_IDLE, H1_STEP_LAST, H1_LINGER },
+        { H1_HEAD, H1_STEP_LAST, H1_LINGER },     { H1_BODY, H1_STEP_LAST, H1_LINGER },
+        { H1_ANSWER, H1_STEP_LAST, H1_LINGER },   { H1_SKIP, H1_STEP_LAST, H1_LINGER },
+        { H1_IDLE, H1_STEP_GONE, H1_CLOSED },     { H1_HEAD, H1_STEP_GONE, H1_CLOSED },
+        { H1_BODY, H1_STEP_GONE, H1_CLOSED },     { H1_ANSWER, H1_STEP_GONE, H1_CLOSED },
+        { H1_SKIP, H1_STEP_GONE, H1_CLOSED },     { H1_LINGER, H1_STEP_GONE, H1_CLOSED },
+        { H1_ANSWER, H1_STEP_TUNNEL, H1_TUNNEL }, { H1_TUNNEL, H1_STEP_LAST, H1_LINGER },
+        { H1_TUNNEL, H1_STEP_GONE, H1_CLOSED },
     };
     size_t found = 0;
     for (unsigned s = 0; s < H1_STATE_COUNT; s++) {
@@ -758,6 +760,9 @@ TEST(starts_that_cannot_be_are_refused)
     REFUSED(s.flags = 8);
     REFUSED(s.flags = INGRESS_TLS);
     REFUSED(s.key = (char *)"a key without TLS");
+    REFUSED(s.token = (char *)"a-token-of-no-proxy");
+    REFUSED((s.flags = INGRESS_PROXY, s.token = (char *)"too-short"));
+    REFUSED((s.flags = INGRESS_PROXY, s.token = (char *)"with a space in it"));
 #undef REFUSED
     TORTURE(start_goes_round(&f.start, &back) == 0 ? (ingress_start_done(&back), 0) : -ENOMEM);
 }
