@@ -60,6 +60,13 @@ int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, con
 /* A usage error: as cli_fail(CLI_USAGE) with "ambit help VERB" as the hint when `e` has none. */
 int cli_usage(const struct cli *c, struct error *e);
 
+/* Values of the flag at hand. < 0: `e` names it. */
+int cli_take_number(const struct cli *c, uint32_t least, uint32_t most, uint32_t *ret,
+                    struct error *e) MUST_CHECK;
+int cli_take_time(const struct cli *c, uint64_t least_ns, uint64_t *ret,
+                  struct error *e) MUST_CHECK; /* at most a day */
+int cli_take_layer(const struct cli *c, uint32_t *bits, struct error *e) MUST_CHECK; /* adds it */
+
 /* Whole outputs: CLI_OK or CLI_INTERNAL. A closed pipe is no error. */
 /* To stdout, as it is: `text` must be escaped already. */
 int cli_put(struct buf *text);
@@ -80,6 +87,7 @@ int cli_doctor(int argc, char **argv);
 int cli_grant(int argc, char **argv);
 int cli_help(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
+int cli_proxy(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_runs(int argc, char **argv);
 int cli_serve(int argc, char **argv);

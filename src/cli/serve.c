@@ -34,54 +34,6 @@ static void serve_command_done(struct serve_command *c)
 
 /* ---- flags ---- */
 
-static int take_number(struct serve_command *c, uint32_t least, uint32_t most, uint32_t *ret,
-                       struct error *e)
-{
-    const char *text = c->cli.value;
-    uint64_t n = 0;
-    if (strlen(text) <= 9)
-        for (; *text >= '0' && *text <= '9'; text++)
-            n = n * 10 + (uint64_t)(*text - '0');
-    if (*text != '\0' || text == c->cli.value || n < least || n > most) {
-        error_set(e, -EINVAL, "--%s does not take \"%s\"", c->cli.flag->name, c->cli.value);
-        error_hint(e, "a number from %u to %u", least, most);
-        return -EINVAL;
-    }
-    *ret = (uint32_t)n;
-    return 0;
-}
-
-static int take_time(struct serve_command *c, uint64_t *ret, struct error *e)
-{
-    uint64_t ns;
-    if (text_parse_duration(c->cli.value, &ns, e) < 0) {
-        error_prefix(e, "--%s", c->cli.flag->name);
-        return -EINVAL;
-    }
-    if (ns > 24 * 3600 * NS_PER_S)
-        return error_set(e, -EINVAL, "--%s %s is more than a day", c->cli.flag->name, c->cli.value);
-    *ret = ns;
-    return 0;
-}
-
-static int take_positive_time(struct serve_command *c, uint64_t *ret, struct error *e)
-{
-    int r = take_time(c, ret, e);
-    return r == 0 && *ret == 0 ? error_set(e, -EINVAL, "--%s 0 is no time", c->cli.flag->name) : r;
-}
-
-static int take_allow_missing(struct serve_command *c, struct error *e)
-{
-    uint32_t bits;
-    if (jail_layer_parse(c->cli.value, &bits) < 0) {
-        error_set(e, -EINVAL, "there is no jail layer \"%s\"", c->cli.value);
-        error_hint(e, "ambit doctor lists them; `namespaces` is all five namespaces");
-        return -EINVAL;
-    }
-    c->request.run.allow_missing |= bits;
-    return 0;
-}
-
 static int take_own_flag(struct serve_command *c, struct error *e)
 {
     struct serve_request *q = &c->request;
@@ -103,19 +55,19 @@ static int take_own_flag(struct serve_command *c, struct error *e)
         text = &q->tls_key;
         break;
     case SERVE_FLAG_WORKERS:
-        return take_number(c, 1, INGRESS_PAIRS_MAX, &q->pairs, e);
+        return cli_take_number(&c->cli, 1, INGRESS_PAIRS_MAX, &q->pairs, e);
     case SERVE_FLAG_CONNECTIONS:
-        return take_number(c, 1, INGRESS_CONNECTIONS_MAX, &q->connections, e);
+        return cli_take_number(&c->cli, 1, INGRESS_CONNECTIONS_MAX, &q->connections, e);
     case SERVE_FLAG_CONCURRENCY:
-        return take_number(c, 1, RUN_CONCURRENCY_MAX, &q->concurrency, e);
+        return cli_take_number(&c->cli, 1, RUN_CONCURRENCY_MAX, &q->concurrency, e);
     case SERVE_FLAG_QUEUE:
-        return take_number(c, 0, INGRESS_QUEUE_MAX, &q->queue, e);
+        return cli_take_number(&c->cli, 0, INGRESS_QUEUE_MAX, &q->queue, e);
     case SERVE_FLAG_CLIENT_TIMEOUT:
-        return take_positive_time(c, &q->client_timeout_ns, e);
+        return cli_take_time(&c->cli, 1, &q->client_timeout_ns, e);
     case SERVE_FLAG_KEEP_ALIVE:
-        return take_positive_time(c, &q->idle_timeout_ns, e);
+        return cli_take_time(&c->cli, 1, &q->idle_timeout_ns, e);
     case SERVE_FLAG_DRAIN:
-        return take_time(c, &q->drain_ns, e);
+        return cli_take_time(&c->cli, 0, &q->drain_ns, e);
     default:
         return error_set(e, -EINVAL, "--%s is not understood", c->cli.flag->name);
     }
@@ -148,7 +100,7 @@ static int take_flag(struct serve_command *c, struct error *e)
         c->quiet = true;
         return 0;
     case RUN_FLAG_ALLOW_MISSING:
-        return take_allow_missing(c, e);
+        return cli_take_layer(&c->cli, &c->request.run.allow_missing, e);
     default:
         return take_own_flag(c, e);
     }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values of flags that several verbs take. */
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+#include "room/spawn.h"
+
+int cli_take_number(const struct cli *c, uint32_t least, uint32_t most, uint32_t *ret,
+                    struct error *e)
+{
+    const char *text = c->value;
+    uint64_t n = 0;
+    if (strlen(text) <= 9)
+        for (; *text >= '0' && *text <= '9'; text++)
+            n = n * 10 + (uint64_t)(*text - '0');
+    if (*text != '\0' || text == c->value || n < least || n > most) {
+        error_set(e, -EINVAL, "--%s does not take \"%s\"", c->flag->name, c->value);
+        error_hint(e, "a number from %u to %u", least, most);
+        return -EINVAL;
+    }
+    *ret = (uint32_t)n;
+    return 0;
+}
+
+int cli_take_time(const struct cli *c, uint64_t least_ns, uint64_t *ret, struct error *e)
+{
+    uint64_t ns;
+    if (text_parse_duration(c->value, &ns, e) < 0) {
+        error_prefix(e, "--%s", c->flag->name);
+        return -EINVAL;
+    }
+    if (ns > 24 * 3600 * NS_PER_S)
+        return error_set(e, -EINVAL, "--%s %s is more than a day", c->flag->name, c->value);
+    if (ns < least_ns)
+        return error_set(e, -EINVAL, "--%s 0 is no time", c->flag->name);
+    *ret = ns;
+    return 0;
+}
+
+int cli_take_layer(const struct cli *c, uint32_t *bits, struct error *e)
+{
+    uint32_t more;
+    if (jail_layer_parse(c->value, &more) < 0) {
+        error_set(e, -EINVAL, "there is no jail layer \"%s\"", c->value);
+        error_hint(e, "ambit doctor lists them; `namespaces` is all five namespaces");
+        return -EINVAL;
+    }
+    *bits |= more;
+    return 0;
+}
