@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The jail. Its layers close in the order in which each still allows the next: the root folder
- * needs capabilities, Landlock forbids mounting, seccomp forbids everything. Each layer is a
- * function; the table below names its bit, and whether a failure may pass is decided in one place.
+ * needs capabilities, Landlock forbids mounting, seccomp forbids everything. That order is in
+ * jail_table.h; each layer is a function here, and whether a failure may pass is decided in one place.
  */
 #include "room/jail.h"
 
@@ -129,26 +129,19 @@ static int close_landlock(const struct jail_spec *spec, struct error *e)
     return landlock_close(spec->folders, spec->folder_count, spec->role == ROOM_EGRESS, e);
 }
 
-static int start_threads(const struct jail_spec *spec, struct error *e)
-{
-    return spec->start ? spec->start(spec->start_context, e) : 0;
-}
-
 static int close_seccomp(const struct jail_spec *spec, struct error *e)
 {
     return seccomp_close(spec->role, e);
 }
 
-static const struct {
-    uint32_t layer; /* 0: not a layer, cannot be missing */
-    int (*close)(const struct jail_spec *spec, struct error *e);
-} steps[] = {
-    { JAIL_MOUNT_NAMESPACE, close_root },
-    { JAIL_RLIMITS, close_rlimits },
-    { JAIL_NO_NEW_PRIVILEGES, close_privileges },
-    { JAIL_LANDLOCK, close_landlock },
-    { 0, start_threads },
-    { JAIL_SECCOMP, close_seccomp },
+/* What stands in jail_table.h as closed by the room, in the order of its rows. */
+typedef int close_layer(const struct jail_spec *spec, struct error *e);
+static close_layer *const closes[JAIL_LAYER_COUNT] = {
+    [JAIL_INDEX(JAIL_MOUNT_NAMESPACE)] = close_root,
+    [JAIL_INDEX(JAIL_RLIMITS)] = close_rlimits,
+    [JAIL_INDEX(JAIL_NO_NEW_PRIVILEGES)] = close_privileges,
+    [JAIL_INDEX(JAIL_LANDLOCK)] = close_landlock,
+    [JAIL_INDEX(JAIL_SECCOMP)] = close_seccomp,
 };
 
 /* ---- closing ---- */
@@ -172,8 +165,6 @@ static int layer_failed(uint32_t layer, const struct jail_spec *spec, uint32_t *
         *missing |= layer;
         return 0;
     }
-    if (!layer)
-        return error_set(e, result, "%s", cause->what);
     const char *name = jail_layer_name(layer);
     error_hint(e,
                "\"ambit doctor\" says what this machine offers; --allow-missing-jail=%s starts "
@@ -182,23 +173,41 @@ static int layer_failed(uint32_t layer, const struct jail_spec *spec, uint32_t *
     return error_set(e, result, "the jail's %s: %s", name, cause->what);
 }
 
+/* Mounts that could not be detached, which may be: the layer closes as far as it can all the same. */
+static uint32_t incomplete;
+
+int jail_detach(int fd, bool write, uint32_t allow_missing, uint32_t skip, struct error *e)
+{
+    if ((room_started_without() | skip) & JAIL_MOUNT_NAMESPACE)
+        return 0;
+    const struct jail_spec spec = { .allow_missing = allow_missing };
+    struct error cause = ERROR_INIT;
+    int result = jail_detach_mount(fd, write, &cause);
+    return result < 0 ? layer_failed(JAIL_MOUNT_NAMESPACE, &spec, &incomplete, result, &cause, e)
+                      : 0;
+}
+
 int jail_close(const struct jail_spec *spec, uint32_t *ret_missing, struct error *e)
 {
     uint32_t missing = room_started_without();
     int result = check_spec(spec, e);
-    for (size_t i = 0; i < ARRAY_SIZE(steps) && result == 0; i++) {
-        uint32_t layer = steps[i].layer;
+    for (size_t i = 0; i < JAIL_LAYER_COUNT && result == 0; i++) {
+        uint32_t layer = jail_layer(i)->layer;
+        close_layer *close = closes[JAIL_INDEX(layer)];
+        /* The threads a room needs are inside everything but seccomp, which covers them too. */
+        if (layer == JAIL_SECCOMP && spec->start)
+            result = spec->start(spec->start_context, e);
         /* Without a mount namespace of its own a room must leave the host's mounts alone. */
-        if (layer & (spec->skip | missing))
+        if (result < 0 || !close || layer & (spec->skip | missing))
             continue;
         struct error cause = ERROR_INIT;
-        result = steps[i].close(spec, &cause);
+        result = close(spec, &cause);
         if (result < 0)
             result = layer_failed(layer, spec, &missing, result, &cause, e);
     }
     if (result < 0)
         return result;
-    *ret_missing = missing;
+    *ret_missing = missing | incomplete;
     return 0;
 }
 

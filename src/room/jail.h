@@ -37,6 +37,13 @@ struct jail_spec {
     void *start_context;
 };
 
+/* Before jail_close(): `fd`, an opened folder, becomes the root of a detached clone of its mount,
+ * nosuid, nodev, noexec, and read-only unless `write`. ".." ends there. A part of the layer
+ * mount-namespace: nothing happens without one, and a failure is an error unless it may be missing. */
+int jail_detach(int fd, bool write, uint32_t allow_missing, uint32_t skip,
+                struct error *e) MUST_CHECK;
+/* detach.c: the work of it. */
+int jail_detach_mount(int fd, bool write, struct error *e) MUST_CHECK;
 /* `ret_missing`: layers that are not there (allowed ones), namespaces included. A layer that fails
  * and may not be missing is an error; the room then exits. */
 int jail_close(const struct jail_spec *spec, uint32_t *ret_missing, struct error *e) MUST_CHECK;

@@ -29,6 +29,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "room/jail_table.h"
+#include "room/try.h"
 
 /* Exit codes of a room that did not get as far as its main: STAGE_LAYER + the layer's index. */
 enum stage { STAGE_LAYER = 100, STAGE_IDS = 110, STAGE_DESCRIPTORS, STAGE_EXEC, STAGE_ARGUMENTS };
@@ -48,6 +50,28 @@ static const struct {
     { JAIL_RLIMITS, "rlimits" },
     { JAIL_NO_NEW_PRIVILEGES, "no-new-privileges" },
 };
+
+enum rooms {
+    W = 1 << ROOM_WORKER,
+    C = 1 << ROOM_COMPILER,
+    I = 1 << ROOM_INGRESS,
+    K = 1 << ROOM_KEEPER,
+    ALL = (1 << ROOM_ROLE_COUNT) - 1
+};
+
+const struct jail_layer_row *jail_layer(size_t index)
+{
+#define LAYER(layer_, rooms_, when_, stops_, how_) \
+    { .layer = (layer_),                           \
+      .rooms = (rooms_),                           \
+      .when = JAIL_BY_##when_,                     \
+      .stops = (stops_),                           \
+      .how = (how_) },
+    static const struct jail_layer_row rows[] = { JAIL_LAYERS(LAYER) };
+    _Static_assert(ARRAY_SIZE(rows) == JAIL_LAYER_COUNT, "a row for each layer");
+    ASSERT(index < JAIL_LAYER_COUNT);
+    return &rows[index];
+}
 
 static uint32_t started_without;
 #ifdef AMBIT_TEST_HOOKS
@@ -159,7 +183,11 @@ static void child_descriptors(int channel_fd, int words_fd)
         child_fail(STAGE_DESCRIPTORS);
 }
 
-__attribute__((noreturn)) static void child_main(enum room_role role, int channel_fd, int words_fd,
+#define ARGUMENT_ROOM "--room"
+#define ARGUMENT_TRY "--room-try"
+
+__attribute__((noreturn)) static void child_main(enum room_role role, const char *as,
+                                                 int channel_fd, int words_fd,
                                                  uint32_t allow_missing, uint32_t missing,
                                                  uid_t uid, gid_t gid)
 {
@@ -178,7 +206,7 @@ __attribute__((noreturn)) static void child_main(enum room_role role, int channe
     char bits[16], name[32];
     snprintf(bits, sizeof bits, "%u", missing);
     snprintf(name, sizeof name, "ambit-%s", room_role_name(role));
-    char *arguments[] = { name, "--room", (char *)room_role_name(role), bits, NULL };
+    char *arguments[] = { name, (char *)as, (char *)room_role_name(role), bits, NULL };
     char *environment[] = { NULL };
     execve("/proc/self/exe", arguments, environment);
     child_fail(STAGE_EXEC);
@@ -229,7 +257,8 @@ static int fewer_namespaces(uint32_t allow_missing, int errno_value, unsigned lo
     return 0;
 }
 
-int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, struct error *e)
+static int spawn_as(enum room_role role, const char *as, uint32_t allow_missing, struct room *ret,
+                    struct error *e)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -258,7 +287,7 @@ int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, st
         pid = clone_room(flags, &pid_fd);
     }
     if (pid == 0)
-        child_main(role, theirs, words, allow_missing, missing, uid, gid);
+        child_main(role, as, theirs, words, allow_missing, missing, uid, gid);
     if (pid < 0)
         return error_set_errno(e, errno, "cannot start the %s process", room_role_name(role));
     *ret = (struct room){ .role = role,
@@ -268,6 +297,16 @@ int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, st
                           .channel = TAKE(channel),
                           .missing = missing };
     return 0;
+}
+
+int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret, struct error *e)
+{
+    return spawn_as(role, ARGUMENT_ROOM, allow_missing, ret, e);
+}
+
+int room_spawn_try(enum room_role role, uint32_t allow_missing, struct room *ret, struct error *e)
+{
+    return spawn_as(role, ARGUMENT_TRY, allow_missing, ret, e);
 }
 
 /* What a room wrote to its standard error (a panic, a failed assertion, a sanitizer), escaped, once it
@@ -395,7 +434,8 @@ uint32_t room_started_without(void)
 
 int room_dispatch(int argc, char **argv, const room_main table[static ROOM_ROLE_COUNT])
 {
-    if (argc < 2 || strcmp(argv[1], "--room") != 0)
+    bool tries = argc >= 2 && strcmp(argv[1], ARGUMENT_TRY) == 0;
+    if (argc < 2 || (!tries && strcmp(argv[1], ARGUMENT_ROOM) != 0))
         return 0;
     struct stat st;
     char *end;
@@ -409,12 +449,12 @@ int room_dispatch(int argc, char **argv, const room_main table[static ROOM_ROLE_
         if (strcmp(argv[2], room_role_name(r)) != 0)
             continue;
         struct channel *control = NULL;
-        if (!table[r])
+        if (!table[r] && !tries)
             break;
         if (channel_new(ROOM_CHANNEL_FD, &control, NULL) < 0)
             _exit(STAGE_ARGUMENTS);
         /* Nothing is left to clean up, and no exit handler of a library shall run in the jail. */
-        _exit(table[r](control));
+        _exit(tries ? try_room_main((enum room_role)r, control) : table[r](control));
     }
     _exit(STAGE_ARGUMENTS);
 }

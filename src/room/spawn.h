@@ -38,6 +38,17 @@ enum jail_layer {
 };
 #define JAIL_LAYER_COUNT 9
 #define JAIL_NAMESPACES 31u
+#define JAIL_INDEX(bit) (__builtin_ctz(bit))
+enum jail_when { JAIL_BY_CLONE, JAIL_BY_CHILD, JAIL_BY_ROOM };
+/* One row of the table of layers (jail_table.h says what its fields mean). */
+struct jail_layer_row {
+    enum jail_layer layer;
+    unsigned rooms; /* 1 << enum room_role */
+    enum jail_when when;
+    const char *stops, *how;
+};
+/* The layers in the order in which they close. */
+const struct jail_layer_row *jail_layer(size_t index);
 const char *jail_layer_name(enum jail_layer one); /* "user-namespace", … */
 /* A layer's name, or "namespaces" for the five. 0 or -EINVAL. */
 int jail_layer_parse(const char *name, uint32_t *ret_bits);
@@ -59,6 +70,9 @@ struct room {
  * What is missing in all is what jail_close() tells in the room itself. */
 int room_spawn(enum room_role role, uint32_t allow_missing, struct room *ret,
                struct error *e) MUST_CHECK;
+/* The same process, which runs no room but the attempts of `ambit doctor` in its jail (try.h). */
+int room_spawn_try(enum room_role role, uint32_t allow_missing, struct room *ret,
+                   struct error *e) MUST_CHECK;
 #ifdef AMBIT_TEST_HOOKS
 /* Rooms that are spawned from now on start without these namespaces,
  * as if this machine had none. */

@@ -398,18 +398,24 @@ static void close_folders(struct jail_folder *folders, size_t count)
         fd_closep(&folders[i].fd);
 }
 
-/* Folders as the jail wants them: descriptors of its own, writable when some rule of the mount
- * writes. */
+/* Mounts become detached clones, for the guest and for the jail, which wants descriptors of its own:
+ * writable when some rule of the mount writes. */
 static int jail_folders(struct worker *w, const int *mount_fds, struct jail_folder *ret,
                         size_t *ret_count, struct error *e)
 {
+    uint32_t skip = 0;
+#ifdef AMBIT_TEST_HOOKS
+    skip = w->start.test_skip & RUN_SKIP_JAIL_MASK;
+#endif
     *ret_count = 0;
     for (size_t i = 0; i < grant_rules_mount_count(w->rules); i++) {
         if (mount_fds[i] < 0)
             continue;
         struct jail_folder *folder = &ret[*ret_count];
         folder->write = grant_rules_mount(w->rules, i)->verbs & ~(uint32_t)FS_RO;
-        int status = take_fd(mount_fds[i], &folder->fd, e);
+        int status = jail_detach(mount_fds[i], folder->write, w->start.allow_missing, skip, e);
+        if (status == 0)
+            status = take_fd(mount_fds[i], &folder->fd, e);
         if (status < 0)
             return status;
         (*ret_count)++;
