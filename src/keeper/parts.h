@@ -7,6 +7,7 @@
  *   state.c     the memory that outlives the room
  *   values.c    the values of this life: where they came from, when they go
  *   release.c   a request of egress: decides by the grants, waits for its admission, gives values
+ *   settings.c  what the settings of each kind of secret are
  *   mint.c      short-lived credentials: what to ask a token server, what came of it
  *   jwt.c       the App's JWT (RFC 7519, RS256)
  *   sigv4.c     AWS Signature Version 4
@@ -125,6 +126,17 @@ int jwt_key_check(struct bytes pem, struct error *e) MUST_CHECK;
 int jwt_app(struct bytes pem, const char *app_id, uint64_t now_s, struct buf *out,
             struct error *e) MUST_CHECK;
 
+/* ---- settings.c ---- */
+
+/* The settings of an item, checked: an object of texts (json_decref). Errors name the key that is missing or not known. */
+int settings_read(const struct keeper_item *i, json_t **ret, struct error *e) MUST_CHECK;
+const char *setting_text(const json_t *settings, const char *name, const char *otherwise);
+/* The next item of a list "a, b": 1; 0 at its end; -EINVAL when it is empty. */
+int setting_next(const char **at, struct bytes *ret) MUST_CHECK;
+/* "name" or "name: value", of letters, digits and a few marks. */
+bool setting_split(struct bytes item, char ret_name[static 128], char ret_value[static 128]);
+int setting_url(const char *text, struct buf *out, struct error *e) MUST_CHECK; /* https, canonical */
+
 /* ---- mint.c: what is made of a value. Pure but for the clock. ---- */
 
 struct keeper_value { /* values.c keeps one for each secret that the grants name */
@@ -145,7 +157,10 @@ int mint_request(const struct keeper_value *v, uint64_t now_s, struct buf *scrat
                  struct secret_mint *ret, struct error *e) MUST_CHECK;
 int mint_take(struct keeper_value *v, const struct secret_minted *m, uint64_t now_s,
               struct error *e) MUST_CHECK;
-/* What egress is given for an ask: a value for the template, or signed headers. Texts point into v and scratch. */
+/* What egress is given for an ask, added to `into` (nothing of it when it fails): a value for the template, or signed
+ * headers. Texts point into v and scratch, which grows once at most, and not while MINT_VALUES_MAX are free for each secret
+ * of the ask: what points into it from before stays good then only. */
+#define MINT_VALUES_MAX (16u << 10)
 int mint_values(const struct keeper_value *v, const struct secret_ask *a, uint64_t now_s,
                 struct buf *scratch, struct secret_values *into, struct error *e) MUST_CHECK;
 
