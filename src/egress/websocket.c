@@ -269,8 +269,6 @@ static const char *upgrade_fault(const struct outgoing *x, const struct http1_he
         struct bytes name = h->fields[i].name;
         if (bytes_equal_fold(name, "sec-websocket-extensions"))
             return "the answer agrees to a WebSocket extension that was not offered";
-        if (bytes_equal_fold(name, "content-length") || bytes_equal_fold(name, "transfer-encoding"))
-            return "the answer 101 names a body";
         if (bytes_equal_fold(name, "sec-websocket-protocol") &&
             (++protocols > 1 || !was_offered(x, h->fields[i].value)))
             return "the answer agrees to a WebSocket protocol that was not offered";
@@ -457,9 +455,8 @@ static void frames_came(struct outgoing *x, bool up, uint8_t *bytes, size_t size
 static void use_received(struct outgoing *x)
 {
     struct websocket *w = x->websocket;
-    while (!x->failed && w->from_at < w->from.size &&
-           (w->state == STATE_HEAD || w->state == STATE_BODY))
-        if (read_answer(x) == 0)
+    while (!x->failed && (w->state == STATE_HEAD || w->state == STATE_BODY))
+        if (read_answer(x) == 0) /* the end of a message needs no byte */
             break;
     if (w->state == STATE_OPEN && !x->failed && w->from_at < w->from.size) {
         size_t size = w->from.size - w->from_at;

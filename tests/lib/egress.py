@@ -17,7 +17,7 @@ from ambit import HOOKED_BUILD, allow_missing
 
 # enum egress_skip of src/wire/egress.h
 SKIP = {"decision": 1 << 16, "address": 1 << 17, "pin": 1 << 18, "tls": 1 << 19, "strict": 1 << 20, "sizes": 1 << 21, "counters": 1 << 22,
-        "timeouts": 1 << 23}
+        "timeouts": 1 << 23, "frames": 1 << 27}
 LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
           "no-new-privileges"]
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
@@ -30,7 +30,7 @@ def driver():
 
 
 class Egress:
-    def __init__(self, *grants, skip=(), ca=None, resolver=None, listen=(), expires=None):
+    def __init__(self, *grants, skip=(), ca=None, resolver=None, listen=(), expires=None, explains=False):
         self.grants = {"version": 1, "grants": list(grants)}
         if expires:
             self.grants["expires"] = expires
@@ -39,6 +39,7 @@ class Egress:
         self.options = [f"skip={bits}", f"missing={missing}"] + [f"listen={l}" for l in listen]
         self.options += [f"ca={ca}"] if ca else []
         self.options += [f"resolver={resolver}"] if resolver else []
+        self.options += ["explains"] if explains else []
 
     def __enter__(self):
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as f:

@@ -5,15 +5,16 @@
  * bring the origins.
  *
  *   egress_driver GRANTS.json [ca=FILE] [resolver=ADDR:PORT] [skip=BITS] [listen=ADDR:PORT]
- *                 [probe=LINES]
+ *                 [probe=LINES] [explains] (the link is one of a native client)
  *
  * Standard input: one JSON object a line; one line of JSON is answered to each.
  *   { "method", "url", "headers": [[name, value]…], "body": text, "repeat": n (the body n times),
  *     "length": bool, "trailers": [[…]…], "times": n (the same request n times at once),
  *     "connect_ms", "first_ms", "between_ms", "no_end": bool, "abort_after": bytes of response,
- *     "window": false (give none back), "seconds": how long to wait }
- *     → [ { "status", "headers", "size", "body" (its start), "trailers", "taken" (request bytes that
- *         were given window), "error", "reason", "rule", "number", "text", "address", "discarded" } … ]
+ *     "window": false (give none back), "seconds": how long to wait,
+ *     "upgrade": true (a WebSocket is asked for), "hex": as "body", in hexadecimal }
+ *     → [ { "status", "headers", "size", "body" and "hex" (its start), "trailers", "taken" (request bytes that
+ *         were given window), "error", "reason", "rule", "number", "text", "address", "grant", "discarded" } … ]
  *   { "do": "kill" (spoil: the memory of the next link) | "revoke" | "records" | "uses" | "turn" | "raw" (kind,
  *     payload in hex) | "flood" (count, host: requests for so many names, given up at once) | "grant" (grants:
  *     a set of one, added to the room), … }
@@ -51,7 +52,7 @@ struct driver {
     struct exchange all[EXCHANGES_MAX];
     size_t count;
     json_t *records, *deaths;
-    bool give_windows, no_end, relinked, spoil;
+    bool give_windows, no_end, relinked, spoil, upgrade;
     uint64_t abort_after;
     struct buf body;
     struct http_field trailers[HTTP_FIELDS_MAX];
@@ -229,6 +230,7 @@ static void on_frame(struct driver *d, const struct frame *f)
             json_integer(failure.number == UINT64_MAX ? -1 : (json_int_t)failure.number));
         json_object_set_new(x->result, "text", text_of(failure.text));
         json_object_set_new(x->result, "address", text_of(failure.address));
+        json_object_set_new(x->result, "grant", text_of(failure.grant));
         x->over = x->in_over = true;
         return;
     default:
@@ -322,13 +324,14 @@ static void begin(struct driver *d, json_t *q, struct exchange *x)
     static struct http_field fields[HTTP_FIELDS_MAX + 1];
     CLEANUP(buf_done) struct buf payload = BUF_INIT(LINK_PAYLOAD_MAX);
     char length[32];
+    bool bodied = json_object_get(q, "body") || json_object_get(q, "hex");
+    uint32_t flags = d->upgrade ? HTTP_UPGRADE : bodied ? 0 : HTTP_NO_BODY;
     const char *url = json_string_value(json_object_get(q, "url"));
     bool https = strncmp(url, "https:", 6) == 0;
     const char *authority = strstr(url, "://") + 3, *path = strchr(authority, '/');
     const char *method = json_string_value(json_object_get(q, "method"));
     struct http_request r = {
-        .flags =
-            (https ? HTTP_SECURE : 0u) | (json_object_get(q, "body") ? 0u : (uint32_t)HTTP_NO_BODY),
+        .flags = (https ? HTTP_SECURE : 0u) | flags,
         .method = bytes_of(method ? method : "GET"),
         .authority = { (const uint8_t *)authority,
                        path ? (size_t)(path - authority) : strlen(authority) },
@@ -356,6 +359,23 @@ static void begin(struct driver *d, json_t *q, struct exchange *x)
     put(d, HTTP_REQUEST, x->id, &payload, (struct bytes){ 0 });
 }
 
+static void put_hex(struct buf *out, const char *hex)
+{
+    for (unsigned v; hex && hex[0] && hex[1]; hex += 2) {
+        if (sscanf(hex, "%2x", &v) != 1)
+            die("hex", NULL);
+        buf_u8(out, (uint8_t)v);
+    }
+}
+
+static json_t *hex_of(const struct buf *b)
+{
+    CLEANUP(buf_done) struct buf hex = BUF_INIT(4 * BODY_SHOWN + 1);
+    for (size_t i = 0; i < b->size && i < BODY_SHOWN; i++)
+        buf_printf(&hex, "%02x", b->data[i]);
+    return json_string(buf_cstr(&hex));
+}
+
 static json_t *request(struct driver *d, json_t *q)
 {
     json_t *body = json_object_get(q, "body"), *times = json_object_get(q, "times");
@@ -367,6 +387,8 @@ static json_t *request(struct driver *d, json_t *q)
     buf_clear(&d->body);
     if (body)
         buf_append(&d->body, json_string_value(body), json_string_length(body));
+    put_hex(&d->body, json_string_value(json_object_get(q, "hex")));
+    d->upgrade = json_is_true(json_object_get(q, "upgrade"));
     d->trailer_count = fields_of(json_object_get(q, "trailers"), d->trailers);
     d->give_windows = !json_is_false(json_object_get(q, "window"));
     d->no_end = json_is_true(json_object_get(q, "no_end"));
@@ -385,6 +407,7 @@ static json_t *request(struct driver *d, json_t *q)
         json_object_set_new(x->result, "taken", json_integer((json_int_t)x->taken));
         json_object_set_new(x->result, "body",
                             json_string_lossy((const char *)x->shown.data, x->shown.size));
+        json_object_set_new(x->result, "hex", hex_of(&x->shown));
         json_array_append_new(results, x->result);
         buf_done(&x->shown);
     }
@@ -561,6 +584,8 @@ int main(int argc, char **argv)
             spec.allow_missing = (uint32_t)strtoul(argv[i] + 8, NULL, 0);
         else if (strncmp(argv[i], "probe=", 6) == 0)
             spec.work_host = argv[i] + 6;
+        else if (strcmp(argv[i], "explains") == 0)
+            spec.link_flags = EGRESS_LINK_EXPLAINS;
         else if (strncmp(argv[i], "listen=", 7) == 0)
             listen_at(argv[i] + 7, &listeners[spec.listener_count++]);
     }
