@@ -90,6 +90,7 @@ int cli_inspect(int argc, char **argv);
 int cli_proxy(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_runs(int argc, char **argv);
+int cli_secret(int argc, char **argv);
 int cli_serve(int argc, char **argv);
 #ifdef AMBIT_TEST_HOOKS
 /* Test builds only: what AMBIT_TEST_JAIL_SKIP names, as bits of enum run_test_skip and egress_skip. */

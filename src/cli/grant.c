@@ -211,15 +211,30 @@ struct view {
     json_t *(*to_json)(const struct grant_file *f);
 };
 
+/* The flags --secret of explain. */
+struct secrets {
+    const char **flags;
+    size_t count;
+};
+
+static int read_with(struct grant_file *f, const char *name, const struct secrets *secrets)
+{
+    int r = grant_file_read(f, name);
+    for (size_t i = 0; r == 0 && i < secrets->count; i++)
+        r = grant_secret_flag(f->set, "--secret", secrets->flags[i], &f->error);
+    return r;
+}
+
 /* Every file, also after one that is not valid. */
-static int each_file(const struct cli *c, const struct view *view, char **names, size_t count)
+static int each_file(const struct cli *c, const struct view *view, const struct secrets *secrets,
+                     char **names, size_t count)
 {
     int exit_code = CLI_OK;
     CLEANUP(json_freep) json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         CLEANUP(grant_file_done) struct grant_file f;
         CLEANUP(buf_done) struct buf out = BUF_INIT(16u << 20);
-        int r = grant_file_read(&f, names[i]);
+        int r = read_with(&f, names[i], secrets);
         if (r < 0)
             exit_code = CLI_GRANT;
         if (c->json) {
@@ -321,18 +336,23 @@ static int diff(const struct cli *c, char **names)
 
 /* ---- the verb ---- */
 
-static int grant_words(const struct cli *c, char **words, size_t count)
+static int grant_words(const struct cli *c, const struct secrets *secrets, char **words,
+                       size_t count)
 {
     static const struct view check = { check_put, check_to_json },
                              explain = { explain_put, explain_to_json };
     struct error e = ERROR_INIT;
     const char *what = count > 0 ? words[0] : "";
+    if (secrets->count > 0 && strcmp(what, "explain") != 0) {
+        (void)error_set(&e, -EINVAL, "--secret belongs to explain");
+        return cli_usage(c, &e);
+    }
     if (strcmp(what, "diff") == 0 && count == 3)
         return diff(c, words + 1);
     if (strcmp(what, "check") == 0 && count > 1)
-        return each_file(c, &check, words + 1, count - 1);
+        return each_file(c, &check, secrets, words + 1, count - 1);
     if (strcmp(what, "explain") == 0 && count > 1)
-        return each_file(c, &explain, words + 1, count - 1);
+        return each_file(c, &explain, secrets, words + 1, count - 1);
     if (count == 0)
         (void)error_set(&e, -EINVAL, "say what to do: check, explain or diff");
     else if (strcmp(what, "diff") == 0)
@@ -350,7 +370,9 @@ int cli_grant(int argc, char **argv)
     struct error e = ERROR_INIT;
     size_t count = 0;
     CLEANUP(mem_freep) char **words = mem_array((size_t)argc + 1, sizeof(*words));
-    if (words == NULL)
+    CLEANUP(mem_freep) const char **flags = mem_array((size_t)argc + 1, sizeof(*flags));
+    struct secrets secrets = { .flags = flags };
+    if (words == NULL || flags == NULL)
         return cli_fail(&c, CLI_INTERNAL, NULL, "no memory");
     for (;;) {
         int item = cli_next(&c, argc, argv, &e);
@@ -362,8 +384,10 @@ int cli_grant(int argc, char **argv)
             break;
         if (item == CLI_WORD)
             words[count++] = (char *)c.value;
+        else if (cli_is(&c, "secret"))
+            flags[secrets.count++] = c.value;
         else if (cli_is(&c, "json"))
             c.json = true;
     }
-    return grant_words(&c, words, count);
+    return grant_words(&c, &secrets, words, count);
 }

@@ -40,6 +40,7 @@ void grant_flags_done(struct grant_flags *f)
 {
     grant_set_free(f->set);
     mem_free(f->work_host);
+    mem_free(f->secrets);
     *f = (struct grant_flags){ 0 };
 }
 
@@ -168,6 +169,26 @@ static int flag_net(struct taking *t, struct error *e)
     return r < 0 ? r : add_grant(t, &g, e);
 }
 
+/* Kept until all grants are known. */
+static int flag_secret(struct taking *t, struct error *e)
+{
+    struct grant_flags *f = t->flags;
+    const char **grown = mem_grow(f->secrets, f->secret_count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return no_memory(e);
+    f->secrets = grown;
+    f->secrets[f->secret_count++] = t->cli->value;
+    return 0;
+}
+
+int grant_flags_finish(struct grant_flags *f, struct error *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < f->secret_count; i++)
+        r = grant_secret_flag(f->set, "--secret", f->secrets[i], e);
+    return r;
+}
+
 static int flag_keyvalue(struct taking *t, struct error *e)
 {
     struct grant g = { 0 };
@@ -271,6 +292,11 @@ int grant_flags_take(struct grant_flags *f, const struct cli *c, struct error *e
         return flag_path(t, true, e);
     case RUN_FLAG_NET:
         return flag_net(t, e);
+    case RUN_FLAG_SECRET:
+        return flag_secret(t, e);
+    case RUN_FLAG_VAULT_KEY:
+        f->vault_key = c->value;
+        return 0;
     case RUN_FLAG_KEYVALUE:
         return flag_keyvalue(t, e);
     case RUN_FLAG_ENV:

@@ -11,12 +11,17 @@
 struct grant_flags {
     struct grant_set *set;
     char *work_host; /* the command's own folder, which appears as /work */
+    const char **secrets; /* --secret, as typed: they join grants that may come after them */
+    size_t secret_count;
+    const char *vault_key; /* --vault-key, or NULL */
 };
 int grant_flags_init(struct grant_flags *f, struct error *e) MUST_CHECK;
 void grant_flags_done(struct grant_flags *f);
 /* Takes the flag that cli_next() gave. 0: it was one of these; 1: it is none of them; < 0 an error:
  * of a grant where grant_flag_is() says so (exit code CLI_GRANT), else of usage. */
 int grant_flags_take(struct grant_flags *f, const struct cli *c, struct error *e) MUST_CHECK;
+/* After the last flag: what refers to others of them. An error is one of a grant. */
+int grant_flags_finish(struct grant_flags *f, struct error *e) MUST_CHECK;
 bool grant_flag_is(const struct help_flag *flag);
 /* After an error: prints it and gives the exit code. */
 int grant_flags_fail(const struct cli *c, struct error *e);
@@ -35,6 +40,19 @@ int grant_flags_fail(const struct cli *c, struct error *e);
           "[METHOD,… ]URL",                                                                            \
           "Let it send requests to URL, whose path may have * and **; GET and HEAD unless "            \
           "methods are named." },                                                                      \
+        { RUN_FLAG_SECRET,                                                                             \
+          0,                                                                                           \
+          "secret",                                                                                    \
+          HELP_TEXT,                                                                                   \
+          "NAME@HOST[=HEADER: …]",                                                                     \
+          "Send a secret of the vault with its requests to HOST, which it never sees: as "            \
+          "`authorization: Bearer ${secret}`, or in HEADER." },                                        \
+        { RUN_FLAG_VAULT_KEY,                                                                          \
+          0,                                                                                           \
+          "vault-key",                                                                                 \
+          HELP_TEXT,                                                                                   \
+          "SOURCE",                                                                                    \
+          "Where the vault's key is: file:PATH, passphrase, credential:NAME or command:LINE." },       \
         { RUN_FLAG_KEYVALUE,                                                                           \
           0,                                                                                           \
           "keyvalue",                                                                                  \

@@ -79,6 +79,8 @@ enum help_run_flag {
     RUN_FLAG_ALLOW_MISSING,
     RUN_FLAG_CA,
     RUN_FLAG_RESOLVER,
+    RUN_FLAG_SECRET,
+    RUN_FLAG_VAULT_KEY,
 };
 
 /* What only `serve` understands. */
@@ -95,6 +97,13 @@ enum help_serve_flag {
     SERVE_FLAG_CLIENT_TIMEOUT,
     SERVE_FLAG_KEEP_ALIVE,
     SERVE_FLAG_DRAIN,
+};
+
+/* What only `proxy` understands; what it shares with `run` and `serve` has their ids. */
+enum help_proxy_flag {
+    PROXY_FLAG_ENV = 200,
+    PROXY_FLAG_CA_OUT,
+    PROXY_FLAG_FRONTS,
 };
 
 void help_put_version(struct buf *out); /* what --version prints */

@@ -120,7 +120,7 @@ static int take_flag(struct run_command *c, struct error *e)
 /* Flags of the design whose classes do not exist yet: named as such, not as typing errors. */
 static void explain_later(const char *word, struct error *e)
 {
-    static const char *const later[] = { "--secret", "--session", "--base" };
+    static const char *const later[] = { "--session", "--base" };
     for (size_t i = 0; i < ARRAY_SIZE(later); i++) {
         size_t size = strlen(later[i]);
         if (strncmp(word, later[i], size) == 0 && (word[size] == '\0' || word[size] == '=')) {
@@ -155,6 +155,9 @@ static int read_command_line(struct run_command *c, int argc, char **argv)
         error_hint(&e, "ambit run [flags] FILE [args…]; ambit help run");
         return cli_usage(&c->cli, &e);
     }
+    if (grant_flags_finish(&c->flags, &e) < 0)
+        return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given");
+    c->request.vault_key = c->flags.vault_key;
     c->request.file = c->cli.value;
     c->request.args = argv + c->cli.at;
     c->request.arg_count = (size_t)(argc - c->cli.at);

@@ -136,6 +136,9 @@ static int read_command_line(struct serve_command *c, int argc, char **argv)
         error_hint(&e, "--listen 127.0.0.1:8080");
         return cli_usage(&c->cli, &e);
     }
+    if (grant_flags_finish(&c->flags, &e) < 0)
+        return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given");
+    c->request.run.vault_key = c->flags.vault_key;
     return CLI_OK;
 }
 

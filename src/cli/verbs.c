@@ -45,6 +45,9 @@ static const struct help_pair run_examples[] = {
       "read one folder, write another" },
     { "ambit run --net 'GET https://api.github.com/repos/acme/shop/**' fetch.py",
       "requests to one host, by method and path" },
+    { "ambit run --net 'POST https://api.github.com/repos/acme/shop/issues/**' --secret "
+      "github-token@api.github.com agent.py",
+      "with a secret that it never sees" },
     { "ambit run --learn needs.yaml script.py", "find out what it asks for, allowing none of it" },
     { "ambit run -g needs.yaml script.py", "run it with the grants of a file that you have read" },
     { "ambit run --clock 2026-01-01T00:00:00Z --random seed:1 job.wasm",
@@ -103,6 +106,64 @@ static const struct help_pair serve_examples[] = {
       "five seconds and 64 MiB for each request" },
 };
 
+static const struct help_flag proxy_flags[] = {
+    { SERVE_FLAG_LISTEN, 'l', "listen", HELP_TEXT, "ADDR:PORT",
+      "Take clients here; port 0 takes a free one (it is printed). Needed." },
+    { RUN_FLAG_NET, 'n', "net", HELP_TEXT, "[METHOD,… ]URL",
+      "Let them send requests to URL, whose path may have * and **; GET and HEAD unless methods "
+      "are named." },
+    { RUN_FLAG_GRANTS, 'g', "grants", HELP_FILE, "FILE",
+      "Add the grants of a grant file (repeatable); read again at SIGHUP." },
+    { RUN_FLAG_SECRET, 0, "secret", HELP_TEXT, "NAME@HOST[=HEADER: …]",
+      "Send a secret of the vault with requests to HOST; clients see a placeholder." },
+    { RUN_FLAG_VAULT_KEY, 0, "vault-key", HELP_TEXT, "SOURCE",
+      "Where the vault's key is: file:PATH, passphrase, credential:NAME or command:LINE." },
+    { RUN_FLAG_EXPIRES, 0, "expires", HELP_TEXT, "TIME",
+      "Grants end this long after the start; later uses are denied." },
+    { PROXY_FLAG_ENV, 0, "env", HELP_FILE, "FILE",
+      "Write the settings for clients here (0600), instead of in the state folder." },
+    { PROXY_FLAG_CA_OUT, 0, "ca-out", HELP_FILE, "FILE",
+      "Write the certificate that clients trust here, instead of in the state folder." },
+    { PROXY_FLAG_FRONTS, 'j', "fronts", HELP_TEXT, "N",
+      "Processes that speak with clients (1); they share the port." },
+    { SERVE_FLAG_CONNECTIONS, 0, "connections", HELP_TEXT, "N",
+      "Connections that are open to one of them at once (10000)." },
+    { SERVE_FLAG_CLIENT_TIMEOUT, 0, "client-timeout", HELP_TEXT, "TIME",
+      "How long a client may take for a head, or rest within a body (60s)." },
+    { SERVE_FLAG_KEEP_ALIVE, 0, "keep-alive", HELP_TEXT, "TIME",
+      "How long a connection may rest between two requests (10m)." },
+    { SERVE_FLAG_DRAIN, 0, "drain", HELP_TEXT, "TIME",
+      "How long requests that run have after a signal to end (10s)." },
+    { SERVE_FLAG_ACCESS_LOG, 0, "access-log", HELP_FILE, "FILE",
+      "Append a line of JSON for each request; - is standard output." },
+    { RUN_FLAG_RECEIPT, 0, "receipt", HELP_FILE, "FILE", "Write the receipt here as well." },
+    { RUN_FLAG_LEARN, 0, "learn", HELP_FILE, "FILE",
+      "Write what was denied as a grant file; allows nothing more." },
+    { RUN_FLAG_CA, 0, "ca", HELP_FILE, "FILE",
+      "Certificates (PEM) that https servers are verified with, instead of the system's." },
+    { RUN_FLAG_RESOLVER, 0, "resolver", HELP_TEXT, "ADDR:PORT",
+      "Ask this DNS server for the names of grants, instead of the system's." },
+    { RUN_FLAG_JSON, 0, "json", HELP_NONE, NULL,
+      "Print where it listens, what it denies, and the result, as one line of JSON each on "
+      "standard error." },
+    { RUN_FLAG_QUIET, 'q', "quiet", HELP_NONE, NULL,
+      "Print nothing but errors; --env says where clients find their settings." },
+    { RUN_FLAG_ALLOW_MISSING, 0, "allow-missing-jail", HELP_TEXT, "LAYER",
+      "Start although this layer of the jail cannot be had here (repeatable; it is in the "
+      "receipt)." },
+};
+static const struct help_pair proxy_examples[] = {
+    { "ambit proxy -g grants.yaml --listen 127.0.0.1:3128 --env proxy.env",
+      "in front of what runs in another shell after `. ./proxy.env`" },
+    { "ambit proxy --listen 172.17.0.1:3128 -g grants.yaml --env job.env --ca-out job-ca.pem",
+      "in front of a container whose only other network is none" },
+    { "ambit proxy -l 127.0.0.1:0 --json --net 'GET https://pypi.org/**'",
+      "on a free port, told as JSON" },
+    { "ambit proxy -l 127.0.0.1:3128 --learn needs.yaml",
+      "grant nothing, and find out what a client asks for" },
+    { "kill -HUP PID", "read the grant files again: what is gone from them ends at once" },
+};
+
 static const struct help_flag inspect_flags[] = {
     JSON_FLAG,
     { .name = "wit", .text = "Print the WIT of its world and nothing else." },
@@ -119,6 +180,10 @@ static const struct help_pair inspect_examples[] = {
 
 static const struct help_flag grant_flags[] = {
     JSON_FLAG,
+    { .name = "secret",
+      .value = HELP_TEXT,
+      .value_name = "NAME@HOST[=HEADER: …]",
+      .text = "explain: as if it were run with this flag." },
 };
 static const struct help_pair grant_examples[] = {
     { "ambit grant check grants.yaml", "is it valid? errors with line and column" },
@@ -127,10 +192,61 @@ static const struct help_pair grant_examples[] = {
       "is the first covered by the second? exit code 0 or 1" },
 };
 
+static const struct help_flag secret_flags[] = {
+    JSON_FLAG,
+    { .name = "from-file",
+      .value = HELP_FILE,
+      .value_name = "PATH",
+      .text = "set, rotate: the value stays in this file of yours (mode 0600) and is read there." },
+    { .name = "from-env",
+      .value = HELP_TEXT,
+      .value_name = "VARIABLE",
+      .text = "set, rotate: the value is that of a variable of ambit's own environment." },
+    { .name = "from-command",
+      .value = HELP_TEXT,
+      .value_name = "LINE",
+      .text = "set, rotate: the value is what this line of sh prints (within half a minute)." },
+    { .name = "kind",
+      .value = HELP_CHOICE,
+      .value_name = "plain|github-app|oauth-client|oauth-exchange|aws|aws-role",
+      .text = "set: what is made of the value before it is used (plain: nothing)." },
+    { .name = "set",
+      .value = HELP_TEXT,
+      .value_name = "SETTING=VALUE",
+      .text = "set: a setting of the kind, such as app_id=12345 (repeatable)." },
+    { .name = "vault-key",
+      .value = HELP_TEXT,
+      .value_name = "SOURCE",
+      .text = "Where the vault's key is: file:PATH, passphrase, credential:NAME or command:LINE." },
+    { .name = "new-key",
+      .value = HELP_TEXT,
+      .value_name = "SOURCE",
+      .text = "rekey: the key that seals the vault from now on." },
+    { .name = "allow-missing-jail",
+      .value = HELP_TEXT,
+      .value_name = "LAYER",
+      .text = "Go on although this layer of the jail cannot be had here (repeatable)." },
+};
+static const struct help_pair secret_examples[] = {
+    { "ambit secret set github-token < token.txt", "put a value into the vault" },
+    { "ambit secret set npm-token --from-command 'pass show npm'", "one that stays where it is" },
+    { "ambit secret set bot --kind github-app --set app_id=1 --set installation_id=2 < key.pem",
+      "a key that is turned into a token of an hour" },
+    { "ambit secret rotate github-token < new.txt", "another value for it" },
+    { "ambit secret test github-token", "can its value be had? it is not printed" },
+    { "ambit secret ls", "names, kinds and where values come from" },
+};
+
 static const struct help_flag json_only[] = { JSON_FLAG };
+static const struct help_flag doctor_flags[] = {
+    JSON_FLAG,
+    { .name = "table",
+      .text = "print the layers and every system call that each room may make, as Markdown" },
+};
 static const struct help_pair doctor_examples[] = {
     { "ambit doctor", "what works here, and what to do about the rest" },
     { "ambit doctor --json", "the same for a program" },
+    { "ambit doctor --table", "docs/jails.md: what each room may do, and why" },
 };
 static const struct help_flag cache_flags[] = {
     JSON_FLAG,
@@ -198,6 +314,45 @@ static const char serve_text[] =
     "SIGINT or SIGTERM: no new connections, what runs has --drain to end, exit code 0. A second\n"
     "signal ends it at once. A process that dies is started again; the listener stays.";
 
+static const char secret_text[] =
+    "Secrets are values that requests carry and guests never see. They lie in the vault, "
+    "encrypted,\n"
+    "and are put on by egress where a grant names them (--secret NAME@HOST, or ${secret:NAME} in\n"
+    "set_headers of a grant file); answers that show one are masked.\n"
+    "\n"
+    "set and rotate read the value from standard input, or ask on the terminal without echo. No "
+    "flag\n"
+    "takes a value: every process could read it. A value has 16 to 4096 visible characters; one "
+    "that\n"
+    "is shorter, or in a file that others can read, is refused. Values are never printed.\n"
+    "\n"
+    "The vault's key is a file of yours that the first `set` makes, unless --vault-key or\n"
+    "AMBIT_VAULT_KEY says otherwise. rekey seals the vault with another one.";
+
+static const char proxy_text[] =
+    "An HTTP proxy for native programs that you have already: what they send through it goes out\n"
+    "when a grant of http covers it, and is answered 403 with the reason and the smallest grant\n"
+    "(RFC 9457) when none does. HTTPS is opened (CONNECT): clients trust a CA that lives as long\n"
+    "as this proxy and signs for the granted hosts alone; servers are verified as ever.\n"
+    "\n"
+    "It writes a file of settings for a shell: HTTPS_PROXY with a token of this launch, the CA "
+    "for\n"
+    "curl, git, Node, Python, pip, npm, cargo and others, and AMBIT_SECRET_NAME for each secret "
+    "of\n"
+    "the grants: a placeholder, which is replaced on the way where the grant says so, and nowhere\n"
+    "else. Values of secrets are never in the client.\n"
+    "\n"
+    "A proxy variable is advice, not a wall: a client that ignores it goes where its network "
+    "leads,\n"
+    "unless it has no other network.\n"
+    "\n"
+    "SIGHUP reads the grants again. A file that is not valid changes nothing; what a valid one no\n"
+    "longer grants ends at once, also what is under way. SIGINT or SIGTERM: no new connections, "
+    "what\n"
+    "runs has --drain to end, exit code 0. A second signal ends it at once. A process that dies "
+    "is\n"
+    "started again; the listener and the CA stay.";
+
 static const struct help_verb verbs[] = {
     { .name = "run",
       .usage = "run [flags] FILE [args…]",
@@ -217,6 +372,21 @@ static const struct help_verb verbs[] = {
       .words = "@file",
       .default_limits = true,
       .main = cli_serve },
+    { .name = "secret",
+      .usage = "secret set|rotate|rm|test NAME · secret ls|rekey",
+      .summary = "the vault: values that requests carry and guests never see",
+      .description = secret_text,
+      FLAGS(secret_flags),
+      EXAMPLES(secret_examples),
+      .words = "set ls rotate rm test rekey",
+      .main = cli_secret },
+    { .name = "proxy",
+      .usage = "proxy [flags] --listen ADDR:PORT",
+      .summary = "an HTTP proxy for native programs, which sends only what is granted",
+      .description = proxy_text,
+      FLAGS(proxy_flags),
+      EXAMPLES(proxy_examples),
+      .main = cli_proxy },
     { .name = "inspect",
       .usage = "inspect [flags] FILE",
       .summary = "what a file is, what it imports and exports, and a grant file for all it asks",
@@ -254,11 +424,11 @@ static const struct help_verb verbs[] = {
     { .name = "doctor",
       .usage = "doctor [flags]",
       .summary = "what this machine offers, what is enforced, and what is missing",
-      .description = "Tries each layer of the jail in a process of its own and says what is "
-                     "enforced right now, what\n"
-                     "is missing, why, and what to do. The exit code is 0 when every layer works, "
-                     "1 otherwise.",
-      FLAGS(json_only),
+      .description = "Tries each layer of the jail in a process of its own, then lets a process in "
+                     "each room's jail try what\nthe jail is there to stop, and says which layer "
+                     "refused it. What is missing is named, why, and what\nto do. The exit code is "
+                     "0 when every layer works and every attempt is refused, 1 otherwise.",
+      FLAGS(doctor_flags),
       EXAMPLES(doctor_examples),
       .default_limits = true,
       .main = cli_doctor },
@@ -279,7 +449,7 @@ static const struct help_verb verbs[] = {
                      "line is read by.",
       FLAGS(help_flags),
       EXAMPLES(help_examples),
-      .words = "run serve inspect grant runs doctor cache help",
+      .words = "run serve secret inspect grant runs doctor cache help",
       .main = cli_help },
 };
 
@@ -305,6 +475,8 @@ const struct help_pair help_exit_codes[] = {
 const struct help_pair help_environment[] = {
     { "AMBIT_STATE_DIR",
       "The state folder; else $XDG_STATE_HOME/ambit, else ~/.local/state/ambit." },
+    { "AMBIT_VAULT_KEY",
+      "Where the vault's key is (ambit help secret); else a file made by the first secret." },
     { "AMBIT_PYTHON_COMPONENT",
       "The Python component; else share/ambit/python.wasm beside or above the command." },
     { "AMBIT_JS_COMPONENT",
@@ -315,5 +487,7 @@ const struct help_pair help_environment[] = {
 const struct help_pair help_files[] = {
     { "STATE/runs/ID.jsonl", "Receipts, one JSON object a line (docs/receipts.md)." },
     { "STATE/cache/", "Compiled components." },
+    { "STATE/vault/vault", "Secrets, encrypted (docs/secrets.md)." },
+    { "~/.config/ambit/vault.key", "The vault's key, unless AMBIT_VAULT_KEY names another." },
     { NULL, NULL },
 };

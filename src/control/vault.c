@@ -263,8 +263,8 @@ static int open_folder(struct vault_files *v, enum vault_want want, struct error
         return no_memory(e);
     status = state_open("vault", &v->dir_fd, e);
     if (status == 0)
-        status = lock(v, want == VAULT_MAKE ? LOCK_EX : LOCK_SH, e);
-    if (status == 0 && want == VAULT_MAKE)
+        status = lock(v, want == VAULT_READ ? LOCK_SH : LOCK_EX, e);
+    if (status == 0 && want != VAULT_READ)
         sweep(v->dir_fd);
     return status == 0 ? open_vault(v, e) : status;
 }
@@ -338,7 +338,7 @@ static int open_all(struct vault_files *v, const char *key, enum vault_want want
         status = epoch_place(v, e);
     if (status == 0 && v->fd >= 0)
         status = epoch_read(v, e);
-    if (status == 0 && v->fd < 0 && want == VAULT_READ)
+    if (status == 0 && v->fd < 0 && want != VAULT_MAKE)
         status = no_vault(v, e);
     v->fresh = v->fd < 0;
     if (status == 0 && v->fresh && v->kind == KEY_FILE)
