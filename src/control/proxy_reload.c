@@ -5,7 +5,7 @@
  * number. All or nothing:
  *
  *   1. the whole set is read and compiled; there is room for what is new      nothing has changed yet
- *   2. keeper takes what is new: it has every secret of it                     no effect: egress has not
+ *   2. keeper has every secret that is new, and takes what is new               no effect: egress has not
  *   3. the receipt says what is about to be in force
  *   4. egress takes what is new, then what is gone is revoked, in both
  *
@@ -212,10 +212,37 @@ static int take_back(struct proxy *p, size_t first_rule, size_t count, struct er
     return status;
 }
 
+static bool known_secret(const struct proxy *p, const char *name)
+{
+    for (size_t i = 0; i < p->secret_count; i++)
+        if (strcmp(p->secrets[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Those of the start were there at the start. */
+static int try_secrets(struct proxy *p, const struct change *c, struct error *why)
+{
+    char **names = NULL;
+    size_t count = 0;
+    int status = grant_set_secrets(c->set, &names, &count, why);
+    for (size_t i = 0; status == 0 && i < count; i++) {
+        CLEANUP(mem_freep) char *text = NULL;
+        if (!known_secret(p, names[i]))
+            status = keeper_test(p->run.keeper, names[i], &text, why);
+    }
+    for (size_t i = 0; i < count; i++)
+        mem_free(names[i]);
+    mem_free(names);
+    return status;
+}
+
 /* 0, 1: keeper does not take it, nothing has changed and `why` says why; < 0: a fault. */
 static int tell_keeper(struct proxy *p, const struct change *c, struct error *why, struct error *e)
 {
     size_t first = egress_rules(p->run.egress);
+    if (try_secrets(p, c, why) < 0)
+        return 1;
     for (size_t i = 0; i < c->fresh_count; i++) {
         const struct grant_set one = one_of(c->set, c->fresh[i]);
         if (keeper_grant(p->run.keeper, &one, why) == 0)

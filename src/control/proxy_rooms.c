@@ -139,8 +139,9 @@ static int keeper_end(struct proxy_front *f, int *ret_fd, struct error *e)
 {
     struct keeper *k = f->p->run.keeper;
     int pair[2];
-    if (keeper_fd(k) >= 0)
-        return keeper_client(k, KEEPER_CLIENT_INGRESS, f->index, ret_fd, e);
+    int status = keeper_client(k, KEEPER_CLIENT_INGRESS, f->index, ret_fd, e);
+    if (status < 0 || *ret_fd >= 0)
+        return status;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return error_set_errno(e, errno, "no channel to keeper");
     fd_close(pair[1]);
