@@ -95,4 +95,6 @@ int cli_serve(int argc, char **argv);
 #ifdef AMBIT_TEST_HOOKS
 /* Test builds only: what AMBIT_TEST_JAIL_SKIP names, as bits of enum run_test_skip and egress_skip. */
 int cli_test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e) MUST_CHECK;
+/* What AMBIT_TEST_INGRESS_SKIP names, as bits of enum ingress_test_skip. */
+int cli_ingress_skip(uint32_t *ret, struct error *e) MUST_CHECK;
 #endif

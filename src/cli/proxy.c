@@ -6,7 +6,6 @@
  *
  * A reload walks the same command line again, so that grant files are read again and flags mean what they meant.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -351,22 +350,6 @@ static int learn(struct proxy_command *c, const struct run_report *p, int code)
     return code;
 }
 
-#ifdef AMBIT_TEST_HOOKS
-/* Test builds only: defences of the front that a negative control leaves open. */
-static int front_skip(uint32_t *ret, struct error *e)
-{
-    const char *name = getenv("AMBIT_TEST_INGRESS_SKIP");
-    if (name == NULL)
-        return 0;
-    char *end = NULL;
-    unsigned long bits = strtoul(name, &end, 0);
-    if (end == name || *end != '\0' || bits > UINT32_MAX)
-        return error_set(e, -EINVAL, "AMBIT_TEST_INGRESS_SKIP: bits of enum ingress_test_skip");
-    *ret = (uint32_t)bits;
-    return 0;
-}
-#endif
-
 int cli_proxy(int argc, char **argv)
 {
     CLEANUP(proxy_command_done)
@@ -394,7 +377,7 @@ int cli_proxy(int argc, char **argv)
     c.request.run.vault_key = c.flags.vault_key;
 #ifdef AMBIT_TEST_HOOKS
     if (cli_test_skip(&c.request.run.test_skip, &c.request.run.egress_skip, &e) < 0 ||
-        front_skip(&c.request.ingress_skip, &e) < 0)
+        cli_ingress_skip(&c.request.ingress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
     const struct proxy_observer observer = { .context = &c,

@@ -258,7 +258,7 @@ static int tell(struct serve_command *c, const struct run_report *p, const struc
 
 #ifdef AMBIT_TEST_HOOKS
 /* Test builds only: defences of the ingress room that a negative control leaves open. */
-static int ingress_skip(uint32_t *ret, struct error *e)
+int cli_ingress_skip(uint32_t *ret, struct error *e)
 {
     static const struct {
         const char *name;
@@ -305,7 +305,7 @@ int cli_serve(int argc, char **argv)
         c.request.run.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS
     if (cli_test_skip(&c.request.run.test_skip, &c.request.run.egress_skip, &e) < 0 ||
-        ingress_skip(&c.request.ingress_skip, &e) < 0)
+        cli_ingress_skip(&c.request.ingress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
     const struct serve_observer observer = { .run = { .context = &c, .log = on_log },

@@ -449,7 +449,7 @@ static const struct help_verb verbs[] = {
                      "line is read by.",
       FLAGS(help_flags),
       EXAMPLES(help_examples),
-      .words = "run serve secret inspect grant runs doctor cache help",
+      .words = "run serve proxy secret inspect grant runs doctor cache help",
       .main = cli_help },
 };
 
