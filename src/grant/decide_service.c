@@ -64,7 +64,7 @@ static enum grant_reason rule_decide(const struct grant *g, const struct pattern
         return GRANT_NO_PATH;
     if (!method_allowed(g, request->method))
         return GRANT_NO_METHOD;
-    if (!headers_carried(g, request))
+    if (!request->headers_unseen && !headers_carried(g, request))
         return GRANT_NO_HEADER;
     return request->upgrade && !g->http.websocket ? GRANT_NO_UPGRADE : GRANT_ALLOWED;
 }
@@ -117,6 +117,23 @@ struct grant_decision grant_decide_http(const struct grant_rules *r,
     for (const char *dot = strchr(url->host, '.'); dot; dot = strchr(dot + 1, '.'))
         origin_decide(r, http_origin_find(r, true, url, dot + 1), request, from, &d);
     return d;
+}
+
+bool grant_rule_has_origin(const struct grant_rules *r, uint32_t rule, const struct url *url)
+{
+    if (rule >= r->set->count || r->set->grants[rule].class != GRANT_HTTP)
+        return false;
+    const struct grant *g = &r->set->grants[rule];
+    const char *host = url->host;
+    if (g->http.https != url->https || g->http.port != url->port ||
+        (g->http.wildcard && url->is_address))
+        return false;
+    if (!g->http.wildcard)
+        return strcmp(g->http.host, host) == 0;
+    for (host = strchr(host, '.'); host; host = strchr(host + 1, '.'))
+        if (strcmp(g->http.host, host + 1) == 0)
+            return true;
+    return false;
 }
 
 static bool address_listed(const struct grant *g, const struct address *a)

@@ -314,9 +314,13 @@ struct grant_http_request {
     const struct http_field *headers;
     size_t header_count;
     bool upgrade; /* a WebSocket is asked for */
+    /* Keeper decides without headers: what a rule requires of them is taken as carried. */
+    bool headers_unseen;
 };
 struct grant_decision grant_decide_http(const struct grant_rules *r,
                                         const struct grant_http_request *request, uint32_t from);
+/* Is the rule of http, and of this scheme, host and port, whatever the path and method? */
+bool grant_rule_has_origin(const struct grant_rules *r, uint32_t rule, const struct url *url);
 /* Would the rule's `addresses` let it dial this? GRANT_ALLOWED, NO_ADDRESS or NEVER_ADDRESS. */
 enum grant_reason grant_decide_address(const struct grant_rules *r, uint32_t rule,
                                        const struct address *a);

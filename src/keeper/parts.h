@@ -148,7 +148,8 @@ struct keeper_value { /* values.c keeps one for each secret that the grants name
     bool suspended;
     unsigned echoes;
 };
-/* Are the settings those of its kind, and the value one that it can use? For SET, TEST and the start. */
+/* Are the settings those of its kind, and the value one that it can use? For SET, TEST and the start.
+ * Without a value (data NULL) the settings alone. */
 int mint_check(const struct keeper_item *i, struct bytes value, struct error *e) MUST_CHECK;
 bool mint_wanted(const struct keeper_value *v,
                  uint64_t now_s); /* there is no token, or it ends within a minute */
