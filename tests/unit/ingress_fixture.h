@@ -32,6 +32,7 @@ struct fixture {
     uint16_t port;
     union ingress_slot *page;
     struct ingress_start start;
+    int keeper; /* of a proxy: the room's end of its channel, until it is sent */
 };
 
 /* ---- the worker that is played ---- */
@@ -105,6 +106,12 @@ static void played_number(uint64_t id, uint16_t kind, uint32_t n)
 static void played_abort(uint64_t id, enum http_error error)
 {
     struct http_failure f = { .error = error, .number = UINT64_MAX };
+    if (error == HTTP_ERROR_REQUEST_DENIED) {
+        f.reason = 2;
+        f.rule = 7;
+        f.text = bytes_of("no pattern covers \"/denied\"\x1b[2J");
+        f.grant = bytes_of("- http: GET https://a/denied");
+    }
     struct buf b = played_head(id);
     http_failure_put(&b, &f);
     played_put(HTTP_ABORT, &b, (struct bytes){ 0 });
@@ -159,6 +166,17 @@ static void played_request(struct played *p, const struct http_request *r)
         played_abort(id, HTTP_ERROR_RESPONSE_TIMEOUT);
     } else if (strcmp(path, "/full") == 0) {
         played_abort(id, HTTP_ERROR_CONNECTION_LIMIT_REACHED);
+    } else if (strcmp(path, "/denied") == 0) {
+        played_abort(id, HTTP_ERROR_REQUEST_DENIED);
+    } else if (strcmp(path, "/noname") == 0) {
+        played_abort(id, HTTP_ERROR_DNS);
+    } else if (strcmp(path, "/toolarge") == 0) {
+        played_abort(id, HTTP_ERROR_REQUEST_BODY_SIZE);
+    } else if (strcmp(path, "/die") == 0) {
+        _exit(0);
+    } else if (strcmp(path, "/socket") == 0) {
+        p->live = r->flags & HTTP_UPGRADE;
+        played_respond(id, p->live ? 101 : 400, "", false);
     } else if (strcmp(path, "/late") == 0) {
         played_respond(id, 200, "", false);
         played_body(id, "part", 4);
@@ -200,6 +218,8 @@ static void played_request(struct played *p, const struct http_request *r)
         buf_append(&text, r->method.data, r->method.size);
         buf_putc(&text, ' ');
         buf_append(&text, r->authority.data, r->authority.size);
+        if (r->flags & HTTP_SECURE)
+            buf_puts(&text, " secure");
         for (size_t i = 0; i < r->field_count; i++) {
             buf_putc(&text, '\n');
             buf_append(&text, r->fields[i].name.data, r->fields[i].name.size);
@@ -285,9 +305,10 @@ static void fixture_frame(struct fixture *f, unsigned kind, struct cursor *ret)
     struct frame frame;
     int *fds;
     size_t count;
-    int status = channel_receive(f->room.channel, true, &frame, &fds, &count, &e);
-    if (status != 1)
-        test_fail(__FILE__, __LINE__, "the room is gone: %s", e.what);
+    do { /* denials that nobody waits for are passed over */
+        if (channel_receive(f->room.channel, true, &frame, &fds, &count, &e) != 1)
+            test_fail(__FILE__, __LINE__, "the room is gone: %s", e.what);
+    } while (frame.kind == INGRESS_DENIED && kind != INGRESS_DENIED);
     *ret = cursor_of(frame.payload, frame.size);
     if (frame.kind == INGRESS_FAULT) {
         char *text = cursor_string(ret);
@@ -334,9 +355,13 @@ static void fixture_open(struct fixture *f)
     if (link_make(own, f->worker_fds, &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", e.what);
     CHECK_EQ(ingress_start_put(&payload, &f->start), 0);
-    int fds[] = { f->listener, f->page_fd, own[0], own[1], own[2], f->log[1] };
-    CHECK_EQ(channel_send(f->room.channel, INGRESS_START, payload.data, payload.size, fds, 6, &e),
+    int fds[] = { f->listener, f->page_fd, own[0], own[1], own[2], f->log[1], f->keeper };
+    bool proxy = f->start.flags & INGRESS_PROXY;
+    CHECK_EQ(channel_send(f->room.channel, INGRESS_START, payload.data, payload.size, fds,
+                          proxy ? 7 : 6, &e),
              0);
+    if (proxy)
+        close(f->keeper);
     for (int i = 0; i < LINK_FDS; i++)
         close(own[i]);
     f->worker = played_start(f->worker_fds);
