@@ -6,6 +6,7 @@
  */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 static atomic_long fail_countdown; /* 0 = off; n = the nth from now fails; −1 = all fail */
 static atomic_long live_blocks;
+static atomic_bool wiping;
 
 static bool must_fail(void)
 {
@@ -58,7 +60,9 @@ void *mem_grow(void *old, size_t count, size_t element_size)
     size_t size;
     if (__builtin_mul_overflow(count, element_size, &size) || must_fail())
         return NULL;
-    void *grown = realloc(old, size ? size : 1);
+    void *grown = atomic_load_explicit(&wiping, memory_order_relaxed)
+                      ? mem_wiping_realloc(old, size ? size : 1)
+                      : realloc(old, size ? size : 1);
     return old ? grown : counted(grown);
 }
 
@@ -99,7 +103,55 @@ void mem_free(void *pointer)
     if (!pointer)
         return;
     atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&wiping, memory_order_relaxed))
+        mem_wiping_free(pointer);
+    else
+        free(pointer);
+}
+
+/* ---- wiping ---- */
+
+void mem_wipe_what_is_freed(void)
+{
+    atomic_store(&wiping, true);
+}
+
+void *mem_wiping_malloc(size_t size)
+{
+    return malloc(size);
+}
+
+void *mem_wiping_calloc(size_t count, size_t element_size)
+{
+    return calloc(count, element_size);
+}
+
+void mem_wiping_free(void *pointer)
+{
+    if (pointer)
+        explicit_bzero(pointer, malloc_usable_size(pointer));
     free(pointer);
+}
+
+/* Never realloc(): where it moves, it leaves what was behind. */
+void *mem_wiping_realloc(void *old, size_t size)
+{
+    size_t had = old ? malloc_usable_size(old) : 0;
+    if (old && size <= had && size >= had / 2 && size > 0)
+        return old;
+    void *grown = malloc(size);
+    if (!grown)
+        return NULL;
+    memcpy(grown, old ? old : "", MIN(had, size));
+    mem_wiping_free(old);
+    return grown;
+}
+
+char *mem_wiping_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
 }
 
 void mem_wipe(void *pointer, size_t size)

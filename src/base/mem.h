@@ -48,6 +48,14 @@ static inline void mem_freep(void *pointer_to_pointer)
 
 /* Zeroes in a way the compiler keeps. */
 void mem_wipe(void *pointer, size_t size);
+/* From now on whatever is freed, or moves as it grows, is wiped: in rooms that values of secrets pass. */
+void mem_wipe_what_is_freed(void);
+/* As malloc() and so on, but always wiping: for libraries that take an allocator. */
+void *mem_wiping_malloc(size_t size) MUST_CHECK;
+void *mem_wiping_calloc(size_t count, size_t element_size) MUST_CHECK;
+void *mem_wiping_realloc(void *old, size_t size) MUST_CHECK;
+char *mem_wiping_strdup(const char *text) MUST_CHECK;
+void mem_wiping_free(void *pointer);
 
 /* Tests: the nth allocation from now fails (1 = the next), and every one after it; 0 = off.
  * mem_live() counts blocks allocated and not freed. */

@@ -135,6 +135,16 @@ static int on_stop(void *context, struct cursor *c, const int *fds, size_t fd_co
     return 0;
 }
 
+static int on_keeper(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    int own;
+    if (fd_count != 1)
+        return error_set(e, -EBADMSG, "a channel to keeper with %zu descriptors", fd_count);
+    int status = take_fd(fds[0], &own, e);
+    return status < 0 ? status : secrets_channel(context, own, e);
+}
+
 static int on_grant(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -161,6 +171,7 @@ static const struct frame_rule rules_of_frames[] = {
     { EGRESS_REVOKE, "revoke", RUNNING, false, 0, sizeof(uint32_t), on_revoke },
     { EGRESS_EXPIRE, "expire", RUNNING, false, 0, sizeof(uint64_t), on_expire },
     { EGRESS_GRANT, "grant", RUNNING, false, 0, FRAME_MAX, on_grant },
+    { EGRESS_KEEPER, "keeper", RUNNING, false, 1, 0, on_keeper },
     { EGRESS_STOP, "stop", RUNNING, true, 0, 0, on_stop },
 };
 
@@ -255,7 +266,7 @@ static int wake_libraries(struct error *e)
 {
     unsigned char some[16];
     if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) != 1 ||
-        RAND_bytes(some, sizeof(some)) != 1 || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        RAND_bytes(some, sizeof(some)) != 1)
         return error_set(e, -EIO, "the TLS library cannot be set up");
     CURL *easy = curl_easy_init();
     CURLM *multi = curl_multi_init();
@@ -285,7 +296,9 @@ static int close_jail(struct egress_room *room, uint32_t *ret_missing, struct er
 
 static int prepare(struct egress_room *room, uint32_t *ret_missing, struct error *e)
 {
-    int status = wake_libraries(e);
+    int status = secrets_prepare(e);
+    if (status == 0)
+        status = wake_libraries(e);
     if (status == 0)
         status = load_certificates(room, e);
     fd_closep(&room->ca_fd);
@@ -324,6 +337,7 @@ static int wait_ms(struct egress_room *room)
     uint64_t now = clock_monotonic_ns();
     uint64_t until = MIN(outgoing_deadlines(room, now), pools_deadline(room));
     until = MIN(until, names_deadline(room->names, now));
+    until = MIN(until, minting_deadline(room));
     bool stay_awake = room->sweep != NULL;
     for (struct peer *p = room->peers; p; p = p->next)
         stay_awake |= p->dead || link_sleep(p->link);
@@ -357,10 +371,15 @@ static int on_event(struct egress_room *room, int fd, uint32_t events, struct er
     case WATCH_NAMES:
         names_event(w->owner, fd, events);
         return 0;
+    case WATCH_KEEPER:
+        secrets_event(room);
+        return 0;
     case WATCH_WEBSOCKET:
         websocket_turn(w->owner);
         return 0;
     case WATCH_MINT:
+        minting_event(room, fd, events);
+        return 0;
     case WATCH_NONE:
         return 0;
     }
@@ -382,6 +401,7 @@ static int turn(struct egress_room *room, struct error *e)
         peer_turn(p);
     pools_tick(room, clock_monotonic_ns());
     names_tick(room->names);
+    minting_tick(room, clock_monotonic_ns());
     sweep(room);
     for (struct peer *p = room->peers; p; p = p->next)
         link_flush(p->link);
@@ -398,6 +418,7 @@ static int run(struct egress_room *room, uint32_t missing, struct error *e)
     /* What is under way has failed; its records still go out. */
     while (room->peers)
         peer_free(room->peers);
+    minting_stop_all(room);
     while (status == 0 && !room->gone && channel_flush(room->control, NULL) > 0) {
         struct epoll_event event;
         (void)epoll_wait(room->poller.epoll, &event, 1, 100);
@@ -456,6 +477,8 @@ int egress_room_main(struct channel *control)
     room->expires_ns = NEVER;
     room->next_deadline_ns = 0;
     int status = room_main_of(room);
+    minting_free(room);
+    secrets_done(room);
     names_free(room->names);
     pools_free(room);
     X509_STORE_free(room->certificates);

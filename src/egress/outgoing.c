@@ -82,6 +82,7 @@ static void record_outcome(struct outgoing *x)
         .status = x->response.head_done ? x->response.status : 0,
         .version = x->response.version,
         .error = x->failed ? x->failure.error : HTTP_OK,
+        .masked = answer_masked(x),
         .bytes_sent = x->bytes_sent,
         .bytes_received = x->bytes_received,
         .took_ns = clock_monotonic_ns() - x->started_ns,
@@ -108,6 +109,7 @@ void outgoing_free(struct outgoing *x)
     buf_done(&x->head);
     buf_done(&x->out.bytes);
     response_done(&x->response);
+    injected_free(x->injected);
     mem_free(x->fields);
     mem_free(x);
 }
@@ -145,6 +147,9 @@ uint64_t outgoing_deadlines(struct egress_room *room, uint64_t now)
                 outgoing_refuse(x, GRANT_EXPIRED, x->rule, grant_reason_text(GRANT_EXPIRED));
             else if (now >= x->deadline_ns)
                 outgoing_fail(x, HTTP_ERROR_RESPONSE_TIMEOUT, "the timeout of the grant passed");
+            else if (now >= x->idle_ns && x->state == OUTGOING_ASKING)
+                outgoing_refuse(x, GRANT_SECRET, x->rule,
+                                "keeper gave no value in the time allowed");
             else if (now >= x->idle_ns)
                 outgoing_fail(x, x->idle_error, "nothing came in the time allowed");
             else
@@ -211,7 +216,6 @@ static int record_intent(struct outgoing *x, const struct address *addresses, si
 static void go(struct outgoing *x, const struct address *addresses, size_t count)
 {
     const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
-    struct egress_counter *c = &x->peer->room->counters[x->rule];
     if (record_intent(x, addresses, count) < 0) {
         outgoing_fail(x, HTTP_ERROR_CONNECTION_LIMIT_REACHED,
                       "the record of the request cannot be kept");
@@ -225,8 +229,17 @@ static void go(struct outgoing *x, const struct address *addresses, size_t count
 #endif
         watch_deadline(x, x->deadline_ns);
     }
-    c->sent++;
+    if (secrets_wanted(x))
+        secrets_ask(x, addresses, count);
+    else
+        outgoing_go_on(x, addresses, count);
+}
+
+void outgoing_go_on(struct outgoing *x, const struct address *addresses, size_t count)
+{
+    x->peer->room->counters[x->rule].sent++;
     x->state = OUTGOING_RUNNING;
+    x->idle_ns = NEVER; /* the wait for keeper is over */
     if (transfer_start(x, addresses, count) < 0)
         outgoing_fail(x, HTTP_ERROR_INTERNAL, "the request cannot be started");
 }

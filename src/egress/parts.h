@@ -12,6 +12,9 @@
  *   transfer.c  one exchange's life in curl: request out, response body in
  *   response.c  what an origin's header lines may be
  *   mint.c      keeper's requests to token servers
+ *   secrets.c   asks keeper for the values that a request's rule names; puts them on
+ *   answer.c    masks them where the answer shows them
+ *   scrub.c     how (scrub.h); pure
  *   websocket.c one WebSocket on a connection that curl made
  *
  * One thread. curl calls back while it works, and a handle must not be taken from it then: callbacks
@@ -24,7 +27,9 @@
 #include <openssl/x509.h>
 
 #include "base/mem.h"
+#include "egress/scrub.h"
 #include "grant/grant.h"
+#include "room/channel.h"
 #include "room/link.h"
 #include "wire/egress.h"
 #include "wire/keeper.h"
@@ -62,7 +67,8 @@ enum watch_kind {
     WATCH_CURL,
     WATCH_NAMES,
     WATCH_MINT,
-    WATCH_WEBSOCKET
+    WATCH_WEBSOCKET,
+    WATCH_KEEPER
 };
 struct watch {
     enum watch_kind kind;
@@ -109,6 +115,7 @@ void names_tick(struct names *n);
 
 enum outgoing_state {
     OUTGOING_RESOLVING,
+    OUTGOING_ASKING,  /* keeper, for values */
     OUTGOING_RUNNING, /* in curl's hands */
     OUTGOING_OVER,    /* to be swept */
 };
@@ -154,6 +161,9 @@ struct outgoing {
     struct body_queue in;
     uint32_t in_window; /* that we gave and was not used */
     uint32_t in_owed;   /* consumed, not given again */
+    uint32_t
+        in_prepaid;    /* given again before it was consumed: what is to be signed is kept whole */
+    bool continue_due; /* a window of 0 is owed: HTTP_EXPECTS_CONTINUE */
     bool in_ended, in_discarded;
     struct buf in_trailers; /* payload of END */
     uint64_t in_total;      /* that came */
@@ -166,10 +176,13 @@ struct outgoing {
     struct body_queue out;
     uint32_t out_window;
     bool out_ended, out_discarded, end_sent;
+    size_t body_skip; /* bytes that curl will give again, and that were read before */
     uint64_t bytes_received;
     struct http_failure failure; /* with error != HTTP_OK: ABORT is to be sent */
     char failure_text[160];
     bool failed, abort_sent;
+
+    struct injected *injected; /* of a rule that names secrets, from the ask on */
 
     /* curl */
     void *easy; /* CURL: curl's header is transfer.c's alone, and the room's main */
@@ -184,6 +197,24 @@ struct outgoing {
     enum http_error idle_error; /* what idle_ns means */
 };
 
+/* A request with secrets. */
+#define SECRETS_SIGNED_MAX (256u << 10) /* a body up to this is kept until it can be signed */
+#define SECRETS_WAIT_NS (UINT64_C(30) * 1000000000)
+struct z_stream_s;
+struct injected {
+    struct address addresses[ADDRESSES_MAX]; /* to go on with */
+    size_t address_count;
+    bool waits_for_body;
+    const struct secret_values *values; /* while the header lines are made, else NULL */
+    /* the answer */
+    struct scrub *scrub, *texts;                       /* of the body; of fields and other texts */
+    char names[SCRUB_VALUES_MAX][SECRET_NAME_MAX + 1]; /* of the secrets whose values they mask */
+    uint32_t told;                                     /* bits: keeper knows of the echo */
+    bool body_begun, body_over, unpacked_whole;
+    struct z_stream_s *unpacker;
+    uint64_t packed, unpacked;
+};
+
 /* outgoing.c */
 /* A request came. < 0: the link broke the protocol. */
 int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e) MUST_CHECK;
@@ -191,6 +222,8 @@ int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
  * the sweep. The first reason stays. */
 void outgoing_fail(struct outgoing *x, enum http_error error, const char *text);
 void outgoing_refuse(struct outgoing *x, enum grant_reason reason, uint32_t rule, const char *text);
+/* All that was to be waited for is here. */
+void outgoing_go_on(struct outgoing *x, const struct address *addresses, size_t count);
 void outgoing_over(struct outgoing *x); /* all is said, or nobody listens */
 void outgoing_free(struct outgoing *x); /* not from a callback of curl's */
 void outgoing_resolved(struct name_wait *w, const struct name_answer *a);
@@ -206,9 +239,13 @@ int decide_rule(struct outgoing *x, uint32_t from);
 int decide_addresses(struct outgoing *x, const struct address *addresses, size_t count);
 /* One address, as curl is about to dial it, or has it in its pool. */
 enum grant_reason decide_dial(const struct outgoing *x, const struct address *a, uint16_t port);
+/* Is it one of Ambit's own, that no grant reaches? */
+bool decide_own_listener(const struct egress_room *room, const struct address *a, uint16_t port);
 bool decide_revoked(const struct egress_room *room, uint32_t rule);
 
 /* transfer.c */
+struct sockaddr;
+bool transfer_address(const struct sockaddr *s, struct address *ret, uint16_t *ret_port);
 int transfer_start(struct outgoing *x, const struct address *addresses, size_t count);
 void transfer_stop(struct outgoing *x);        /* not from a callback of curl's */
 void transfer_body_came(struct outgoing *x);   /* `in` grew, or ended */
@@ -222,6 +259,44 @@ void pools_free(struct egress_room *room);
 uint64_t pools_deadline(const struct egress_room *room);
 void pools_tick(struct egress_room *room, uint64_t now);
 void pool_event(struct pool *pool, int fd, uint32_t events);
+
+/* The header fields that will go out, but for those that egress sets. Texts are of the request. */
+size_t transfer_fields(const struct outgoing *x, struct secret_field *fields, size_t max);
+
+/* secrets.c */
+/* Before any library is used: what they free is wiped. */
+int secrets_prepare(struct error *e) MUST_CHECK;
+/* Keeper's channel, in place of the one before: what was asked there is asked again. Takes `fd`. */
+int secrets_channel(struct egress_room *room, int fd, struct error *e) MUST_CHECK;
+void secrets_event(struct egress_room *room);
+void secrets_done(struct egress_room *room);
+bool secrets_wanted(const struct outgoing *x); /* by its rule */
+/* outgoing_go_on(), or a refusal, comes of it. */
+void secrets_ask(struct outgoing *x, const struct address *addresses, size_t count);
+void secrets_body_came(struct outgoing *x);
+/* While the header lines are made: a set header's value with its secrets; -ENOENT: one was not given
+ * (it may be in the headers that keeper made). Those: the i-th, or NULL. */
+int secrets_expand(const struct outgoing *x, const char *template, struct buf *out) MUST_CHECK;
+const struct secret_value *secrets_header(const struct outgoing *x, size_t i);
+/* A field of the client's that does not go with secrets. */
+bool secrets_take_off(const struct outgoing *x, struct bytes name);
+void secrets_echoed(struct egress_room *room, const char *name);
+void secrets_minted(struct egress_room *room, const struct secret_minted *m);
+
+/* answer.c: nothing happens without values that are to be masked. */
+int answer_guard(struct outgoing *x, const struct secret_values *values) MUST_CHECK;
+/* A field's name or value, in place; any time. */
+void answer_text(struct outgoing *x, uint8_t *text, size_t size);
+/* A field of the final head, after x->no_body is known: false, the exchange has failed. */
+bool answer_field(struct outgoing *x, const struct http_field *f) MUST_CHECK;
+bool answer_drops(const struct outgoing *x, struct bytes name); /* not true of the body any more */
+/* Bytes of the body into `out`: how many were taken (all, unless it is packed). Some are held back
+ * until answer_end(), or, where a reader waits for each (a WebSocket's message), answer_unit(). */
+size_t answer_body(struct outgoing *x, struct bytes b, struct buf *out) MUST_CHECK;
+void answer_unit(struct outgoing *x, struct buf *out);
+void answer_end(struct outgoing *x); /* into x->out */
+uint32_t answer_masked(const struct outgoing *x);
+void injected_free(struct injected *in);
 
 /* websocket.c */
 /* What is wrong with the request for one, or NULL. */
@@ -287,6 +362,9 @@ void secrets_minted(struct egress_room *room, const struct secret_minted *m);
 struct egress_room {
     struct channel *control;
     struct frame_gate gate;
+    struct channel *keeper;        /* NULL: none now */
+    struct frame_gate keeper_gate; /* has rules once there was one */
+    bool keeper_writes, keeper_broken;
     struct poller poller;
     struct egress_start start;
     bool started, stop, gone, control_writes;

@@ -111,6 +111,11 @@ void peer_say(struct outgoing *x)
             outgoing_over(x);
         return;
     }
+    if (x->continue_due && !x->in_ended && !x->in_discarded) {
+        if (say_window(x, 0))
+            return;
+        x->continue_due = false;
+    }
     bool worth = x->in_owed >= WINDOW_STEP || x->in.bytes.size == x->in.at;
     if (x->in_owed > 0 && worth && !x->in_ended && !x->in_discarded && say_window(x, x->in_owed))
         return;

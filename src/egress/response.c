@@ -148,6 +148,8 @@ static bool field_line(struct outgoing *x, struct bytes line)
     buf_append(&r->lines, value.data, value.size);
     if (buf_status(&r->lines) < 0)
         return too_many(x);
+    answer_text(x, r->lines.data + place.name, name.size);
+    answer_text(x, r->lines.data + place.value, value.size);
     for (size_t i = 0; i < name.size; i++) {
         uint8_t *c = &r->lines.data[place.name + i];
         *c |= *c >= 'A' && *c <= 'Z' ? 0x20 : 0;
@@ -195,14 +197,19 @@ static bool give_head(struct outgoing *x)
     struct http_response answer = { .status = r->status, .fields = fields };
     if (!fields)
         return fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's header");
-    for (size_t i = 0; i < r->field_count; i++) {
-        struct http_field f = field_at(r, i);
-        if (!is_hop_by_hop(r, f.name))
-            fields[answer.field_count++] = f;
-    }
     const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
     bool to_head = bytes_are(x->request.method, "HEAD");
     x->no_body = answer.no_body = to_head || r->status == 204 || r->status == 304;
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_field f = field_at(r, i);
+        if (!answer_field(x, &f))
+            return false;
+    }
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_field f = field_at(r, i);
+        if (!is_hop_by_hop(r, f.name) && !answer_drops(x, f.name))
+            fields[answer.field_count++] = f;
+    }
     if (!x->no_body && r->content_length != NEVER && r->content_length > g->http.max_response_bytes
 #ifdef AMBIT_TEST_HOOKS
         && !(x->peer->room->skip & EGRESS_SKIP_SIZES)

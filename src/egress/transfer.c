@@ -205,6 +205,7 @@ static void finished(struct outgoing *x, CURLcode code)
     if (code != CURLE_OK) {
         outgoing_fail(x, error_of(x, code),
                       x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(code));
+        answer_text(x, (uint8_t *)x->failure_text, strlen(x->failure_text));
         return;
     }
     if (x->websocket)
@@ -216,6 +217,9 @@ static void finished(struct outgoing *x, CURLcode code)
 void transfer_ended(struct outgoing *x)
 {
     transfer_stop(x);
+    answer_end(x);
+    if (x->failed)
+        return;
     if (!x->response.head_done) {
         outgoing_fail(x, HTTP_ERROR_PROTOCOL, "the answer has no head");
         return;
@@ -282,7 +286,7 @@ void pools_tick(struct egress_room *room, uint64_t now)
 
 /* ---- what curl asks ---- */
 
-static bool address_of(const struct sockaddr *s, struct address *ret, uint16_t *ret_port)
+bool transfer_address(const struct sockaddr *s, struct address *ret, uint16_t *ret_port)
 {
     *ret = (struct address){ .is_v6 = s->sa_family == AF_INET6 };
     if (s->sa_family == AF_INET) {
@@ -312,7 +316,7 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
     uint16_t port;
     if (purpose != CURLSOCKTYPE_IPCXN ||
         (a->socktype & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != SOCK_STREAM ||
-        !address_of(&a->addr, &address, &port))
+        !transfer_address(&a->addr, &address, &port))
         return CURL_SOCKET_BAD;
     enum grant_reason reason = decide_dial(x, &address, port);
     if (reason != GRANT_ALLOWED) {
@@ -377,6 +381,25 @@ bool transfer_fits(struct outgoing *x, size_t size)
     return false;
 }
 
+/* False: the exchange has failed. */
+static bool take_body(struct outgoing *x, struct bytes b, size_t *ret_taken)
+{
+    *ret_taken = b.size;
+    if (!transfer_fits(x, b.size))
+        return false;
+    outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
+    if (!x->out_discarded)
+        *ret_taken = answer_body(x, b, &x->out.bytes);
+    x->bytes_received += *ret_taken;
+    x->peer->room->counters[x->rule].bytes_received += *ret_taken;
+    if (!x->failed && buf_status(&x->out.bytes) < 0)
+        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's body");
+    if (x->failed)
+        return false;
+    peer_say(x);
+    return true;
+}
+
 static size_t on_body(char *bytes, size_t one, size_t size, void *context)
 {
     struct outgoing *x = context;
@@ -387,25 +410,28 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
         x->idle_ns = NEVER; /* it is the reader that is slow */
         return CURL_WRITEFUNC_PAUSE;
     }
-    if (!transfer_fits(x, size))
+    size_t skip = MIN(x->body_skip, size), taken;
+    x->body_skip -= skip;
+    if (!take_body(x, (struct bytes){ (uint8_t *)bytes + skip, size - skip }, &taken))
         return CURL_WRITEFUNC_ERROR;
-    x->bytes_received += size;
-    x->peer->room->counters[x->rule].bytes_received += size;
-    outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
-    if (x->out_discarded)
+    if (skip + taken == size)
         return size;
-    buf_append(&x->out.bytes, bytes, size);
-    if (buf_status(&x->out.bytes) < 0) {
-        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's body");
-        return CURL_WRITEFUNC_ERROR;
-    }
-    peer_say(x);
-    return size;
+    /* Of a packed body, as much as the reader can take: curl gives all of it again. */
+    x->body_skip = skip + taken;
+    x->write_paused = true;
+    x->idle_ns = NEVER;
+    return CURL_WRITEFUNC_PAUSE;
 }
 
 int transfer_body(struct outgoing *x, struct bytes b)
 {
-    return on_body((char *)b.data, 1, b.size, x) == b.size;
+    while (b.size > 0) {
+        size_t taken;
+        if (!take_body(x, b, &taken))
+            return 0;
+        b = (struct bytes){ b.data + taken, b.size - taken };
+    }
+    return 1;
 }
 
 static size_t on_read(char *into, size_t one, size_t room, void *context)
@@ -419,11 +445,15 @@ static size_t on_read(char *into, size_t one, size_t room, void *context)
             return 0;
         x->read_paused = true;
         x->idle_ns = NEVER; /* it is the guest that is slow */
+        x->continue_due = (x->request.flags & HTTP_EXPECTS_CONTINUE) && x->in_total == 0;
+        peer_say(x);
         return CURL_READFUNC_PAUSE;
     }
     memcpy(into, x->in.bytes.data + x->in.at, size);
     x->in.at += size;
-    x->in_owed += (uint32_t)size;
+    uint32_t prepaid = MIN(x->in_prepaid, (uint32_t)size);
+    x->in_prepaid -= prepaid;
+    x->in_owed += (uint32_t)size - prepaid;
     x->bytes_sent += size;
     x->peer->room->counters[x->rule].bytes_sent += size;
     outgoing_idle(x, x->request.first_byte_timeout_ns, HTTP_ERROR_CONNECTION_WRITE_TIMEOUT);
@@ -514,6 +544,41 @@ static int add_field(struct outgoing *x, struct bytes name, struct bytes value)
     return add_line(x, line);
 }
 
+static bool goes_out(const struct outgoing *x, const struct grant *g, struct bytes name)
+{
+    return !is_ours(name) && !is_taken_off(g, name) && !secrets_take_off(x, name);
+}
+
+size_t transfer_fields(const struct outgoing *x, struct secret_field *fields, size_t max)
+{
+    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    size_t count = 0;
+    for (size_t i = 0; i < x->request.field_count && count < max; i++) {
+        const struct http_field *f = &x->request.fields[i];
+        if (goes_out(x, g, f->name))
+            fields[count++] = (struct secret_field){ f->name, f->value };
+    }
+    return count;
+}
+
+/* What the grant sets, with the values of its secrets. */
+static int add_set_field(struct outgoing *x, const struct http_field *set)
+{
+    CLEANUP(buf_done) struct buf value = BUF_INIT(HTTP_HEAD_MAX);
+    struct http_field f = *set;
+    if (grant_template_has_secret((const char *)set->value.data)) {
+        int status = secrets_expand(x, (const char *)set->value.data, &value);
+        if (status == -ENOENT && secrets_header(x, 0))
+            return 0; /* keeper made a header instead */
+        if (status < 0)
+            return status;
+        f.value = (struct bytes){ value.data, value.size };
+    }
+    if (!http1_field_valid(&f) || is_ours(f.name))
+        return -EINVAL;
+    return add_field(x, f.name, f.value);
+}
+
 static int add_headers(struct outgoing *x)
 {
     const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
@@ -521,7 +586,7 @@ static int add_headers(struct outgoing *x)
     int status = add_line(x, "Expect:");
     for (size_t i = 0; status == 0 && i < x->request.field_count; i++) {
         const struct http_field *f = &x->request.fields[i];
-        if (is_ours(f->name) || is_taken_off(g, f->name))
+        if (!goes_out(x, g, f->name))
             continue;
         has_accept |= bytes_are(f->name, "accept");
         status = add_field(x, f->name, f->value);
@@ -529,10 +594,16 @@ static int add_headers(struct outgoing *x)
     for (size_t i = 0; status == 0 && i < g->http.set_count; i++) {
         struct http_field f = { bytes_of(g->http.set[i].key), bytes_of(g->http.set[i].value) };
         has_accept |= bytes_are(f.name, "accept");
-        if (!http1_field_valid(&f) || is_ours(f.name))
-            return -EINVAL;
-        status = add_field(x, f.name, f.value);
+        status = add_set_field(x, &f);
     }
+    const struct secret_value *v;
+    for (size_t i = 0; status == 0 && (v = secrets_header(x, i)); i++) {
+        struct http_field f = { v->name, v->value };
+        status =
+            !http1_field_valid(&f) || is_ours(f.name) ? -EINVAL : add_field(x, f.name, f.value);
+    }
+    if (status == 0 && x->injected)
+        status = add_line(x, "accept-encoding: identity");
     if (status == 0 && !has_accept)
         status = add_line(x, "Accept:");
     return status;
@@ -588,7 +659,8 @@ static bool set_body(struct outgoing *x)
 static bool set_destination(struct outgoing *x)
 {
     CLEANUP(buf_done) struct buf url = BUF_INIT(1024), target = BUF_INIT(2 * URL_TARGET_MAX);
-    long version = x->url.https && !x->websocket ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    long version = x->url.https && !x->websocket && !x->injected ? CURL_HTTP_VERSION_2TLS
+                                                                 : CURL_HTTP_VERSION_1_1;
     long verify = 1L, verify_name = 2L;
 #ifdef AMBIT_TEST_HOOKS
     if (x->peer->room->skip & EGRESS_SKIP_TLS)
@@ -676,6 +748,8 @@ static void unpause(struct outgoing *x)
 
 void transfer_body_came(struct outgoing *x)
 {
+    if (x->state == OUTGOING_ASKING)
+        secrets_body_came(x);
     if (x->websocket)
         websocket_turn(x);
     if (!x->easy || x->websocket || !x->read_paused || x->failed)

@@ -27,6 +27,7 @@ struct channel {
     size_t queue_sent;
     int fds[CHANNEL_FDS_MAX];
     size_t fd_count;
+    bool wipes;
     bool whole; /* the frame that `fds` came with was given out */
     uint8_t chunk[CHUNK];
 };
@@ -42,7 +43,7 @@ int channel_new(int fd, struct channel **ret, struct error *e)
     frame_reader_init(&c->reader);
     c->queue = (struct buf)BUF_INIT(CHANNEL_QUEUE_MAX);
     c->queue_sent = c->fd_count = 0;
-    c->whole = false;
+    c->whole = c->wipes = false;
     *ret = c;
     return 0;
 }
@@ -54,11 +55,36 @@ static void close_received(struct channel *c)
     c->fd_count = 0;
 }
 
+void channel_wipes(struct channel *c)
+{
+    c->wipes = true;
+}
+
+/* The frame before, of which the reader keeps the bytes. */
+static void forget(struct channel *c)
+{
+    struct frame_reader *r = &c->reader;
+    if (!c->wipes)
+        return;
+    if (r->held.data && c->whole)
+        mem_wipe(r->held.data, r->consumed);
+    mem_wipe(c->chunk, sizeof(c->chunk));
+}
+
+static void clear_queue(struct channel *c)
+{
+    if (c->wipes && c->queue.data)
+        mem_wipe(c->queue.data, c->queue.capacity);
+    buf_clear(&c->queue);
+    c->queue_sent = 0;
+}
+
 void channel_free(struct channel *c)
 {
     if (!c)
         return;
     close_received(c);
+    forget(c);
     frame_reader_done(&c->reader);
     buf_done(&c->queue);
     fd_close(c->fd);
@@ -126,8 +152,7 @@ static int send_header(struct channel *c, const uint8_t *header, const int *fds,
 static int drain_queue(struct channel *c, struct error *e)
 {
     int result = send_bytes(c, c->queue.data + c->queue_sent, c->queue.size - c->queue_sent, e);
-    buf_clear(&c->queue);
-    c->queue_sent = 0;
+    clear_queue(c);
     return result;
 }
 
@@ -180,8 +205,7 @@ int channel_flush(struct channel *c, struct error *e)
             return send_failed(e);
         c->queue_sent += (size_t)sent;
     }
-    buf_clear(&c->queue);
-    c->queue_sent = 0;
+    clear_queue(c);
     return 0;
 }
 
@@ -243,6 +267,7 @@ int channel_receive(struct channel *c, bool block, struct frame *ret, int **ret_
 {
     if (c->whole) {
         close_received(c);
+        forget(c);
         c->whole = false;
     }
     for (;;) {
