@@ -14,83 +14,28 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/doctor.h"
 #include "control/cache.h"
 #include "control/state.h"
 #include "control/target.h"
 #include "grant/grant.h"
-#include "room/jail.h"
 
 #define MAPPINGS_PER_SANDBOX 5  /* measured: docs/performance.md */
 #define MAPPINGS_OF_WORKER 2000 /* engine, libraries, pool bookkeeping: kept free */
 
-enum doctor_state { DOCTOR_OK, DOCTOR_NOTE, DOCTOR_MISSING };
-struct doctor_row {
-    const char *group, *name;
-    enum doctor_state state;
-    char *value;        /* what is so */
-    const char *stops;  /* a layer: what it stops, or what its lack means */
-    const char *remedy; /* when not OK */
-};
-struct doctor {
-    struct doctor_row rows[64];
-    size_t count;
-    bool required_missing;
-};
-
 static void doctor_done(struct doctor *d)
 {
-    for (size_t i = 0; i < d->count; i++)
+    for (size_t i = 0; i < d->count; i++) {
         mem_free(d->rows[i].value);
+        mem_free(d->rows[i].remedy_text);
+        json_decref(d->rows[i].rooms);
+    }
 }
 
-static void add(struct doctor *d, struct doctor_row row)
+void doctor_add(struct doctor *d, struct doctor_row row)
 {
     ASSERT(d->count < ARRAY_SIZE(d->rows));
     d->rows[d->count++] = row;
-}
-
-/* ---- the jail ---- */
-
-static const struct {
-    enum jail_layer layer;
-    const char *stops, *remedy;
-} layers[] = {
-    { JAIL_USER_NAMESPACE, "a room has a user of its own without any right outside",
-      "sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
-      "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)" },
-    { JAIL_PID_NAMESPACE, "a room sees and signals no other process", "needs the user namespace" },
-    { JAIL_NET_NAMESPACE, "a room has no network at all", "needs the user namespace" },
-    { JAIL_MOUNT_NAMESPACE, "a room has an empty root of its own", "needs the user namespace" },
-    { JAIL_IPC_NAMESPACE, "a room shares no System V memory or queues",
-      "needs the user namespace" },
-    { JAIL_LANDLOCK, "a room opens nothing but the run's mounts",
-      "a kernel from 5.13 with CONFIG_SECURITY_LANDLOCK, and lsm=landlock,… at boot" },
-    { JAIL_SECCOMP, "a room makes no system call outside its list",
-      "a kernel with CONFIG_SECCOMP_FILTER" },
-    { JAIL_RLIMITS, "a room cannot use up descriptors, CPU or file sizes",
-      "raise the hard limits of this shell (ulimit -H)" },
-    { JAIL_NO_NEW_PRIVILEGES, "nothing a room starts could gain rights", "a kernel from 3.5" },
-};
-
-static void look_at_jail(struct doctor *d)
-{
-    struct error e = ERROR_INIT;
-    uint32_t works = 0;
-    int abi = 0;
-    bool asked = jail_probe(&works, &abi, &e) == 0;
-
-    for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
-        bool ok = asked && (works & layers[i].layer) != 0;
-        char *value = ok && layers[i].layer == JAIL_LANDLOCK ? mem_printf("enforced (ABI %d)", abi)
-                      : ok                                   ? mem_strdup("enforced")
-                      : asked                                ? mem_strdup("cannot be had here")
-                                                             : mem_strdup(e.what);
-        add(d, (struct doctor_row){ "jail", jail_layer_name(layers[i].layer),
-                                    ok ? DOCTOR_OK : DOCTOR_MISSING, value, layers[i].stops,
-                                    layers[i].remedy });
-        d->required_missing |= !ok;
-    }
 }
 
 /* ---- machine ---- */
@@ -106,30 +51,31 @@ static void look_at_machine(struct doctor *d)
 {
     struct utsname u;
     if (uname(&u) == 0)
-        add(d, (struct doctor_row){ "machine", "kernel", DOCTOR_OK,
-                                    mem_printf("%s %s %s", u.sysname, u.release, u.machine), NULL,
-                                    NULL });
-    add(d, (struct doctor_row){ "machine", "processors", DOCTOR_OK,
-                                mem_printf("%ld", sysconf(_SC_NPROCESSORS_ONLN)), NULL, NULL });
+        doctor_add(d, (struct doctor_row){ "machine", "kernel", DOCTOR_OK,
+                                           mem_printf("%s %s %s", u.sysname, u.release, u.machine),
+                                           NULL, NULL });
+    doctor_add(d,
+               (struct doctor_row){ "machine", "processors", DOCTOR_OK,
+                                    mem_printf("%ld", sysconf(_SC_NPROCESSORS_ONLN)), NULL, NULL });
 #ifdef __x86_64__
     __builtin_cpu_init();
-    add(d, (struct doctor_row){ "machine", "CPU features", DOCTOR_OK,
-                                mem_printf("%s%s%s%s%s",
-                                           __builtin_cpu_supports("sse4.2") ? "sse4.2 " : "",
-                                           __builtin_cpu_supports("avx") ? "avx " : "",
-                                           __builtin_cpu_supports("avx2") ? "avx2 " : "",
-                                           __builtin_cpu_supports("bmi2") ? "bmi2 " : "",
-                                           __builtin_cpu_supports("avx512f") ? "avx512f" : ""),
-                                NULL, NULL });
+    doctor_add(d, (struct doctor_row){
+                      "machine", "CPU features", DOCTOR_OK,
+                      mem_printf("%s%s%s%s%s", __builtin_cpu_supports("sse4.2") ? "sse4.2 " : "",
+                                 __builtin_cpu_supports("avx") ? "avx " : "",
+                                 __builtin_cpu_supports("avx2") ? "avx2 " : "",
+                                 __builtin_cpu_supports("bmi2") ? "bmi2 " : "",
+                                 __builtin_cpu_supports("avx512f") ? "avx512f" : ""),
+                      NULL, NULL });
 #endif
     uint64_t maps = read_number("/proc/sys/vm/max_map_count");
     uint64_t parked =
         maps > MAPPINGS_OF_WORKER ? (maps - MAPPINGS_OF_WORKER) / MAPPINGS_PER_SANDBOX : 0;
-    add(d, (struct doctor_row){ "machine", "vm.max_map_count",
-                                parked >= 10000 ? DOCTOR_OK : DOCTOR_NOTE,
-                                mem_printf("%llu: about %llu waiting sandboxes in one process",
-                                           (unsigned long long)maps, (unsigned long long)parked),
-                                NULL, "sysctl -w vm.max_map_count=1048576 for more" });
+    doctor_add(d, (struct doctor_row){
+                      "machine", "vm.max_map_count", parked >= 10000 ? DOCTOR_OK : DOCTOR_NOTE,
+                      mem_printf("%llu: about %llu waiting sandboxes in one process",
+                                 (unsigned long long)maps, (unsigned long long)parked),
+                      NULL, "sysctl -w vm.max_map_count=1048576 for more" });
 }
 
 /* ---- Ambit ---- */
@@ -151,7 +97,8 @@ static void look_at_component(struct doctor *d, enum target_language language)
         buf_puts(&text, path != NULL ? path : "not installed");
     }
     bool python = language == TARGET_PYTHON;
-    add(d,
+    doctor_add(
+        d,
         (struct doctor_row){
             "ambit", python ? "Python component" : "JavaScript component",
             found ? DOCTOR_OK : DOCTOR_NOTE, mem_strdup(buf_cstr(&text)), NULL,
@@ -171,9 +118,9 @@ static void look_at_state(struct doctor *d)
 
     bool usable = found && state_open("", &fd, &e) == 0;
     fd_close(fd);
-    add(d, (struct doctor_row){ "ambit", "state folder", usable ? DOCTOR_OK : DOCTOR_MISSING,
-                                mem_strdup(usable ? path : e.what), NULL,
-                                "AMBIT_STATE_DIR=/a/folder/of/yours" });
+    doctor_add(d, (struct doctor_row){ "ambit", "state folder", usable ? DOCTOR_OK : DOCTOR_MISSING,
+                                       mem_strdup(usable ? path : e.what), NULL,
+                                       "AMBIT_STATE_DIR=/a/folder/of/yours" });
     d->required_missing |= !usable;
     if (!usable)
         return;
@@ -188,9 +135,9 @@ static void look_at_state(struct doctor *d)
         buf_puts(&text, e.what);
     }
     cache_list_done(&list);
-    add(d, (struct doctor_row){ "ambit", "cache", listed ? DOCTOR_OK : DOCTOR_NOTE,
-                                mem_strdup(buf_cstr(&text)), NULL,
-                                "ambit cache verify; ambit cache gc" });
+    doctor_add(d, (struct doctor_row){ "ambit", "cache", listed ? DOCTOR_OK : DOCTOR_NOTE,
+                                       mem_strdup(buf_cstr(&text)), NULL,
+                                       "ambit cache verify; ambit cache gc" });
 }
 
 static void look_at_ambit(struct doctor *d)
@@ -198,8 +145,8 @@ static void look_at_ambit(struct doctor *d)
     const struct grant_limits *l = &grant_limits_default;
     CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
 
-    add(d, (struct doctor_row){ "ambit", "engine", DOCTOR_OK, mem_strdup(ambit_engine_version()),
-                                NULL, NULL });
+    doctor_add(d, (struct doctor_row){ "ambit", "engine", DOCTOR_OK,
+                                       mem_strdup(ambit_engine_version()), NULL, NULL });
     look_at_component(d, TARGET_PYTHON);
     look_at_component(d, TARGET_JAVASCRIPT);
     look_at_state(d);
@@ -212,17 +159,22 @@ static void look_at_ambit(struct doctor *d)
     buf_printf(&text, ", handles %llu, output ", (unsigned long long)l->handles);
     text_put_size(&text, l->output_bytes);
     buf_printf(&text, ", hostcalls %llu", (unsigned long long)l->hostcalls);
-    add(d, (struct doctor_row){ "ambit", "default limits", DOCTOR_OK, mem_strdup(buf_cstr(&text)),
-                                NULL, NULL });
+    doctor_add(d, (struct doctor_row){ "ambit", "default limits", DOCTOR_OK,
+                                       mem_strdup(buf_cstr(&text)), NULL, NULL });
 #ifdef AMBIT_TEST_HOOKS
-    add(d,
-        (struct doctor_row){ "ambit", "test hooks", DOCTOR_NOTE,
-                             mem_strdup("this is a test build: its defences can be switched off"),
-                             NULL, "never use it for anything but Ambit's own tests" });
+    doctor_add(d, (struct doctor_row){
+                      "ambit", "test hooks", DOCTOR_NOTE,
+                      mem_strdup("this is a test build: its defences can be switched off"), NULL,
+                      "never use it for anything but Ambit's own tests" });
 #endif
 }
 
 /* ---- printing ---- */
+
+static const char *remedy_of(const struct doctor_row *r)
+{
+    return r->remedy_text != NULL ? r->remedy_text : r->remedy;
+}
 
 static int print_text(const struct doctor *d)
 {
@@ -241,11 +193,11 @@ static int print_text(const struct doctor *d)
                    colour ? "\033[0m" : "", r->name);
         cli_escaped(&out, r->value);
         if (r->stops != NULL)
-            buf_printf(&out, "%s: %s", r->state == DOCTOR_OK ? "" : "; it would see to it",
+            buf_printf(&out, "; %s: %s", r->state == DOCTOR_OK ? "stops" : "it would stop",
                        r->stops);
         buf_putc(&out, '\n');
-        if (r->state != DOCTOR_OK && r->remedy != NULL)
-            buf_printf(&out, "           do: %s\n", r->remedy);
+        if (r->state != DOCTOR_OK && remedy_of(r) != NULL)
+            buf_printf(&out, "           do: %s\n", remedy_of(r));
     }
     if (d->required_missing)
         buf_puts(&out, "\nRuns do not start here. To go on without a layer, knowing what it stops: "
@@ -273,8 +225,10 @@ static int print_json(const struct doctor *d)
                                              : json_null());
         if (r->stops != NULL)
             json_object_set_new(row, "stops", json_string(r->stops));
-        if (r->state != DOCTOR_OK && r->remedy != NULL)
-            json_object_set_new(row, "do", json_string(r->remedy));
+        if (r->rooms != NULL)
+            json_object_set(row, "rooms", r->rooms);
+        if (r->state != DOCTOR_OK && remedy_of(r) != NULL)
+            json_object_set_new(row, "do", json_string(remedy_of(r)));
         json_array_append_new(rows, row);
     }
     json_object_set_new(out, "checks", rows);
@@ -288,15 +242,22 @@ int cli_doctor(int argc, char **argv)
     CLEANUP(doctor_done) struct doctor d = { .count = 0 };
     int item;
 
-    while ((item = cli_next(&c, argc, argv, &e)) == CLI_FLAG)
-        c.json = true;
+    bool table = false;
+    while ((item = cli_next(&c, argc, argv, &e)) == CLI_FLAG) {
+        if (cli_is(&c, "table"))
+            table = true;
+        else
+            c.json = true;
+    }
     if (item == CLI_HELP)
         return CLI_OK;
     if (item == CLI_WORD)
         error_set(&e, -EINVAL, "doctor takes no argument: \"%s\"", c.value);
     if (item != CLI_END)
         return cli_usage(&c, &e);
-    look_at_jail(&d);
+    if (table)
+        return doctor_print_table();
+    doctor_look_at_jail(&d);
     look_at_machine(&d);
     look_at_ambit(&d);
     int code = c.json ? print_json(&d) : print_text(&d);

@@ -30,10 +30,10 @@
       "the room is process 1 of its own namespace") \
     X(JAIL_NET_NAMESPACE, W | C | I | K, CHILD, "every network, services on loopback and abstract sockets included", \
       "a network namespace with nothing configured in it; egress keeps the one it was started in") \
+    X(JAIL_IPC_NAMESPACE, ALL, CHILD, "shared memory, semaphores and queues of the host", "an IPC namespace of its own") \
     X(JAIL_MOUNT_NAMESPACE, ALL, ROOM, "every path, /proc, /sys and /dev among them; leaving a mount by \"..\", changing anything in a read-only one", \
       "pivot_root into an empty read-only tmpfs, the old root detached; each mount of a worker is a detached clone, " \
       "nosuid, nodev, noexec, and read-only where nothing may write") \
-    X(JAIL_IPC_NAMESPACE, ALL, CHILD, "shared memory, semaphores and queues of the host", "an IPC namespace of its own") \
     X(JAIL_RLIMITS, ALL, ROOM, "core dumps; descriptors, CPU, address space and file sizes without end", \
       "RLIMIT_CORE 0, NOFILE, and by room CPU, AS, FSIZE") \
     X(JAIL_NO_NEW_PRIVILEGES, ALL, ROOM, "getting power back by exec; ptrace and /proc/PID/mem by the same user", \
@@ -41,7 +41,7 @@
     X(JAIL_LANDLOCK, ALL, ROOM, \
       "opening anything but the run's mounts, writing where reading was granted, devices, sockets, FIFOs, exec, TCP, signals and abstract sockets outside", \
       "every right that the kernel's ABI knows is handled; each mount gives read, or read and write without special files; egress may connect, nobody may bind") \
-    X(JAIL_SECCOMP, ALL, ROOM, "every system call that is not in the table below", "an allow-list over all threads; what it does not name kills the room")
+    X(JAIL_SECCOMP, ALL, ROOM, "every system call that is not in the room's list", "an allow-list over all threads; what it does not name kills the room")
 
 #define JAIL_CALLS(X) \
     /* memory */ \

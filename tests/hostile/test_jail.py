@@ -11,6 +11,7 @@ and a fourth: where one layer is the only one to stop an attempt, the full jail 
 
 import concurrent.futures
 import ctypes
+import json
 import os
 import pathlib
 import pty
@@ -233,6 +234,39 @@ def test_the_environment_of_control_is_in_no_room():
     finally:
         process.terminate()
         process.wait()
+
+
+def test_the_page_is_what_the_binary_enforces():
+    """docs/jails.md is printed from the table of which the filters are made."""
+    from ambit import AMBIT
+    source = pathlib.Path(os.environ["AMBIT_TEST_SOURCE"])
+    r = execute([source / "scripts" / "jails-page", "--check", AMBIT])
+    equal(r.rc, 0, f"run scripts/jails-page\n{r!r}")
+    page = (source / "docs" / "jails.md").read_text()
+    rows = len(re.findall(r"^    X\(\w+, [^J]", (source / "src" / "room" / "jail_table.h").read_text(), re.M))
+    assert rows > 80 and page.count("\n| `") >= rows, "the table is in the page"
+
+
+def test_doctor_tries():
+    """Every attempt of every room is refused, by a layer that is named. Control: as if this machine had no namespaces, what only they
+    stop is told as not refused, and the exit code says so."""
+    if os.environ.get("AMBIT_TEST_MISSING_JAIL"):
+        print("this machine lacks layers: doctor's answers differ")
+        return
+    attempts = [c for c in json.loads(run("doctor", "--json", rc=0).out)["checks"] if "rooms" in c]
+    assert len(attempts) > 20
+    for a in attempts:
+        equal(a["state"], "ok", a["name"])
+        for room, answer in a["rooms"].items():
+            assert answer["refused"] is True and answer["by"] in LAYERS, (a["name"], room, answer)
+    by = {a["name"]: a["rooms"] for a in attempts}
+    equal(by["lists /"]["worker"], {"refused": True, "by": "landlock", "how": "Permission denied"})
+    equal(by["makes an internet socket"]["keeper"], {"refused": True, "by": "seccomp", "how": "killed"})
+    equal(by["sets times in a read-only mount"]["worker"]["by"], "mount-namespace")
+    r = execute([hooked_binary(), "doctor", "--json"], environ=environment({"AMBIT_TEST_JAIL_SKIP": "mount-namespace"}))
+    equal(r.rc, 1)
+    holes = {c["name"] for c in json.loads(r.out)["checks"] if c["state"] == "missing" and "rooms" in c}
+    equal(holes, {"looks at a file beside a mount", "sets times in a read-only mount"})
 
 
 def test_a_release_build_has_no_probe():
