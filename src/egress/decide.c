@@ -154,7 +154,7 @@ static bool reaches_everywhere(const struct egress_listener *l, const struct add
     return !a->is_v6 && address_equal(&l->address, &any4) && address_kind(a) == ADDRESS_LOOPBACK;
 }
 
-static bool is_own_listener(const struct egress_room *room, const struct address *a, uint16_t port)
+bool decide_own_listener(const struct egress_room *room, const struct address *a, uint16_t port)
 {
     struct address inner;
     bool embeds = address_embedded(a, &inner);
@@ -173,7 +173,7 @@ static enum grant_reason address_allowed(const struct outgoing *x, const struct 
                                          uint16_t port)
 {
     const struct egress_room *room = x->peer->room;
-    if (address_kind(a) == ADDRESS_METADATA || is_own_listener(room, a, port))
+    if (address_kind(a) == ADDRESS_METADATA || decide_own_listener(room, a, port))
         return GRANT_NEVER_ADDRESS;
     return grant_decide_address(room->rules, x->rule, a);
 }

@@ -83,7 +83,7 @@ int mint_check(const struct keeper_item *i, struct bytes value, struct error *e)
 {
     CLEANUP(json_freep) json_t *settings = NULL;
     int r = settings_read(i, &settings, e);
-    if (r < 0)
+    if (r < 0 || !value.data)
         return r;
     switch ((enum secret_kind)i->kind) {
     case SECRET_GITHUB_APP:
