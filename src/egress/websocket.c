@@ -269,6 +269,8 @@ static const char *upgrade_fault(const struct outgoing *x, const struct http1_he
         struct bytes name = h->fields[i].name;
         if (bytes_equal_fold(name, "sec-websocket-extensions"))
             return "the answer agrees to a WebSocket extension that was not offered";
+        if (bytes_equal_fold(name, "content-encoding"))
+            return "the answer 101 has a content coding";
         if (bytes_equal_fold(name, "sec-websocket-protocol") &&
             (++protocols > 1 || !was_offered(x, h->fields[i].value)))
             return "the answer agrees to a WebSocket protocol that was not offered";
@@ -353,17 +355,19 @@ static void secrets_up(struct outgoing *x, const struct websocket_event *event, 
     buf_append(out, event->payload.data, event->payload.size);
 }
 
+/* A message is one text: what is held back of it goes at its end. */
 static void secrets_down(struct outgoing *x, const struct websocket_event *event, struct buf *out)
 {
-    buf_append(out, event->payload.data, event->payload.size);
+    struct bytes b = event->payload;
+    while (b.size > 0 && !x->failed) {
+        size_t taken = answer_body(x, b, out);
+        b = (struct bytes){ b.data + taken, b.size - taken };
+    }
+    if (event->end)
+        answer_unit(x, out);
 }
 
 static bool secrets_control_up(struct outgoing *x, struct bytes payload)
-{
-    return true;
-}
-
-static bool secrets_control_down(struct outgoing *x, uint8_t *text, size_t size)
 {
     return true;
 }
@@ -417,8 +421,10 @@ static bool control_came(struct outgoing *x, bool up, const struct websocket_eve
     uint8_t text[WEBSOCKET_CONTROL_MAX];
     memcpy(text, event->payload.data, event->payload.size);
     struct bytes payload = { text, event->payload.size };
-    if (up ? !secrets_control_up(x, payload) : !secrets_control_down(x, text, payload.size))
+    if (up && !secrets_control_up(x, payload))
         return false;
+    if (!up)
+        answer_text(x, text, payload.size);
     return print_frame(x, up, event->opcode, true, payload);
 }
 
@@ -476,6 +482,14 @@ static void use_received(struct outgoing *x)
     }
 }
 
+/* A message that has no end stays here. */
+static void closed(struct outgoing *x)
+{
+    if (x->injected)
+        x->injected->body_over = true;
+    transfer_ended(x);
+}
+
 /* The origin sends no more. */
 static void origin_ended(struct outgoing *x, CURLcode code)
 {
@@ -484,7 +498,7 @@ static void origin_ended(struct outgoing *x, CURLcode code)
     switch (w->state) {
     case STATE_OPEN:
         if (w->down.reader.closed)
-            transfer_ended(x);
+            closed(x);
         else
             fail(x, HTTP_ERROR_RESPONSE_INCOMPLETE, "the origin ended the WebSocket without Close");
         return;
@@ -601,7 +615,7 @@ static void look_for_end(struct outgoing *x)
     else if (x->in_ended && x->in.at == x->in.bytes.size && !w->up.reader.closed)
         fail(x, HTTP_ERROR_CONNECTION_TERMINATED, "the client ended the WebSocket without Close");
     else if (w->up.reader.closed && w->down.reader.closed && w->to.size == 0)
-        transfer_ended(x);
+        closed(x);
 }
 
 void websocket_turn(struct outgoing *x)

@@ -178,6 +178,9 @@ def test_answers_that_are_none():
             got = talk(e, o, frame("hello", mask=True), more=[["sec-websocket-protocol", "chat"]])
             broken(got, text, "HTTP-upgrade-failed")
             assert "status" not in got and got["size"] == 0 and o.got == b"", got
+    for body in ("Content-Encoding: gzip\r\n",):
+        with Origin(b"hello", answer=lambda h: switching(h, body)) as o, room(o) as e:
+            broken(talk(e, o), "content coding", "HTTP-upgrade-failed")
     for body in ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"):
         with Origin(b"hello", answer=lambda h: switching(h, body)) as o, room(o) as e:
             got = talk(e, o)
