@@ -23,5 +23,8 @@ void doctor_add(struct doctor *d, struct doctor_row row);
 
 /* doctor_jail.c: each layer is tried, then each attempt in each room's jail. */
 void doctor_look_at_jail(struct doctor *d);
+#ifdef AMBIT_TEST_HOOKS
+bool doctor_test_try(void); /* true: the test wanted one attempt, and it was made */
+#endif
 /* Prints the table of layers and system calls as Markdown: what docs/jails.md holds. */
 int doctor_print_table(void);

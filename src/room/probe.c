@@ -113,6 +113,50 @@ static int touch_readonly(const char *path)
 {
     return in_folders(try_touch, path);
 }
+static int write_absolute(const char *path)
+{
+    return closed((int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC));
+}
+/* A file in the memory of the machine that outlives the room. */
+static int fill_shared(const char *path)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int result = done(ftruncate(fd, 1 << 20));
+    close(fd);
+    unlinkat(AT_FDCWD, path, 0);
+    return result;
+}
+static int fill_memfd(const char *word)
+{
+    int fd = (int)syscall(SYS_memfd_create, "filled", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int result = done(ftruncate(fd, (off_t)64 << 20));
+    close(fd);
+    return result;
+}
+static int bind_loopback(const char *word)
+{
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int result = done(bind(fd, (struct sockaddr *)&any, sizeof any));
+    close(fd);
+    return result;
+}
+#ifdef __x86_64__
+/* getpid() of the 32-bit kernel interface, whose numbers mean other calls. */
+static int other_architecture(const char *word)
+{
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(20L) : "memory", "r8", "r9", "r10", "r11");
+    return result < 0 ? (int)result : 0;
+}
+#endif
+
 static int try_symlink(int folder, const char *target)
 {
     if (symlinkat(target, folder, "probe-link") < 0)
@@ -389,6 +433,18 @@ static const struct {
     int (*try)(const char *word);
 } attempts[] = {
     { "open-absolute", open_absolute },
+    { "open-vault", open_absolute },
+    { "open-cache-key", open_absolute },
+    { "open-other-run", open_absolute },
+    { "open-other-environ", open_absolute },
+    { "open-other-memory", open_absolute },
+    { "write-cache", write_absolute },
+    { "fill-shared", fill_shared },
+    { "fill-memfd", fill_memfd },
+    { "bind-loopback", bind_loopback },
+#ifdef __x86_64__
+    { "other-architecture", other_architecture },
+#endif
     { "open-dotdot", open_dotdot },
     { "open-symlink", open_symlink },
     { "hardlink", hardlink },

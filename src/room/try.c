@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "room/probe.h"
 #include "room/seccomp.h"
 
 #if defined(__x86_64__)
@@ -37,7 +38,7 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-enum { FRAME_TRY = 1, FRAME_ANSWER = 2 };
+enum { FRAME_TRY = 1, FRAME_ANSWER = 2, FRAME_PROBE = 3 };
 #define TRY_DESCRIPTORS 64
 #define TRY_FILE_SIZE (1u << 20)
 #define TRY_PATIENCE_MS 5000
@@ -324,13 +325,68 @@ static int answer(struct channel *control, int result, uint32_t missing, const c
     return channel_send(control, FRAME_ANSWER, out.data, out.size, NULL, 0, NULL) < 0;
 }
 
+#ifdef AMBIT_TEST_HOOKS
+static int probe_in(enum room_role role, struct channel *control, const struct frame *f)
+{
+    struct error e = ERROR_INIT;
+    struct cursor c = cursor_of(f->payload, f->size);
+    const struct jail_spec spec = { .role = role,
+                                    .cpu_seconds = 10,
+                                    .file_size_bytes = TRY_FILE_SIZE,
+                                    .descriptors = TRY_DESCRIPTORS,
+                                    .skip = cursor_u32(&c),
+                                    .allow_missing = JAIL_NAMESPACES };
+    char *text = cursor_string(&c), *words[8], said[256], *save = NULL;
+    size_t count = 0;
+    uint32_t missing = 0;
+    if (!text || jail_close(&spec, &missing, &e) < 0)
+        return answer(control, 1, missing, text ? e.what : "no words");
+    (void)signal(SIGXFSZ, SIG_IGN);
+    for (char *w = strtok_r(text, "\n", &save); w && count < ARRAY_SIZE(words);
+         w = strtok_r(NULL, "\n", &save))
+        words[count++] = w;
+    room_probe(words, count, said, sizeof said);
+    return answer(control, 1, missing, said);
+}
+
+void try_probe(enum room_role role, uint32_t skip, const char *words, struct buf *out)
+{
+    struct error e = ERROR_INIT;
+    struct room room = { 0 };
+    struct frame f;
+    int *fds, status;
+    size_t fd_count, size;
+    CLEANUP(buf_done) struct buf ask = BUF_INIT(8192);
+    buf_u32(&ask, skip & ((1u << JAIL_LAYER_COUNT) - 1));
+    buf_string(&ask, words);
+    if (room_spawn_try(role, JAIL_NAMESPACES, &room, &e) < 0 ||
+        channel_send(room.channel, FRAME_PROBE, ask.data, ask.size, NULL, 0, &e) < 0) {
+        buf_puts(out, e.what);
+    } else if (channel_receive(room.channel, true, &f, &fds, &fd_count, &e) == 1) {
+        struct cursor c = cursor_of(f.payload, f.size);
+        cursor_u64(&c);
+        const uint8_t *said = cursor_bytes(&c, &size);
+        buf_append(out, said, said ? size : 0);
+    } else if (room_wait(&room, TRY_PATIENCE_MS, &status, &e) == 0) {
+        room_status_text(status, out);
+    }
+    room_end(&room);
+}
+#endif
+
 int try_room_main(enum room_role role, struct channel *control)
 {
     struct error e = ERROR_INIT;
     struct frame f;
     int *fds;
     size_t fd_count;
-    if (channel_receive(control, true, &f, &fds, &fd_count, &e) != 1 || f.kind != FRAME_TRY)
+    if (channel_receive(control, true, &f, &fds, &fd_count, &e) != 1)
+        return 1;
+#ifdef AMBIT_TEST_HOOKS
+    if (f.kind == FRAME_PROBE)
+        return probe_in(role, control, &f);
+#endif
+    if (f.kind != FRAME_TRY)
         return 1;
     struct cursor c = cursor_of(f.payload, f.size);
     uint32_t attempt = cursor_u32(&c), allow_missing = cursor_u32(&c), pid = cursor_u32(&c);

@@ -33,5 +33,10 @@ const char *try_what(size_t attempt);                /* "opens /etc/passwd" */
  * it holds a file "file", and beside it lies "outside". */
 void try_attempt(size_t attempt, enum room_role role, uint32_t allow_missing, int folder,
                  struct try_result *ret);
+#ifdef AMBIT_TEST_HOOKS
+/* The jail of `role` without the layers of `skip`, and in it an attempt of room/probe.h: `words` are
+ * its name and what it needs, a line each. What room_probe() says, or how the process ended. */
+void try_probe(enum room_role role, uint32_t skip, const char *words, struct buf *out);
+#endif
 /* In the process. */
 int try_room_main(enum room_role role, struct channel *control);

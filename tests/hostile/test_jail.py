@@ -32,6 +32,16 @@ BITS = {name: 1 << i for i, name in enumerate(LAYERS)}
 SHORT = dict(zip("upnmiLSrc", LAYERS))
 STOPPED_BY = {
     "open-absolute": "mL",
+    "open-vault": "mL",
+    "open-cache-key": "mL",
+    "open-other-run": "mL",
+    "open-other-environ": "umLc",
+    "open-other-memory": "umLc",
+    "write-cache": "mLc",
+    "fill-shared": "mL",
+    "fill-memfd": "S",
+    "bind-loopback": "LS",
+    "other-architecture": "S",
     "open-dotdot": "mL",
     "open-symlink": "mL",
     "hardlink": "mL",
@@ -101,6 +111,9 @@ class Bait:
             "kill": self.victim.pid, "process-vm-readv": self.victim.pid, "pidfd-getfd": self.victim.pid,
             "connect-loopback": self.listener.getsockname()[1],
             "connect-abstract": self.abstract_name, "connect-unix": self.unix_path, "shared-memory": self.key,
+            "open-vault": self.state("vault"), "open-cache-key": self.state("cache/key"), "write-cache": self.state("cache/code"),
+            "open-other-run": self.state("runs/receipt"), "open-other-environ": f"/proc/{self.victim.pid}/environ",
+            "open-other-memory": f"/proc/{self.victim.pid}/mem", "fill-shared": f"/dev/shm/ambit-test-{os.getpid()}",
             "mount": os.path.abspath("mountpoint"), "setns": f"/proc/{self.victim.pid}/ns/uts",
         }
         return self
@@ -114,6 +127,17 @@ class Bait:
             s.close()
         for fd in self.terminals:
             os.close(fd)
+
+    @staticmethod
+    def state(what):
+        """A file of Ambit's own state, of the kind that another run, the cache or the vault has; the vault where one is."""
+        top = pathlib.Path(os.environ["AMBIT_STATE_DIR"])
+        run("run", "-q", GUESTS / "nothing.wat")
+        kinds = {"cache/code": "cache/*.code", "cache/key": "cache/*key*", "runs/receipt": "runs/*", "vault": "vault*"}
+        found = sorted(p for p in top.glob(kinds[what]) if p.is_file())
+        if not found:
+            write("stand-in", "of a vault")
+        return found[0] if found else os.path.abspath("stand-in")
 
     def word(self, attempt):
         if attempt == "ptrace":     # one tracer at a time: each has a victim of its own
@@ -134,6 +158,13 @@ class Bait:
         env = environment({"AMBIT_TEST_COMPILER": f"{sum(BITS[s] for s in skip)}:{':'.join([attempt, *self.word(attempt)])}",
                            "AMBIT_TEST_JAIL_SKIP": ",".join(s for s in skip if s.endswith("-namespace"))})
         return self.answer(attempt, execute([hooked_binary(), "run", "-q", path], environ=env))
+
+    def jail_of(self, room):
+        """The jail of a room, in a process that does nothing else (src/room/try.c)."""
+        def attempt_in(attempt, skip):
+            env = environment({"AMBIT_TEST_TRY": "\n".join([room, attempt, *self.word(attempt)]), "AMBIT_TEST_JAIL_SKIP": ",".join(skip)})
+            return self.answer(attempt, execute([hooked_binary(), "doctor"], environ=env))
+        return attempt_in
 
     @staticmethod
     def answer(attempt, r):
@@ -172,7 +203,7 @@ def landlock_abi():
 
 
 def check(room, attempts, wanted):
-    late = {4: ["connect-loopback"], 6: ["connect-abstract", "kill"]}    # what older Landlocks leave to the others
+    late = {4: ["connect-loopback", "bind-loopback"], 6: ["connect-abstract", "kill"]}    # what older Landlocks leave to the others
     wanted = dict(wanted)
     for attempt in [a for abi, names in late.items() if landlock_abi() < abi for a in names]:
         wanted[attempt] = wanted[attempt].replace("L", "")
@@ -205,6 +236,44 @@ def test_what_an_escaped_compiler_cannot_do():
 
 
 COMPILER_DIFFERS = {"open-absolute": "mLS", "proc-self-mem": "mLS"}
+
+
+NEEDS_A_FOLDER = {"open-dotdot", "open-symlink", "hardlink", "write-readonly", "chmod-readonly", "stat-dotdot", "touch-readonly", "make-device",
+                  "make-fifo", "open-by-handle"}
+
+
+def jailed(room, leave_out=()):
+    """Every attempt that needs no folder, in the jail of a room: stopped by the whole, let through by none at all, and each layer that
+    stops it alone is found. What only one layer stops goes through a jail that lacks that one."""
+    if os.geteuid() != 0:
+        return
+    with Bait() as bait:
+        attempts = [a for a in STOPPED_BY if a not in NEEDS_A_FOLDER and a not in leave_out]
+        assert len(attempts) >= 30
+        got = table(bait.jail_of(room), attempts)
+        for attempt, layers in got.items():
+            assert layers, f"{attempt}: only several layers together stop it"
+            assert attempt == "descriptors" or "S" in layers, f"{attempt}: not in the list of {room}, but it can be called: {layers}"
+            if len(layers) == 1:
+                equal(bait.jail_of(room)(attempt, [SHORT[layers]]), "succeeded", f"control: {attempt} in a jail that lacks {SHORT[layers]} only")
+        return got
+
+
+def test_what_the_jail_of_egress_stops():
+    """It connects to where it likes (the kernel cannot know grants), and nothing else."""
+    jailed("egress", ["connect-loopback"])
+
+
+def test_what_the_jail_of_the_compiler_stops():
+    jailed("compiler")
+
+
+def test_what_the_jail_of_ingress_stops():
+    jailed("ingress")
+
+
+def test_what_the_jail_of_keeper_stops():
+    jailed("keeper")
 
 
 def test_the_environment_of_control_is_in_no_room():
@@ -272,7 +341,7 @@ def test_doctor_tries():
 def test_a_release_build_has_no_probe():
     """What the hooks are made of is not in the product at all."""
     from ambit import AMBIT
-    words = (b"AMBIT_TEST_JAIL_SKIP", b"AMBIT_TEST_COMPILER", b"probe-device")
+    words = (b"AMBIT_TEST_JAIL_SKIP", b"AMBIT_TEST_COMPILER", b"AMBIT_TEST_TRY", b"probe-device")
     hooked = hooked_binary().read_bytes()
     assert all(w in hooked for w in words), "control"
     if pathlib.Path(AMBIT).resolve() != hooked_binary().resolve():
