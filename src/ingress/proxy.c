@@ -127,6 +127,10 @@ static bool is_authentic(const struct ingress *i, struct bytes value)
 static bool is_allowed_in(const struct conn *c, const struct http1_head *head)
 {
     const struct http_field *found = NULL;
+#ifdef AMBIT_TEST_HOOKS
+    if (c->i->start.test_skip & INGRESS_SKIP_TOKEN)
+        return true;
+#endif
     for (size_t f = 0; f < head->field_count; f++) {
         if (!bytes_equal_fold(head->fields[f].name, "proxy-authorization"))
             continue;
@@ -318,6 +322,10 @@ bool proxy_agrees(const struct conn *c, struct bytes authority)
     CLEANUP(url_done) struct url u;
     struct error e = ERROR_INIT;
     const struct front *f = c->front;
+#ifdef AMBIT_TEST_HOOKS
+    if (c->i->start.test_skip & INGRESS_SKIP_AUTHORITY)
+        return true;
+#endif
     if (bytes_are(authority, f->authority))
         return true;
     url_init(&u);

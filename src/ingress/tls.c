@@ -112,6 +112,9 @@ static int tunnel_read(BIO *bio, char *to, int size)
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             BIO_set_retry_read(bio);
     }
+#ifdef AMBIT_TEST_HOOKS
+    t->begun = t->begun || c->i->start.test_skip & INGRESS_SKIP_NAME;
+#endif
     if (n > 0 && !t->begun && to[0] != TLS_HANDSHAKE_RECORD) {
         t->fault = TLS_FAULT_NOT_TLS;
         return -1;
@@ -164,6 +167,10 @@ static int on_client_hello(SSL *ssl, int *alert, void *context)
     const unsigned char *extension;
     struct bytes name;
     size_t size;
+#ifdef AMBIT_TEST_HOOKS
+    if (c->i->start.test_skip & INGRESS_SKIP_NAME)
+        return SSL_CLIENT_HELLO_SUCCESS;
+#endif
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) != 1)
         return SSL_CLIENT_HELLO_SUCCESS;
     if (!read_name(extension, size, &name)) {

@@ -53,6 +53,9 @@ enum ingress_test_skip {
     INGRESS_SKIP_TIMEOUTS = 1 << 16, /* slow clients are waited for, for ever */
     INGRESS_SKIP_EVICTION = 1 << 17, /* a full room keeps whom it has */
     INGRESS_SKIP_H2_FLOODS = 1 << 18,
+    INGRESS_SKIP_TOKEN = 1 << 19,     /* of a proxy: whoever asks is let in */
+    INGRESS_SKIP_NAME = 1 << 20,      /* SNI is not looked at, nor the first byte of a tunnel */
+    INGRESS_SKIP_AUTHORITY = 1 << 21, /* a request in a tunnel may name any host */
 };
 #endif
 

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <nghttp2/nghttp2.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -130,14 +131,20 @@ static void keeper_stop(void)
 
 /* ---- the room ---- */
 
-static void front_open(struct fixture *f)
+static void front_open_without(struct fixture *f, uint32_t test_skip)
 {
     fixture_defaults(f);
+    f->start.test_skip = test_skip;
     f->start.flags |= INGRESS_PROXY;
     f->start.token = (char *)TOKEN;
     f->keeper = keeper_start();
     *keeper_page = (struct keeper_page){ 0 };
     fixture_open(f);
+}
+
+static void front_open(struct fixture *f)
+{
+    front_open_without(f, 0);
 }
 
 static void front_close(struct fixture *f)
@@ -233,4 +240,129 @@ static int tunnel_read(struct tls_client *t, const char *until)
             return SSL_get_error(t->ssl, n) == SSL_ERROR_ZERO_RETURN ? (until[0] ? -1 : 0) : -2;
         size += (size_t)n;
     }
+}
+
+/* ---- HTTP/2 in a tunnel: one request at a time ---- */
+
+struct h2_client {
+    struct tls_client *tls;
+    nghttp2_session *session;
+    struct buf text; /* "name: value\n" of the answer, an empty line, its body */
+    bool closed;
+    uint32_t error;
+    uint64_t left; /* bytes of a body that are to be sent */
+    uint64_t received;
+};
+
+static int h2_on_header(nghttp2_session *session, const nghttp2_frame *f, const uint8_t *name,
+                        size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
+                        void *context)
+{
+    struct h2_client *h = context;
+    buf_append(&h->text, name, name_size);
+    buf_puts(&h->text, ": ");
+    buf_append(&h->text, value, value_size);
+    buf_putc(&h->text, '\n');
+    return 0;
+}
+
+static int h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                      size_t size, void *context)
+{
+    struct h2_client *h = context;
+    h->received += size;
+    if (h->text.size < 100000)
+        buf_append(&h->text, data, size);
+    return 0;
+}
+
+static int h2_on_close(nghttp2_session *session, int32_t id, uint32_t error, void *context)
+{
+    struct h2_client *h = context;
+    h->closed = true;
+    h->error = error;
+    return 0;
+}
+
+static ssize_t h2_give_body(nghttp2_session *session, int32_t id, uint8_t *to, size_t size,
+                            uint32_t *flags, nghttp2_data_source *source, void *context)
+{
+    struct h2_client *h = context;
+    size_t take = MIN((uint64_t)size, h->left);
+    memset(to, 'b', take);
+    h->left -= take;
+    if (h->left == 0)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)take;
+}
+
+static void h2_open(struct h2_client *h, struct tls_client *t)
+{
+    nghttp2_session_callbacks *callbacks;
+    *h = (struct h2_client){ .tls = t, .text = BUF_INIT(1u << 20) };
+    nghttp2_session_callbacks_new(&callbacks);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, h2_on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, h2_on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, h2_on_close);
+    CHECK_EQ(nghttp2_session_client_new(&h->session, callbacks, h), 0);
+    nghttp2_session_callbacks_del(callbacks);
+    CHECK_EQ(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, NULL, 0), 0);
+}
+
+static void h2_close(struct h2_client *h)
+{
+    nghttp2_session_del(h->session);
+    buf_done(&h->text);
+}
+
+/* `more`: two further fields. Ends with the stream, or the connection (NULL). */
+static const char *h2_ask(struct h2_client *h, const char *method, const char *scheme,
+                          const char *authority, const char *path, uint64_t body)
+{
+    const char *pairs[] = { ":method",
+                            method,
+                            ":scheme",
+                            scheme,
+                            ":path",
+                            path,
+                            "cookie",
+                            "a=1",
+                            "cookie",
+                            "b=2",
+                            "proxy-authorization",
+                            "Basic eDp5",
+                            ":authority",
+                            authority };
+    nghttp2_nv nv[ARRAY_SIZE(pairs) / 2];
+    const nghttp2_data_provider data = { .read_callback = h2_give_body };
+    static uint8_t bytes[65536];
+    size_t order[] = { 0, 1, 2, 6, 3, 4, 5 };
+    for (size_t i = 0; i < ARRAY_SIZE(nv); i++) {
+        const char *const *pair = &pairs[2 * order[i]];
+        nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)pair[0], (uint8_t *)(uintptr_t)pair[1],
+                              strlen(pair[0]), strlen(pair[1]), NGHTTP2_NV_FLAG_NONE };
+    }
+    buf_clear(&h->text);
+    h->closed = false;
+    h->error = 0;
+    h->received = 0;
+    h->left = body;
+    CHECK(nghttp2_submit_request(h->session, NULL, nv, ARRAY_SIZE(nv), body ? &data : NULL, NULL) >
+          0);
+    while (!h->closed) {
+        const uint8_t *out;
+        ssize_t n = nghttp2_session_mem_send(h->session, &out);
+        CHECK(n >= 0);
+        if (n > 0) {
+            CHECK_EQ(SSL_write(h->tls->ssl, out, (int)n), n);
+            /* While much is sent much comes back. */
+            if (body < 100000 || SSL_pending(h->tls->ssl) == 0)
+                continue;
+        }
+        n = SSL_read(h->tls->ssl, bytes, sizeof bytes);
+        if (n <= 0)
+            return NULL;
+        CHECK_EQ(nghttp2_session_mem_recv(h->session, bytes, (size_t)n), n);
+    }
+    return buf_cstr(&h->text);
 }

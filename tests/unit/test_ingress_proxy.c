@@ -552,6 +552,198 @@ TEST(websockets_are_bytes_both_ways)
     front_close(&f);
 }
 
+TEST(http_2_in_a_tunnel)
+{
+    struct fixture f;
+    struct tls_client t;
+    struct h2_client h;
+    front_open(&f);
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        int fd = client_open(&f);
+        tunnel_ask(fd, "a.example:443");
+        CHECK_EQ(client_read(fd, "\r\n\r\n"), 0);
+        CHECK_EQ(tunnel_hello(&t, fd, "a.example", version, "\x02h2\x08http/1.1"), 0);
+        const unsigned char *chosen;
+        unsigned size;
+        SSL_get0_alpn_selected(t.ssl, &chosen, &size);
+        CHECK(size == 2 && memcmp(chosen, "h2", 2) == 0);
+        h2_open(&h, &t);
+        const char *text = h2_ask(&h, "GET", "https", "A.example:443", "/head", 0);
+        CHECK_HAS(text, ":status: 200\n");
+        CHECK_HAS(text, "GET a.example secure\ncookie=a=1; b=2"); /* and nothing for the proxy */
+        CHECK(!strstr(text, "proxy-") && !strstr(text, "host="));
+        static const char *const others[] = { "b.example", "a.example:80", "a.example.b" };
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+            text = h2_ask(&h, "GET", "https", others[i], "/hello", 0);
+            CHECK_HAS(text, ":status: 421\n");
+            CHECK_HAS(text, "\"reason\": \"disagrees\"");
+            CHECK_HAS(text, "content-type: application/problem+json\n");
+        }
+        CHECK_HAS(h2_ask(&h, "GET", "http", "a.example", "/hello", 0), ":status: 421\n");
+        CHECK_HAS(h2_ask(&h, "GET", "https", "a.example", "/denied", 0), ":status: 403\n");
+        CHECK_HAS(buf_cstr(&h.text), "\"grant\": \"- http: GET https://a/denied\"");
+        CHECK_HAS(h2_ask(&h, "GET", "https", "a.example", "/hello", 0), "hello");
+        /* An answer that is cut ends with a reset of its stream. */
+        CHECK(h2_ask(&h, "GET", "https", "a.example", "/late", 0) != NULL);
+        CHECK(h.error != NGHTTP2_NO_ERROR);
+        CHECK(h2_ask(&h, "GET", "https", "a.example", "/short", 0) != NULL);
+        CHECK(h.error != NGHTTP2_NO_ERROR);
+        CHECK_HAS(h2_ask(&h, "POST", "https", "a.example", "/echo", 1000), ":status: 200\n");
+        CHECK_EQ(h.received, 1000);
+        h2_close(&h);
+        tunnel_close(&t);
+    }
+    front_close(&f);
+}
+
+TEST(alpn_that_nobody_speaks)
+{
+    struct fixture f;
+    struct tls_client t;
+    front_open(&f);
+    int fd = client_open(&f);
+    tunnel_ask(fd, "a.example:443");
+    CHECK_EQ(client_read(fd, "\r\n\r\n"), 0);
+    CHECK_EQ(tunnel_hello(&t, fd, "a.example", TLS1_3_VERSION, "\x03xyz"),
+             SSL_AD_NO_APPLICATION_PROTOCOL);
+    tunnel_close(&t);
+    fd = client_open(&f);
+    tunnel_ask(fd, "a.example:443");
+    CHECK_EQ(client_read(fd, "\r\n\r\n"), 0);
+    CHECK_EQ(tunnel_hello(&t, fd, "a.example", TLS1_3_VERSION, "\x08http/1.1"), 0);
+    tunnel_send(&t, GET("/hello"));
+    CHECK_EQ(tunnel_read(&t, "hello"), 0);
+    tunnel_close(&t);
+    front_close(&f);
+}
+
+/* Kilobytes of memory that are the room's own: the link is another's, too. */
+static long resident_kb(const struct fixture *f)
+{
+    char path[64], line[256];
+    long kb = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", f->room.pid);
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            kb = strtol(line + 8, NULL, 10);
+    fclose(file);
+    return kb;
+}
+
+/* 100 MB there and back, and memory that does not follow. */
+TEST(large_bodies_go_both_ways)
+{
+    enum { BLOCK = 65536, BLOCKS = 1600 };
+    static char block[BLOCK];
+    struct fixture f;
+    struct tls_client t;
+    struct h2_client h;
+    front_open(&f);
+    CHECK_EQ(tunnel_open(&f, &t, "a.example:443", "a.example"), 0);
+    tunnel_send(&t, "POST /echo HTTP/1.0\r\nHost: a.example\r\nContent-Length: 104857600\r\n\r\n");
+    CHECK_EQ(tunnel_read(&t, "\r\n\r\n"), 0);
+    uint64_t came = 0;
+    long before = resident_kb(&f);
+    for (int i = 0; i < BLOCKS; i++) {
+        CHECK_EQ(SSL_write(t.ssl, block, BLOCK), BLOCK);
+        for (uint64_t until = came + BLOCK; came < until;) {
+            int n = SSL_read(t.ssl, client_text, sizeof client_text);
+            CHECK(n > 0);
+            came += (uint64_t)n;
+        }
+    }
+    CHECK_EQ(came, (uint64_t)BLOCK * BLOCKS);
+    CHECK(resident_kb(&f) < before + 4096);
+    tunnel_close(&t);
+    int fd = client_open(&f);
+    tunnel_ask(fd, "a.example:443");
+    CHECK_EQ(client_read(fd, "\r\n\r\n"), 0);
+    CHECK_EQ(tunnel_hello(&t, fd, "a.example", TLS1_3_VERSION, "\x02h2"), 0);
+    h2_open(&h, &t);
+    before = resident_kb(&f);
+    CHECK_HAS(h2_ask(&h, "POST", "https", "a.example", "/echo", 60000), ":status: 200\n");
+    for (int i = 0; i < 500; i++) {
+        CHECK(h2_ask(&h, "POST", "https", "a.example", "/echo", 60000) != NULL);
+        CHECK_EQ(h.received, 60000);
+    }
+    CHECK(resident_kb(&f) < before + 4096);
+    h2_close(&h);
+    tunnel_close(&t);
+    front_close(&f);
+}
+
+TEST(idle_tunnels_are_small)
+{
+    enum { TUNNELS = 400 };
+    static struct tls_client t[TUNNELS];
+    struct fixture f;
+    front_open(&f);
+    long before = 0;
+    for (int i = 0; i < TUNNELS; i++) {
+        CHECK_EQ(tunnel_open(&f, &t[i], "a.example:443", "a.example"), 0);
+        tunnel_send(&t[i], GET("/hello"));
+        CHECK_EQ(tunnel_read(&t[i], "hello"), 0);
+        if (i == 99)
+            before = resident_kb(&f);
+    }
+    long each = (resident_kb(&f) - before) * 1024 / (TUNNELS - 100);
+    printf("# an idle tunnel takes %ld bytes\n", each);
+    CHECK(each < 32768);
+    for (int i = 0; i < TUNNELS; i++)
+        tunnel_close(&t[i]);
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    front_close(&f);
+}
+
+/* What each defence is for: without it the same is done. */
+TEST(without_its_defences)
+{
+    struct fixture f;
+    struct tls_client t;
+    front_open_without(&f, INGRESS_SKIP_TOKEN);
+    CHECK_HAS(client_ask(&f, "GET http://a.example/hello HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+              "hello");
+    front_close(&f);
+    front_open_without(&f, INGRESS_SKIP_NAME);
+    CHECK_EQ(tunnel_open(&f, &t, "a.example:443", "b.example"), 0);
+    tunnel_close(&t);
+    front_close(&f);
+    front_open_without(&f, INGRESS_SKIP_AUTHORITY);
+    CHECK_EQ(tunnel_open(&f, &t, "a.example:443", "a.example"), 0);
+    tunnel_send(&t, HOSTED("/hello", "b.example"));
+    CHECK_EQ(tunnel_read(&t, "hello"), 0);
+    tunnel_close(&t);
+    front_close(&f);
+}
+
+TEST(slow_clients_of_a_tunnel_lose_their_places)
+{
+    struct fixture f;
+    fixture_defaults(&f);
+    f.start.flags |= INGRESS_PROXY;
+    f.start.token = (char *)TOKEN;
+    f.start.client_timeout_ns = 2 * NS_PER_S;
+    f.keeper = keeper_start();
+    fixture_open(&f);
+    int fds[3];
+    for (int i = 0; i < 3; i++)
+        fds[i] = client_open(&f);
+    tunnel_ask(fds[0], "a.example:443"); /* says nothing in its tunnel */
+    tunnel_ask(fds[1], "a.example:443");
+    CHECK_EQ(client_read(fds[1], "\r\n\r\n"), 0);
+    client_send(fds[1], "\x16\x03\x01");            /* or a piece of a hello */
+    client_send(fds[2], "CONNECT a.example:443 H"); /* or of a CONNECT */
+    CHECK_EQ(client_read(fds[0], ""), 0);
+    CHECK_EQ(client_read(fds[1], ""), 0);
+    CHECK_EQ(client_read(fds[2], ""), 0);
+    CHECK_HAS(client_text, "HTTP/1.1 408 ");
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    front_close(&f);
+}
+
 TEST(nothing_secret_is_logged)
 {
     struct fixture f;
