@@ -216,8 +216,8 @@ static bool wants_tls(const struct egress_room *room)
 {
     for (size_t i = 0; i < room->rule_count; i++) {
         const struct grant *g = grant_rules_grant(room->rules, i);
-        if (g->class == GRANT_HTTP && g->http.https)
-            return true;
+        if (g->class == GRANT_HTTP && (g->http.https || grant_has_secret(g)))
+            return true; /* a secret may be of a token server */
     }
     return room->start.more > 0; /* the jail opens no file later */
 }
@@ -477,8 +477,8 @@ int egress_room_main(struct channel *control)
     room->expires_ns = NEVER;
     room->next_deadline_ns = 0;
     int status = room_main_of(room);
-    minting_free(room);
     secrets_done(room);
+    minting_free(room);
     names_free(room->names);
     pools_free(room);
     X509_STORE_free(room->certificates);

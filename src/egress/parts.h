@@ -281,7 +281,6 @@ const struct secret_value *secrets_header(const struct outgoing *x, size_t i);
 /* A field of the client's that does not go with secrets. */
 bool secrets_take_off(const struct outgoing *x, struct bytes name);
 void secrets_echoed(struct egress_room *room, const char *name);
-void secrets_minted(struct egress_room *room, const struct secret_minted *m);
 
 /* answer.c: nothing happens without values that are to be masked. */
 int answer_guard(struct outgoing *x, const struct secret_values *values) MUST_CHECK;

@@ -55,6 +55,7 @@ static void drop_channel(struct egress_room *room)
 {
     if (!room->keeper)
         return;
+    minting_stop_all(room);
     (void)!poller_set(&room->poller, channel_fd(room->keeper), WATCH_NONE, NULL, 0);
     channel_free(room->keeper);
     room->keeper = NULL;
@@ -229,7 +230,6 @@ void secrets_ask(struct outgoing *x, const struct address *addresses, size_t cou
 int secrets_channel(struct egress_room *room, int fd, struct error *e)
 {
     drop_channel(room);
-    minting_stop_all(room); /* that keeper is gone; the next one asks itself */
     int status = channel_new(fd, &room->keeper, e);
     if (status < 0)
         return status;
@@ -296,9 +296,9 @@ static int on_refused(void *context, struct cursor *c, const int *fds, size_t fd
 static int on_mint(void *context, struct cursor *c, const int *fds, size_t fd_count,
                    struct error *e)
 {
-    int status = minting_start(context, (struct bytes){ c->at, cursor_left(c) }, e);
+    struct bytes payload = { c->at, cursor_left(c) };
     c->at = c->end;
-    return status;
+    return minting_start(context, payload, e);
 }
 
 static const struct frame_rule rules_of_frames[] = {
