@@ -175,6 +175,7 @@ static int take_start(struct keeper_room *room, const int *fds, size_t fd_count,
     if (fd_count != 3 && fd_count != 4)
         return error_set(e, -EBADMSG, "a start with %zu descriptors", fd_count);
     int status = state_map(fds[2], &room->state, e);
+    room->restarted = status == 0 && state_has_spent(room->state);
     if (status == 0 && fd_count == 4)
         status = map_space(room, fds[3], e);
     if (status < 0 || (room->start.flags & KEEPER_NO_VAULT))

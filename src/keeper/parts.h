@@ -98,6 +98,7 @@ void state_release(struct keeper_state *s, uint32_t rule);
 #define STATE_SPENT_MAX 4096
 void state_spend(struct keeper_state *s, uint32_t life, uint64_t number);
 bool state_is_spent(const struct keeper_state *s, uint32_t life, uint64_t number);
+bool state_has_spent(const struct keeper_state *s); /* any */
 
 /* ---- sigv4.c ---- */
 

@@ -184,3 +184,8 @@ bool state_is_spent(const struct keeper_state *s, uint32_t life, uint64_t number
             return true;
     return false;
 }
+
+bool state_has_spent(const struct keeper_state *s)
+{
+    return atomic_load(&s->spent_count) > 0 || atomic_load(&s->spent[0].life) > 0;
+}
