@@ -591,13 +591,12 @@ static int run(struct keeper_room *room, struct error *e)
 {
     int status = values_turn(room, e);
     while (status == 0 && !room->stop && !room->gone) {
-        status = turn(room, e);
-        size_t before = room->slot_count;
         struct value_slot *wanted = room->wanted;
+        status = turn(room, e);
+        if (status == 0 && room->wanted != wanted)
+            asks_turn(room); /* a value came, or is not to be had */
         if (status == 0)
             status = values_turn(room, e);
-        if (status == 0 && (room->slot_count != before || room->wanted != wanted))
-            asks_turn(room); /* a value came, or is not to be had */
     }
     return status;
 }
