@@ -50,6 +50,7 @@
     X(mprotect, ALL, WITHOUT, 2, PROT_EXEC, 0, "guard pages and heaps that grow; never executable") \
     X(munmap, ALL, ANY, 0, 0, 0, "memory given back") \
     X(mremap, ALL, ANY, 0, 0, 0, "realloc() of large blocks") \
+    X(sysinfo, ALL, ANY, 0, 0, ENOSYS, "qsort() of more than a kilobyte asks how much memory there is, and does without") \
     X(madvise, ALL, ANY, 0, 0, 0, "memory given back, and kept out of copies") \
     X(mlock, K, ANY, 0, 0, 0, "keys are not swapped out, as far as RLIMIT_MEMLOCK lets it") \
     X(memfd_create, K, ANY, 0, 0, 0, "the vault that it gives back, encrypted") \
@@ -135,7 +136,17 @@
     X(newfstatat, C | E | I | K, ANY, 0, 0, EACCES, "as openat") \
     X(statx, C | E, ANY, 0, 0, EACCES, "as openat") \
     X(readlinkat, C | E, ANY, 0, 0, EACCES, "as openat") \
-    JAIL_CALLS_OLD(X)
+    JAIL_CALLS_OLD(X) \
+    JAIL_CALLS_SANITIZER(X)
+
+/* AddressSanitizer's start of a thread asks for its stack. In no build that is not instrumented. */
+#ifdef __SANITIZE_ADDRESS__
+#define JAIL_CALLS_SANITIZER(X) \
+    X(sched_getaffinity, W, ANY, 0, 0, 0, "AddressSanitizer") \
+    X(prlimit64, W, EQUAL, 2, 0, 0, "AddressSanitizer")
+#else
+#define JAIL_CALLS_SANITIZER(X)
+#endif
 
 /* Calls that only x86-64 has. */
 #ifdef __x86_64__
