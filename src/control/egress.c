@@ -254,8 +254,10 @@ static int open_certificates(struct egress *g, const char *path, struct error *e
                                           "/etc/ssl/cert.pem" };                /* Alpine */
     if (path) {
         g->ca_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (g->ca_fd < 0)
+        if (g->ca_fd < 0) {
+            error_hint(e, "name a file of certificates (PEM) with --ca FILE");
             return error_set_errno(e, errno, "the certificates in %s cannot be opened", path);
+        }
     }
     for (size_t i = 0; g->ca_fd < 0 && i < ARRAY_SIZE(places); i++)
         g->ca_fd = open(places[i], O_RDONLY | O_CLOEXEC | O_NOCTTY);

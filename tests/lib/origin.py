@@ -151,13 +151,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Origin:
-    """`tls`: an ssl.SSLContext for https. `host`: the name that url() uses."""
+    """`tls`: an ssl.SSLContext for https. `host`: the name that url() uses. `handler`: one with more answers."""
 
-    def __init__(self, host="127.0.0.1", tls=None):
-        self.host, self.tls, self.requests = host, tls, []
+    def __init__(self, host="127.0.0.1", tls=None, handler=Handler):
+        self.host, self.tls, self.handler, self.requests = host, tls, handler, []
 
     def __enter__(self):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self.server.daemon_threads, self.server.origin = True, self
         self.server.handle_error = lambda *_: None
         if self.tls is not None:
