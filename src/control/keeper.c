@@ -150,6 +150,14 @@ static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_c
     return status == 0 && back ? admit_again(k, e) : status;
 }
 
+/* Of a value that could not be fetched, this side knows more. */
+static void hint_of(const struct keeper *k, struct error *e, const char *theirs)
+{
+    const char *ours = k->source_error.hint;
+    if (ours[0] != '\0' || theirs[0] != '\0')
+        error_hint(e, "%s", ours[0] != '\0' ? ours : theirs);
+}
+
 static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -162,10 +170,12 @@ static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_c
     k->gate.phase = PHASE_OVER;
     error_clear(&k->fault_text);
     error_set(&k->fault_text, -EKEYREJECTED, "%s", text);
-    if (hint[0] != '\0')
-        error_hint(&k->fault_text, "%s", hint);
-    else if (k->source_error.hint[0] != '\0')
-        error_hint(&k->fault_text, "%s", k->source_error.hint);
+    hint_of(k, &k->fault_text, hint);
+    if (k->fault_text.hint[0] == '\0' && k->vault)
+        error_hint(&k->fault_text,
+                   "nothing was changed: put a copy of %s/vault back, or move it away and set its "
+                   "secrets anew",
+                   vault_folder(k->vault));
     return 0;
 }
 
@@ -213,10 +223,7 @@ static int on_refused(void *context, struct cursor *c, const int *fds, size_t fd
         return error_set(e, -EPROTO, "keeper refused what nobody asked for");
     k->question.answer = ANSWER_REFUSED;
     error_set(&k->question.refusal, -EPERM, "%s", text);
-    if (hint[0] != '\0')
-        error_hint(&k->question.refusal, "%s", hint);
-    else if (k->source_error.hint[0] != '\0')
-        error_hint(&k->question.refusal, "%s", k->source_error.hint);
+    hint_of(k, &k->question.refusal, hint);
     return 0;
 }
 

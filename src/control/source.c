@@ -163,8 +163,7 @@ static int command_wait(const char *what, pid_t pid, int pipe_fd, int *ret_statu
             return error_set_errno(e, errno, "%s: its command cannot be waited for", what);
         }
         if (clock_monotonic_ns() >= until)
-            return error_set(e, -ETIMEDOUT, "%s: its command did not end within half a minute",
-                             what);
+            return error_set(e, -ETIME, "%s: its command did not end within half a minute", what);
     }
 }
 
@@ -191,9 +190,9 @@ int source_command(const char *what, const char *line, int *ret_fd, struct error
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
         error_hint(e, "run it yourself; what it said of it is above");
         return WIFEXITED(wait_status)
-                   ? error_set(e, -ECHILD, "%s: its command ended with exit code %d", what,
+                   ? error_set(e, -EACCES, "%s: its command ended with exit code %d", what,
                                WEXITSTATUS(wait_status))
-                   : error_set(e, -ECHILD, "%s: its command was ended by signal %d", what,
+                   : error_set(e, -EACCES, "%s: its command was ended by signal %d", what,
                                WTERMSIG(wait_status));
     }
     *ret_fd = fd_take(&out);
