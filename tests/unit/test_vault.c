@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "keeper/parts.h"
 #include "tests/unit/test.h"
 
@@ -145,6 +146,23 @@ TEST(another_key_and_another_installation)
     vault_done(&a);
     vault_done(&b);
     buf_done(&out);
+}
+
+/* Sealed by fuzz/make_keeper_corpus, which knows docs/vault.md and none of this code. */
+TEST(what_another_program_sealed_opens)
+{
+    struct buf seed = BUF_INIT(VAULT_SIZE_MAX);
+    struct vault v;
+    struct error e = ERROR_INIT;
+    static const uint8_t key[VAULT_KEY_SIZE] = "the key of a vault that fuzzers";
+    CHECK_EQ(file_read(TEST_SOURCE_ROOT "/fuzz/corpus/keeper/vault", &seed, &e), 0);
+    if (vault_unseal((struct bytes){ seed.data + 1, seed.size - 1 }, key, 1, &v, &e) < 0)
+        test_fail(__FILE__, __LINE__, "%s", e.what);
+    CHECK_EQ(v.count, 2);
+    struct vault_record *r = vault_find(&v, "two");
+    CHECK(r && r->value.size == 16 && memcmp(r->value.data, "fedcba9876543210", 16) == 0);
+    vault_done(&v);
+    buf_done(&seed);
 }
 
 /* Where the records begin: header, index with its nonce and tag. */
