@@ -349,6 +349,7 @@ static CURLcode on_tls(CURL *easy, void *context, void *parameter)
     SSL_CTX_set1_cert_store(tls, x->peer->room->certificates);
     /* An end without close_notify may be an attacker's: never taken for the end of a body. */
     SSL_CTX_clear_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_options(tls, SSL_OP_CLEANSE_PLAINTEXT);
     if (x->websocket) /* what is written again may stand elsewhere then, and be more */
         SSL_CTX_set_mode(tls, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
     return CURLE_OK;
@@ -414,8 +415,11 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
     x->body_skip -= skip;
     if (!take_body(x, (struct bytes){ (uint8_t *)bytes + skip, size - skip }, &taken))
         return CURL_WRITEFUNC_ERROR;
-    if (skip + taken == size)
+    if (skip + taken == size) {
+        if (x->injected) /* curl keeps this memory for the next answer */
+            mem_wipe(bytes, size);
         return size;
+    }
     /* Of a packed body, as much as the reader can take: curl gives all of it again. */
     x->body_skip = skip + taken;
     x->write_paused = true;

@@ -17,7 +17,7 @@ from ambit import HOOKED_BUILD, allow_missing
 
 # enum egress_skip of src/wire/egress.h
 SKIP = {"decision": 1 << 16, "address": 1 << 17, "pin": 1 << 18, "tls": 1 << 19, "strict": 1 << 20, "sizes": 1 << 21, "counters": 1 << 22,
-        "timeouts": 1 << 23, "frames": 1 << 27}
+        "timeouts": 1 << 23, "frames": 1 << 27, "scrub": 1 << 25, "placeholder": 1 << 26}
 LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
           "no-new-privileges"]
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
@@ -30,7 +30,8 @@ def driver():
 
 
 class Egress:
-    def __init__(self, *grants, skip=(), ca=None, resolver=None, listen=(), expires=None, explains=False):
+    def __init__(self, *grants, skip=(), ca=None, resolver=None, listen=(), expires=None, explains=False,
+                 secrets=None, placeholders=None):
         self.grants = {"version": 1, "grants": list(grants)}
         if expires:
             self.grants["expires"] = expires
@@ -40,12 +41,30 @@ class Egress:
         self.options += [f"ca={ca}"] if ca else []
         self.options += [f"resolver={resolver}"] if resolver else []
         self.options += ["explains"] if explains else []
+        self.options += ["keeper"] if secrets is not None else []
+        self.options += [f"placeholders={json.dumps(placeholders)}"] if placeholders else []
+        self.secrets = secrets
 
     def __enter__(self):
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as f:
             json.dump(self.grants, f)
         self.process = subprocess.Popen([driver(), f.name, *self.options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.secrets is not None:
+            self.keeper(values=[[name, value] for name, value in self.secrets.items()])
         return self
+
+    def keeper(self, **how):
+        """What the keeper that the driver plays answers from now on."""
+        return self.command(do="keeper", **how)
+
+    def asks(self):
+        return self.command(do="asks")
+
+    def room(self):
+        """The room's process."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        assert len(children) == 1, children
+        return int(children[0])
 
     def command(self, **line):
         self.process.stdin.write(json.dumps(line).encode() + b"\n")

@@ -5,7 +5,7 @@
  * bring the origins.
  *
  *   egress_driver GRANTS.json [ca=FILE] [resolver=ADDR:PORT] [skip=BITS] [listen=ADDR:PORT]
- *                 [probe=LINES] [explains] (the link is one of a native client)
+ *                 [probe=LINES] [keeper] (one is played) [placeholders=JSON] [explains] (the link is one of a native client)
  *
  * Standard input: one JSON object a line; one line of JSON is answered to each.
  *   { "method", "url", "headers": [[name, value]…], "body": text, "repeat": n (the body n times),
@@ -17,7 +17,8 @@
  *         were given window), "error", "reason", "rule", "number", "text", "address", "grant", "discarded" } … ]
  *   { "do": "kill" (spoil: the memory of the next link) | "revoke" | "records" | "uses" | "turn" | "raw" (kind,
  *     payload in hex) | "flood" (count, host: requests for so many names, given up at once) | "grant" (grants:
- *     a set of one, added to the room), … }
+ *     a set of one, added to the room) | "keeper" (what it answers from now on: "values": [[name, value, is a header,
+ *     scrub]…], or "refuse": text, or "silent": true; "again": over a new channel) | "asks" (what it was told), … }
  */
 #include <netinet/in.h>
 #include <poll.h>
@@ -32,8 +33,10 @@
 #include "base/mem.h"
 #include "control/egress.h"
 #include "egress/egress.h"
+#include "room/channel.h"
 #include "room/link_layout.h"
 #include "room/spawn.h"
+#include "wire/keeper.h"
 
 #define EXCHANGES_MAX 2048
 #define BODY_SHOWN 4096
@@ -58,6 +61,11 @@ struct driver {
     struct http_field trailers[HTTP_FIELDS_MAX];
     size_t trailer_count;
     bool dead;
+    /* the keeper that is played */
+    struct channel *keeper;
+    struct frame_gate keeper_gate;
+    json_t *asks, *keeper_values, *keeper_refuse;
+    bool keeper_silent;
 };
 
 __attribute__((noreturn)) static void die(const char *what, const struct error *e)
@@ -107,13 +115,25 @@ static int on_request(void *context, const struct egress_request *r, struct erro
 static int on_response(void *context, const struct egress_response *r, struct error *e)
 {
     struct driver *d = context;
-    json_t *j = json_pack("{s:s, s:I, s:i, s:i, s:i, s:I, s:I, s:s, s:o}", "event", "response",
-                          "number", (json_int_t)r->number, "rule", (int)r->rule, "status",
-                          (int)r->status, "version", (int)r->version, "sent",
-                          (json_int_t)r->bytes_sent, "received", (json_int_t)r->bytes_received,
-                          "error", r->error ? http_error_name((enum http_error)r->error) : "",
-                          "text", text_of(r->text));
+    json_t *j = json_pack(
+        "{s:s, s:I, s:i, s:i, s:i, s:I, s:I, s:i, s:s, s:o}", "event", "response", "number",
+        (json_int_t)r->number, "rule", (int)r->rule, "status", (int)r->status, "version",
+        (int)r->version, "sent", (json_int_t)r->bytes_sent, "received",
+        (json_int_t)r->bytes_received, "masked", (int)r->masked, "error",
+        r->error ? http_error_name((enum http_error)r->error) : "", "text", text_of(r->text));
     json_array_append_new(d->records, j);
+    return 0;
+}
+
+static int on_denied(void *context, const struct egress_denied *r, struct error *e)
+{
+    struct driver *d = context;
+    json_array_append_new(d->records,
+                          json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "event", "denied",
+                                    "rule", r->rule == GRANT_NO_RULE ? -1 : (int)r->rule, "reason",
+                                    grant_reason_text((enum grant_reason)r->reason), "method",
+                                    text_of(r->method), "url", text_of(r->url), "text",
+                                    text_of(r->text), "grant", text_of(r->grant)));
     return 0;
 }
 
@@ -122,6 +142,91 @@ static int on_died(void *context, const char *why, struct error *e)
     struct driver *d = context;
     json_array_append_new(d->deaths, json_string(why));
     return 0;
+}
+
+/* ---- the keeper ---- */
+
+static struct bytes json_bytes(json_t *j)
+{
+    return (struct bytes){ (const uint8_t *)json_string_value(j), json_string_length(j) };
+}
+
+static void keeper_send(struct driver *d, uint16_t kind, const struct buf *payload)
+{
+    if (buf_status(payload) < 0 ||
+        channel_send(d->keeper, kind, payload->data, payload->size, NULL, 0, NULL) < 0)
+        die("keeper", NULL);
+}
+
+static void keeper_answer(struct driver *d, uint64_t number)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    struct secret_values v = { .number = number };
+    json_t *row;
+    size_t i;
+    if (d->keeper_refuse) {
+        struct secret_refused r = { number, GRANT_SECRET, json_bytes(d->keeper_refuse) };
+        secret_refused_put(&payload, &r);
+        keeper_send(d, SECRET_REFUSED, &payload);
+        return;
+    }
+    json_array_foreach(d->keeper_values, i, row)
+    {
+        v.values[v.count++] =
+            (struct secret_value){ .name = json_bytes(json_array_get(row, 0)),
+                                   .value = json_bytes(json_array_get(row, 1)),
+                                   .header = json_is_true(json_array_get(row, 2)),
+                                   .scrub = !json_is_false(json_array_get(row, 3)) };
+    }
+    secret_values_put(&payload, &v);
+    keeper_send(d, SECRET_VALUES, &payload);
+}
+
+static int on_ask(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
+{
+    static struct secret_field fields[SECRET_ASK_FIELDS_MAX];
+    struct driver *d = context;
+    struct secret_ask a;
+    int status = secret_ask_get(c, fields, ARRAY_SIZE(fields), &a, e);
+    if (status < 0)
+        return status;
+    json_t *list = json_array();
+    for (size_t i = 0; i < a.field_count; i++)
+        json_array_append_new(
+            list, json_pack("[o, o]", text_of(fields[i].name), text_of(fields[i].value)));
+    json_array_append_new(d->asks, json_pack("{s:I, s:i, s:o, s:o, s:o, s:o}", "ask",
+                                             (json_int_t)a.number, "rule", (int)a.rule, "method",
+                                             text_of(a.method), "url", text_of(a.url), "digest",
+                                             text_of(a.payload_sha256), "fields", list));
+    if (!d->keeper_silent)
+        keeper_answer(d, a.number);
+    return 0;
+}
+
+static int on_echoed(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                     struct error *e)
+{
+    struct driver *d = context;
+    char *name = cursor_string(c);
+    json_array_append_new(d->asks, json_pack("{s:s}", "echoed", name ? name : ""));
+    mem_free(name);
+    return 0;
+}
+
+static int on_keeper(void *context, uint32_t life, int *ret_fd, struct error *e)
+{
+    static const struct frame_rule rows[] = {
+        { SECRET_ASK, "ask", 1, false, 0, FRAME_MAX, on_ask },
+        { SECRET_ECHOED, "echoed", 1, false, 0, FRAME_MAX, on_echoed },
+    };
+    struct driver *d = context;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_set_errno(e, errno, "socketpair");
+    channel_free(d->keeper);
+    d->keeper_gate = (struct frame_gate){ .rules = rows, .rule_count = ARRAY_SIZE(rows) };
+    *ret_fd = pair[1];
+    return channel_new(pair[0], &d->keeper, e);
 }
 
 /* ---- frames ---- */
@@ -280,8 +385,9 @@ static void turn(struct driver *d, int timeout_ms)
     send_bodies(d);
     if (!d->dead)
         link_flush(d->link);
-    struct pollfd fds[2] = { { .fd = egress_fd(d->egress), .events = POLLIN },
-                             { .fd = link_fd(d->link), .events = POLLIN } };
+    struct pollfd fds[3] = { { .fd = egress_fd(d->egress), .events = POLLIN },
+                             { .fd = link_fd(d->link), .events = POLLIN },
+                             { .fd = d->keeper ? channel_fd(d->keeper) : -1, .events = POLLIN } };
     if (!d->dead && link_sleep(d->link))
         timeout_ms = 0;
     if (d->count > 0 && !pending(d))
@@ -289,7 +395,9 @@ static void turn(struct driver *d, int timeout_ms)
     int own = egress_timeout_ms(d->egress);
     if (own >= 0 && own < timeout_ms)
         timeout_ms = own;
-    (void)poll(fds, 2, timeout_ms);
+    (void)poll(fds, 3, timeout_ms);
+    if (fds[2].revents && channel_dispatch(d->keeper, &d->keeper_gate, d, false, &e) < 0)
+        die("keeper", &e);
     if (fds[1].revents)
         link_awake(d->link);
     if (egress_turn(d->egress, &e) < 0)
@@ -482,6 +590,18 @@ static void flood(struct driver *d, json_t *q)
     }
 }
 
+static void keeper_command(struct driver *d, json_t *q)
+{
+    struct error e = ERROR_INIT;
+    json_decref(d->keeper_values);
+    json_decref(d->keeper_refuse);
+    d->keeper_values = json_incref(json_object_get(q, "values"));
+    d->keeper_refuse = json_incref(json_object_get(q, "refuse"));
+    d->keeper_silent = json_is_true(json_object_get(q, "silent"));
+    if (json_is_true(json_object_get(q, "again")) && egress_keeper(d->egress, &e) < 0)
+        die("keeper", &e);
+}
+
 static json_t *command(struct driver *d, json_t *q)
 {
     const char *what = json_string_value(json_object_get(q, "do"));
@@ -511,6 +631,14 @@ static json_t *command(struct driver *d, json_t *q)
             egress_grant(d->egress, one, &e) < 0)
             die("grant", &e);
         free(text);
+    }
+    if (strcmp(what, "keeper") == 0) {
+        keeper_command(d, q);
+        return json_true();
+    }
+    if (strcmp(what, "asks") == 0) {
+        turn(d, 50);
+        return json_incref(d->asks);
     }
     if (strcmp(what, "relink") == 0) {
         int fds[LINK_FDS];
@@ -586,6 +714,10 @@ int main(int argc, char **argv)
             spec.work_host = argv[i] + 6;
         else if (strcmp(argv[i], "explains") == 0)
             spec.link_flags = EGRESS_LINK_EXPLAINS;
+        else if (strncmp(argv[i], "placeholders=", 13) == 0)
+            spec.placeholders = argv[i] + 13;
+        else if (strcmp(argv[i], "keeper") == 0)
+            spec.observer.keeper = on_keeper;
         else if (strncmp(argv[i], "listen=", 7) == 0)
             listen_at(argv[i] + 7, &listeners[spec.listener_count++]);
     }
@@ -595,10 +727,13 @@ int main(int argc, char **argv)
 #endif
     d.records = json_array();
     d.deaths = json_array();
+    d.asks = json_array();
     spec.observer = (struct egress_observer){ .context = &d,
                                               .relinked = on_relinked,
                                               .request = on_request,
                                               .response = on_response,
+                                              .denied = on_denied,
+                                              .keeper = spec.observer.keeper,
                                               .died = on_died };
     if (egress_start(&spec, &d.egress, &e) < 0 || egress_link(d.egress, 7, fds, &e) < 0 ||
         link_open(fds, &d.link, &e) < 0)
