@@ -33,7 +33,7 @@ def exits(code):
       (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const {code}))))""")
 
 
-VERBS = ("run", "serve", "inspect", "grant", "runs", "doctor", "cache", "help")
+VERBS = ("run", "serve", "proxy", "secret", "inspect", "grant", "runs", "doctor", "cache", "help")
 
 
 # ---- help -------------------------------------------------------------------------------------------------------------
@@ -111,7 +111,8 @@ def test_usage_errors():
 
 def test_grants_in_flags_that_are_not_valid():
     """The flag is known and has its argument: it is the grant that cannot be given."""
-    for args in (["--net", "x"], ["--net", "ftp://a/"], ["--net", "get https://a/"], ["--keyvalue", "b:burn"], ["--read", "nowhere"]):
+    for args in (["--net", "x"], ["--net", "ftp://a/"], ["--net", "get https://a/"], ["--keyvalue", "b:burn"], ["--read", "nowhere"],
+                 ["--secret", "x"], ["--secret", "tok@api.test"], ["--net", "http://a.test/", "--secret", "tok@a.test"]):
         for verb in (["run"], ["serve", "--listen", "127.0.0.1:0"]):
             result = run(*verb, *args, hello())
             equal(result.rc, BAD_GRANT, repr(result))
@@ -120,7 +121,7 @@ def test_grants_in_flags_that_are_not_valid():
 
 
 def test_flags_that_come_later_say_so():
-    for flag in ("--secret", "--session", "--base"):
+    for flag in ("--session", "--base"):
         result = run("run", flag, "x", hello(), rc=USAGE)
         contains(result.err, "not there yet")
 

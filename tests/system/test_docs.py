@@ -3,6 +3,7 @@
 somewhere, and the pages that the command prints can be read by those who read such pages."""
 
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -13,7 +14,7 @@ from ambit import contains, equal, execute, run, run_on_terminal, write
 from serving import Serving, component
 
 PAGES = [ambit.TOP / "README.md", *sorted((ambit.TOP / "docs").rglob("*.md"))]
-VERBS = ("run", "serve", "inspect", "grant", "runs", "doctor", "cache", "help")
+VERBS = ("run", "serve", "proxy", "secret", "inspect", "grant", "runs", "doctor", "cache", "help")
 
 
 def blocks(page, language=None):
@@ -32,14 +33,31 @@ def commands(page):
                 words = re.sub(r"\s+#.*", "", line.strip()).removeprefix("$ ")
                 piped = re.match(r'echo "(.*)" \| (.*)', words)
                 given, words = piped.groups() if piped else ("", words)
+                taken = re.match(r"(.*) < (token\.txt)$", words)  # the fixture's
+                given, words = (TOKEN, taken[1]) if taken else (given, words)
                 if re.match(r"(build/)?ambit [a-z]", words):
                     yield words, given
+
+
+TOKEN = "ghp_0123456789abcdefghij"
+
+
+def vault_of_our_own():
+    """What the examples set is in no other test's vault; what they run is compiled once."""
+    folder = pathlib.Path(os.environ["HOME"]) / "examples"
+    cache = pathlib.Path(os.environ["AMBIT_STATE_DIR"]) / "cache"
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        if cache.exists():
+            shutil.copytree(cache, folder / "cache", copy_function=os.link)
+    return {"AMBIT_STATE_DIR": str(folder), "XDG_CONFIG_HOME": str(folder / "config")}
 
 
 def fixture():
     """A folder in which the examples mean something."""
     write("script.py", "try:\n    print(open('notes.txt').read())\nexcept OSError as e:\n    print(e)\n")
     write("hello.py", "print('hello')\n")
+    write("agent.py", "print('hello')\n")
     write("report.py", "import sys\nprint(sys.argv[1:])\n")
     write("fetch.py", "import urllib.request\n")
     write("app.js", "console.log(process.argv.slice(2))\n")
@@ -73,7 +91,8 @@ def execute_command(args, given):
             return ambit.Result(args, serving.rc, serving.output, "\n".join(serving.said).encode(), None, 0)
     if "--ask" in args:
         return run_on_terminal(*args)
-    return run(*args, stdin=given, timeout=120)
+    env = vault_of_our_own() if "secret" in args or "--secret" in args else None
+    return run(*args, stdin=given, timeout=120, env=env)
 
 
 def test_every_command_runs():
@@ -102,7 +121,7 @@ def test_every_verb_that_is_named_exists():
 def test_every_flag_that_is_named_exists():
     known = set(re.findall(r"--[a-z][a-z-]+", "".join(run("help", verb, rc=0).out for verb in VERBS)))
     for page in PAGES:
-        for line in re.findall(r"(?:`|^ *)((?:build/)?ambit (?:run|serve|inspect|grant|runs|doctor|cache|help)[^`\n]*)", page.read_text(), re.M):
+        for line in re.findall(r"(?:`|^ *)((?:build/)?ambit (?:run|serve|proxy|secret|inspect|grant|runs|doctor|cache|help)[^`\n]*)", page.read_text(), re.M):
             for flag in re.findall(r" (--[a-z][a-z-]+)", line.split("#")[0]):
                 # What follows FILE is the guest's.
                 before = re.split(r"\S+\.(?:py|js|wasm|wat)\b", line)[0]

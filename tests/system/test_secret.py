@@ -21,6 +21,7 @@ from test_docs import holds, receipt_schema
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
 VALUE = "ghp_0a1b2c3d4e5f6a7b8c9d"  # 24 bytes
+LITERAL = "what-a-header-is-set-to-7f3a"
 OTHER = "another-value-of-thirty-two-byte"  # 32 bytes
 ASK = """
 import sys, urllib.request
@@ -319,13 +320,15 @@ def test_the_three_lines():
                 seen.setdefault(what, b"")
                 seen[what] += pathlib.Path(f"/proc/{pid}/{what}").read_bytes()
         seen["memory"] = {role: [holds_in_memory(pid, VALUE.encode()) for pid in pids] for role, pids in seen["rooms"].items()}
+        seen["literal"] = {role: holds_in_memory(pids[0], LITERAL.encode()) for role, pids in seen["rooms"].items()}
         seen["control"] = holds_in_memory(process.pid, VALUE.encode())
         return OK
 
+    more = write("more.yaml", f"version: 1\ngrants:\n  - http: https://api.test\n    set_headers: {{ x-key: {LITERAL} }}\n")
     processes = []
     with Raw(answer, context=a.context(["127.0.0.1"])) as o:
         url = o.url("/repos/acme/shop/issues/1", scheme="https")
-        command = [str(ambit.AMBIT), "run", *allow_missing(), "--receipt", "receipt.jsonl", "--ca", str(a.ca), "--net",
+        command = [str(ambit.AMBIT), "run", *allow_missing(), "--receipt", "receipt.jsonl", "--ca", str(a.ca), "-g", more, "--net",
                    f"POST https://127.0.0.1:{o.port}/repos/acme/shop/issues/**", "--secret", f"github-token@127.0.0.1:{o.port}", script(ASK), url]
         processes.append(subprocess.Popen([str(c) for c in command], env=ambit.environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                           stderr=subprocess.PIPE))
@@ -342,10 +345,11 @@ def test_the_three_lines():
     equal(sorted(order), ["http.request", "http.response", "secret.used"])
     equal(order[0], "http.request")
     used, = [e for e in events if e["event"] == "secret.used"]
-    equal((used["name"], used["rule"], used["number"], used["observed_by"]), ("github-token", 0, 1, "keeper"))
+    equal((used["name"], used["rule"], used["number"], used["observed_by"]), ("github-token", 1, 1, "keeper"))
     equal(seen["rooms"].keys(), {"worker", "egress", "keeper"})
     equal(seen["memory"]["worker"], [False])
     equal(seen["control"], False)
+    equal(seen["literal"], {"worker": False, "egress": True, "keeper": True}, "what headers are set to is nothing for a worker")
     equal(seen["memory"]["keeper"], [True], "the control: the search finds it where it is")
 
 
