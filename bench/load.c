@@ -36,6 +36,7 @@
 #define HEAD_MAX 16384
 #define OPENING_MAX 64 /* connections that are being made at once */
 #define GIVE_UP_S 120
+#define IDLE_AT_ONCE 256 /* requests, once all are open */
 
 enum state { CLOSED, CONNECTING, ASKING, TUNNELLING, SHAKING, IDLE, SENDING, HEAD, BODY };
 struct connection {
@@ -210,6 +211,8 @@ static void give_work(void)
 {
     uint64_t now = now_ns();
     while (run.idle) {
+        if (option.idle && run.begun - run.done >= IDLE_AT_ONCE)
+            return;
         bool more = option.rate > 0
                         ? run.due < (size_t)(option.rate * option.seconds) && due_ns(run.due) <= now
                         : run.begun < option.requests;

@@ -138,6 +138,10 @@ class Ambit(Process):
         self.log = open(self.folder / "log", "w+", encoding="utf-8")
         self.start([self.bench.ambit, "proxy", "-q", "-g", self.folder / "grants.yaml", "--listen", f"127.0.0.1:{self.port}", "--env", env, "--ca-out", ca,
                     "--ca", self.ca.folder / "ca.pem", "--connections", "20000"], self.port, "ambit proxy", env=self.bench.environ, stderr=self.log)
+        for _ in range(200):  # the port is open before the settings are written
+            if env.exists() or self.process.poll() is not None:
+                break
+            time.sleep(0.05)
         login = re.search(r"(?i)https_proxy=['\"]?http://([^@]+)@", env.read_text()).group(1)
         self.how = ["--proxy", f"127.0.0.1:{self.port}", "--login", login, "--ca", ca]
         return self

@@ -161,7 +161,7 @@ static int send_start(struct proxy_front *f, const int link[static LINK_FDS], in
         .index = f->index,
         .pairs = p->front_count,
         .connections = p->request->connections,
-        .concurrency = PROXY_CONCURRENCY,
+        .concurrency = PROXY_CONCURRENCY / p->front_count,
         .queue = PROXY_QUEUE,
         .client_timeout_ns = p->request->client_timeout_ns,
         .idle_timeout_ns = p->request->idle_timeout_ns,

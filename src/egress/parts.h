@@ -35,7 +35,7 @@
 #include "wire/keeper.h"
 
 #define EXCHANGES_MAX 1024        /* at once, of all links */
-#define EXCHANGES_OF_LINK_MAX 256 /* at once */
+#define EXCHANGES_OF_LINK_MAX 256 /* at once, of a worker's */
 #define LINKS_MAX 256
 #define DESCRIPTORS_MAX 4096
 #define ADDRESSES_MAX 32           /* of one name that are looked at; more are an error */

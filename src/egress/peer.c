@@ -156,7 +156,10 @@ static int on_request(struct peer *p, uint64_t id, struct cursor *c, struct erro
     if (id <= p->last_id)
         return error_set(e, -EBADMSG, "a request with a number that was used");
     p->last_id = id;
-    if (p->count >= EXCHANGES_OF_LINK_MAX || p->room->outgoing_count >= EXCHANGES_MAX)
+    /* Behind a front are many clients, and it queues for them. */
+    bool front = (p->flags & EGRESS_LINK_EXPLAINS) != 0;
+    if (p->count >= (front ? EXCHANGES_MAX : EXCHANGES_OF_LINK_MAX) ||
+        p->room->outgoing_count >= EXCHANGES_MAX)
         return turn_away(p, id, e);
     return outgoing_new(p, id, c, e);
 }
