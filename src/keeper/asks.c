@@ -213,7 +213,7 @@ static bool used_up(const struct keeper_room *room, uint32_t rule)
 static enum grant_reason decide(const struct keeper_room *room, const struct secret_ask *a)
 {
     struct release_terms t = room_terms(room);
-    if (LEFT_OPEN(room, KEEPER_SKIP_DECISION) && a->rule < room->rule_count)
+    if (LEFT_OPEN(room, KEEPER_SKIP_DECISION))
         return GRANT_ALLOWED;
     return release_decide(&t, a);
 }
@@ -222,8 +222,10 @@ static enum turn ask_turn(struct keeper_room *room, const struct secret_ask *a)
 {
     struct rule_names names = { 0 };
     bool waits = false;
+    if (a->rule >= room->rule_count)
+        return TURN_WAITS; /* for the grant: egress may have been told of it first */
     enum grant_reason reason = decide(room, a);
-    names_of(a->rule < room->rule_count ? grant_rules_grant(room->rules, a->rule) : NULL, &names);
+    names_of(grant_rules_grant(room->rules, a->rule), &names);
     struct bytes first = names.count ? names.names[0] : (struct bytes){ 0 };
     if (reason != GRANT_ALLOWED || names.count == 0)
         return refuse(room, a, reason == GRANT_ALLOWED ? GRANT_NO_GRANT : reason, first,
@@ -355,6 +357,8 @@ static int on_ask(void *context, struct cursor *c, const int *fds, size_t fd_cou
         return status;
     if (a.number == 0 || ask_find(room, a.number) < room->ask_count)
         return error_set(e, -EPROTO, "a request that asks twice at once");
+    if (a.rule >= room->rule_max)
+        return error_set(e, -EPROTO, "a request under a rule that there cannot be");
     if (ask_turn(room, &a) == TURN_ANSWERED)
         return 0;
     uint8_t *copy = mem_alloc(payload.size);

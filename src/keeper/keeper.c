@@ -201,7 +201,6 @@ static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_c
 #endif
     if (status == 0)
         status = take_start(room, fds, fd_count, e);
-    room->started = true;
     room->gate.phase = PHASE_PREPARING;
     return status;
 }
@@ -632,13 +631,9 @@ static int room_main_of(struct keeper_room *room)
     struct error e = ERROR_INIT;
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return 1;
-    while (!room->started) {
-        int status = take_first(room, &e);
-        if (status < 0)
-            return report_fault(room, &e);
-        if (status > 0)
-            return 0;
-    }
+    int status = take_first(room, &e);
+    if (status != 0)
+        return status < 0 ? report_fault(room, &e) : 0;
     if (prepare(room, &e) < 0)
         return report_fault(room, &e);
 #ifdef AMBIT_TEST_HOOKS

@@ -87,7 +87,7 @@ struct admission {
 struct keeper_room {
     struct channel *control;
     struct frame_gate gate;
-    bool started, ready, stop, gone, control_writes, restarted;
+    bool ready, stop, gone, control_writes, restarted;
     struct keeper_start start;
     uint32_t missing;
 

@@ -246,7 +246,9 @@ static void fixture_close(struct fixture *f)
     if (f->room.pid) {
         fixture_send(f->room.channel, KEEPER_STOP, &none, -1);
         CHECK_EQ(room_wait(&f->room, WAIT_MS, &status, &e), 0);
+#ifndef __SANITIZE_ADDRESS__ /* which looks for leaks at the end, with calls that the jail kills for */
         CHECK_EQ(status, 0);
+#endif
     }
     fixture_end_room(f);
     keeper_start_done(&f->start);

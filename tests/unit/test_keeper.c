@@ -91,8 +91,6 @@ TEST(keeper_decides_by_its_own_grants)
         { 0, "GET", "https://api.example.com:8443/a/b", GRANT_NO_GRANT },
         { 0, "GET", "https://two.example.com/a/b", GRANT_NO_PATH },   /* of another rule */
         { 1, "GET", "https://free.example.com/a/b", GRANT_NO_GRANT }, /* names no secret */
-        { 99, "GET", ASK_URL, GRANT_NO_GRANT },
-        { GRANT_NO_RULE, "GET", ASK_URL, GRANT_NO_GRANT },
         { 0, "GET", "https://API.example.com/a/b", GRANT_MALFORMED },
         { 0, "GET", "https://api.example.com:443/a/b", GRANT_MALFORMED },
         { 0, "GET", "https://api.example.com/a/../a/b", GRANT_MALFORMED },
@@ -132,6 +130,26 @@ TEST(what_is_revoked_or_over_releases_nothing)
     buf_u64(&payload, 1); /* long ago */
     fixture_send(f.room.channel, KEEPER_EXPIRE, &payload, -1);
     refused_for(&f, 3, GRANT_EXPIRED);
+    fixture_close(&f);
+}
+
+/* Control tells a keeper that comes back at once what was revoked, behind its START. */
+TEST(what_was_revoked_before_it_came_back_stays_so)
+{
+    struct fixture f;
+    fixture_defaults(&f, GRANTS);
+    fixture_spawn(&f);
+    fixture_number(&f, KEEPER_REVOKE, 0);
+    fixture_number(&f, KEEPER_REVOKE, 2);
+    CHECK_STR(fixture_ready(&f), "");
+    f.egress = fixture_client(&f, KEEPER_CLIENT_EGRESS, 1);
+    fixture_settle(&f);
+    fixture_ask(&f, 1, 0, "GET", ASK_URL);
+    refused_for(&f, 1, GRANT_REVOKED);
+    fixture_number(&f, KEEPER_REVOKE, EGRESS_ALL_RULES);
+    fixture_settle(&f);
+    fixture_ask(&f, 2, 4, "GET", "https://x.wide.example.com/a/b");
+    refused_for(&f, 2, GRANT_REVOKED);
     fixture_close(&f);
 }
 
@@ -258,6 +276,10 @@ TEST(a_client_that_breaks_the_protocol_loses_its_channel)
     fixture_ask(&f, 3, 0, "GET", ASK_URL);
     loses_its_channel(&f);
     fixture_ask(&f, 0, 0, "GET", ASK_URL);
+    loses_its_channel(&f);
+    fixture_ask(&f, 3, 5, "GET", ASK_URL); /* a rule that there cannot be */
+    loses_its_channel(&f);
+    fixture_ask(&f, 3, GRANT_NO_RULE, "GET", ASK_URL);
     loses_its_channel(&f);
     buf_u32(&payload, 3);
     fixture_send(f.egress, SECRET_ASK, &payload, f.state_fd); /* a descriptor */
@@ -456,6 +478,7 @@ TEST(leaves_are_made_for_granted_hosts_alone)
     leaf_refused(&f, 6, "api.example.com:443", 443, GRANT_MALFORMED, "");
     leaf_refused(&f, 7, "2130706433", 443, GRANT_MALFORMED, "");
     fixture_number(&f, KEEPER_REVOKE, 0);
+    fixture_settle(&f);
     leaf_refused(&f, 8, "api.example.com", 443, GRANT_REVOKED, "");
     leaf_given(&f, 9, "free.example.com", 443);
     /* The same CA in its next life. */

@@ -393,6 +393,7 @@ TEST(a_grant_that_is_added_brings_its_secret)
     fixture_defaults(&f, GRANTS);
     f.start.more = 2;
     fixture_open(&f);
+    fixture_ask(&f, 7, 5, "GET", FETCHED_URL); /* egress was told of the grant first */
     buf_u32(&payload, 5);
     buf_string(&payload, FETCHED);
     fixture_send(f.room.channel, KEEPER_GRANT, &payload, -1);
@@ -402,6 +403,9 @@ TEST(a_grant_that_is_added_brings_its_secret)
     source(&f, "fetched", "a-value-from-a-file\n", "");
     CHECK_STR(fixture_answer(&f, 1), "a-value-from-a-file");
     (void)fixture_told(&f, KEEPER_USED, 1, "fetched");
+    fixture_admit(&f, 1, 7, 5);
+    CHECK_STR(fixture_answer(&f, 7), "a-value-from-a-file");
+    (void)fixture_told(&f, KEEPER_USED, 7, "fetched");
     buf_u32(&payload, 6);
     buf_string(&payload,
                "{\"version\":1,\"grants\":[" GRANT("b.example.com", BEARER("missing")) "]}");
