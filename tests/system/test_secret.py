@@ -3,6 +3,7 @@
 what a kill leaves. What keeper and egress do against hostile frames is in their unit tests."""
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import ambit
-from ambit import allow_missing, contains, equal, lacks, run, script, write
+from ambit import allow_missing, contains, equal, lacks, run, run_on_terminal, script, write
 from egress import Authority, Dns, Raw
 from serving import Serving, children, component, rooms, wait_for
 from test_docs import holds, receipt_schema
@@ -379,6 +380,23 @@ def test_answers_are_masked():
         assert r.events_of("http.response")[0]["masked"] >= 2, r.events_of("http.response")
 
 
+def test_an_origin_that_shows_it():
+    """Who shows a secret again and again gets it no more; the receipt says since when."""
+    env = place(guests=True)
+    put(env)
+    with Raw(lambda heard: b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(VALUE) + VALUE.encode()) as o:
+        r = run("run", *net(o, "github-token"), script(ASK), *[o.url("/a")] * 8, env=env, rc=0)
+        suspended, = r.events_of("secret.suspended")
+        equal(suspended["name"], "github-token")
+        given, refused = len(r.events_of("secret.used")), r.events_of("secret.denied")
+        equal(given + len(refused), 8)
+        assert 3 <= given < 8 and refused, (given, refused)
+        equal(len([h for h in o.heard if VALUE.encode() in h]), given)
+        equal(len(o.heard), given, "without it the request does not go at all")
+        lacks(r.out, VALUE)
+        holds(r, receipt_schema())
+
+
 def test_missing_secrets():
     env = place(guests=True)
     guest = script(ASK)
@@ -391,6 +409,19 @@ def test_missing_secrets():
         run("run", "--net", f"POST http://127.0.0.1:{o.port}/**", "--secret", "github-token@127.0.0.2", guest, env=env, rc=121)
         r = run("run", "--secret", f"github-token@127.0.0.1:{o.port}", "--net", f"POST http://127.0.0.1:{o.port}/**", guest, o.url("/a"), env=env, rc=0)
         contains(o.heard[0].decode(), VALUE)  # whatever the order of the flags
+
+
+def test_answers_of_a_person_bring_none():
+    """--ask beside a secret: what a person allows goes without it, and the rules that had it keep it."""
+    env = place(guests=True)
+    put(env)
+    with Raw(OK) as o:
+        r = run_on_terminal("run", "--ask", "--net", f"POST http://127.0.0.1:{o.port}/in/**", "--secret", f"github-token@127.0.0.1:{o.port}",
+                            script(ASK), o.url("/in/a"), o.url("/out"), o.url("/in/b"), answers=["r"], env=env)
+        equal([f"authorization: Bearer {VALUE}".encode() in heard for heard in o.heard], [True, False, True])
+        equal([e["rule"] for e in r.events_of("secret.used")], [0, 0])
+        equal([e["answer"] for e in r.events_of("answer")], ["run"])
+        lacks(r.out, VALUE)
 
 
 def test_a_grant_file_and_explain():
@@ -410,17 +441,37 @@ def test_a_grant_file_and_explain():
     equal(run("grant", "explain", plain, "--secret", "tok@other.test").rc, 121)
 
 
-def test_keeper_dies_under_a_run():
-    """A server whose keeper is killed again and again: it is back, and requests that came after it get their value."""
+def test_rooms_die_under_a_server():
+    """Keeper and egress of a server are killed in turn, under requests: it is back, every request that is answered had the value, and the
+    next one works."""
     env = place()
     put(env)
     with Raw(OK) as o:
-        with Serving(component(), "--workers", "1", "--net", f"GET http://127.0.0.1:{o.port}/**", "--secret", f"github-token@127.0.0.1:{o.port}", env=env) as s:
-            for _ in range(5):
-                victim, = s.rooms()["keeper"]
+        receipt = pathlib.Path("receipt.jsonl")
+        with Serving(component(), "--workers", "1", "--receipt", receipt, "--net", f"GET http://127.0.0.1:{o.port}/**", "--secret",
+                     f"github-token@127.0.0.1:{o.port}", env=env) as s:
+            def ask():
+                connection = http.client.HTTPConnection("127.0.0.1", s.port, timeout=60)
+                connection.request("GET", f"/ask/{o.port}/a")
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+
+            equal(ask(), (200, b"hello"))
+            for role in ("keeper", "egress", "keeper", "keeper", "egress"):
+                victim, = s.rooms()[role]
+                under_way = [threading.Thread(target=ask) for _ in range(4)]
+                for t in under_way:
+                    t.start()
                 os.kill(victim, signal.SIGKILL)
-                wait_for(lambda: s.rooms().get("keeper", [victim]) not in ([victim], []), "another keeper")
+                for t in under_way:
+                    t.join()
+                wait_for(lambda: s.rooms().get(role, [victim]) not in ([victim], []), f"another {role}")
+                wait_for(lambda: ask() == (200, b"hello"), "an answer")
         equal(s.rc, 0)
+        assert all(f"authorization: Bearer {VALUE}".encode() in heard for heard in o.heard if heard), o.heard
+        events = [json.loads(line) for line in receipt.read_text().splitlines()]
+        equal(len([e for e in events if e["event"] == "keeper.died"]), 3)
+        lacks(receipt.read_text(), VALUE)
 
 
 def test_passphrase():
