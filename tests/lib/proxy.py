@@ -161,7 +161,7 @@ class World(contextlib.ExitStack):
         scheme = scheme or ("https" if self.tls else "http")
         return {"http": f"{scheme}://{host}:{port or self.origin.port}", "methods": ["*"], "addresses": LOOPBACK, **more}
 
-    def url(self, path="/", host=HOST):
+    def url(self, path="", host=HOST):
         return f"{'https' if self.tls else 'http'}://{host}:{self.origin.port}{path}"
 
     def proxy(self, *grants, flags=(), **more):
