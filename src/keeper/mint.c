@@ -486,6 +486,11 @@ static int payload_of(const struct secret_ask *a, bool s3, struct bytes *ret, st
     if (streams)
         return error_set(
             e, -EACCES, "the body signs its own chunks, with a key that the sandbox does not have");
+    if (a->payload_sha256.size == 0) /* egress did not see that it may be signed */
+        return error_set(
+            e, -EACCES,
+            "a signature is a header of its own: the grant has to put this secret alone "
+            "into it, as authorization: ${secret}");
     if (a->payload_sha256.size == 64) {
         *ret = a->payload_sha256;
         return 0;

@@ -480,15 +480,19 @@ TEST(aws_bodies)
     CHECK_EQ(mint_values(&other, &a, NOW, &scratch, &all, &e), -EACCES);
     CHECK_HAS(e.what, "too long to be signed");
     CHECK_EQ(all.count, 0);
-    a = ask_of("http://127.0.0.1:9000/", "");
+    a = ask_of("http://127.0.0.1:9000/", "UNSIGNED-PAYLOAD");
     CHECK_EQ(mint_values(&s3, &a, NOW, &scratch, &all, NULL), -EACCES);
+    a = ask_of("https://h/", ""); /* as behind "Bearer ": egress did not look at the headers */
+    error_clear(&e);
+    CHECK_EQ(mint_values(&s3, &a, NOW, &scratch, &all, &e), -EACCES);
+    CHECK_HAS(e.what, "alone into it");
     a = ask_of("https://h/", EMPTY);
     CHECK_EQ(mint_values(&other, &a, NOW, &scratch, &all, NULL), 0);
     CHECK_STR(given(&all, "x-amz-content-sha256"), "");
     all.count = 0;
     struct secret_field said = { bytes_of("x-amz-content-sha256"),
                                  bytes_of("STREAMING-AWS4-HMAC-SHA256-PAYLOAD") };
-    a = ask_of("https://h/", "");
+    a = ask_of("https://h/", "UNSIGNED-PAYLOAD");
     a.fields = &said;
     a.field_count = 1;
     error_clear(&e);
@@ -507,7 +511,7 @@ TEST(aws_role_headers)
                                            bytes_of("a-secret-of-an-hour"),
                                            bytes_of("the-session-token") },
                                .expires_s = NOW + 3600 };
-    struct secret_ask a = ask_of("https://h/k", "");
+    struct secret_ask a = ask_of("https://h/k", "UNSIGNED-PAYLOAD");
     struct secret_values all = { 0 };
     CHECK_EQ(mint_take(&v, &m, NOW, NULL), 0);
     CHECK_EQ(mint_values(&v, &a, NOW, &scratch, &all, NULL), 0);
@@ -523,7 +527,7 @@ TEST(aws_too_many_headers)
     CLEANUP(value_done) struct keeper_value v = value_of(SECRET_AWS, AWS, AWS_VALUE);
     static char names[SECRET_ASK_FIELDS_MAX][48];
     static struct secret_field fields[SECRET_ASK_FIELDS_MAX];
-    struct secret_ask a = ask_of("https://h/k", "");
+    struct secret_ask a = ask_of("https://h/k", "UNSIGNED-PAYLOAD");
     struct secret_values all = { 0 };
     for (size_t i = 0; i < SECRET_ASK_FIELDS_MAX; i++) {
         snprintf(names[i], sizeof(names[i]), "x-a-header-with-quite-a-long-name-%zu", i);
@@ -541,7 +545,7 @@ static int everything(struct keeper_value *v)
     struct error e = ERROR_INIT;
     struct secret_mint m;
     struct secret_values all = { 0 };
-    struct secret_ask a = ask_of("https://h/k?b=1&a=2", "");
+    struct secret_ask a = ask_of("https://h/k?b=1&a=2", EMPTY);
     int r = mint_check(&v->item, (struct bytes){ v->source.data, v->source.size }, &e);
     if (r == 0)
         r = mint_request(v, NOW, &scratch, &m, &e);
