@@ -206,9 +206,10 @@ static void try_everywhere(struct doctor *d, size_t attempt, uint32_t allow_miss
     CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
     describe_all(&text, results, rooms);
     row.value = mem_strdup(buf_cstr(&text));
-    row.remedy = row.state == DOCTOR_MISSING ? "the layer that would refuse it is named above as "
-                                               "missing; if none is, this is a fault of Ambit"
-                                             : "the layers that are missing are named above";
+    if (row.state == DOCTOR_MISSING)
+        row.remedy =
+            "the layer that would refuse it is named above as missing; if none is, this is "
+            "a fault of Ambit";
     d->required_missing |= row.state != DOCTOR_OK;
     doctor_add(d, row);
 }
@@ -232,15 +233,17 @@ bool doctor_test_try(void)
 
 void doctor_look_at_jail(struct doctor *d)
 {
-    uint32_t works = look_at_layers(d);
+    uint32_t works = look_at_layers(d), left_out = 0;
 #ifdef AMBIT_TEST_HOOKS
-    uint32_t left_out = 0, unused = 0;
+    uint32_t unused = 0;
     if (cli_test_skip(&left_out, &unused, NULL) == 0)
         works &= ~left_out;
 #endif
     look_at_switches(d);
     char path[4096];
     int mount = lay_bait(path, sizeof path);
+    if (!(left_out & JAIL_MOUNT_NAMESPACE)) /* as control does before a run */
+        jail_detach_ahead(mount, false);
     for (size_t i = 0; i < try_count(); i++)
         try_everywhere(d, i, ~works & ((1u << JAIL_LAYER_COUNT) - 1), mount);
     fd_close(mount);

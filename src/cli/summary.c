@@ -226,6 +226,8 @@ int summary_put_json(struct buf *out, const struct run_report *p)
         json_object_set_new(result, "why", lossy(p->error.what));
     if (p->error.hint[0] != '\0')
         json_object_set_new(result, "hint", lossy(p->error.hint));
+    if (p->retryable)
+        json_object_set_new(result, "retryable", json_true());
     json_object_set_new(result, "duration_ns", json_integer((json_int_t)p->wall_ns));
     if (p->has_figures)
         set_figures(result, &p->done);

@@ -105,6 +105,7 @@ struct run_report {
     enum run_outcome outcome;
     int exit_code;      /* what the command answers */
     struct error error; /* why, for every outcome but RUN_EXITED */
+    bool retryable;     /* a room died by itself: the same again may work */
     bool has_figures;   /* `done` is what the worker reported */
     struct run_done done;
     uint64_t wall_ns;          /* from RUN_START to the end, by our clock */

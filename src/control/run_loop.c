@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "control/proposal.h"
 #include "control/run_parts.h"
+#include "room/jail.h"
 
 #define WALL_GRACE_NS NS_PER_S
 #define START_LIMIT_NS (60 * NS_PER_S) /* from RUN_START to READY: code is mapped and linked */
@@ -178,6 +179,9 @@ static int send_start(struct run *r, struct channel *to, const struct run_start 
             continue;
         if (count == CHANNEL_FDS_MAX)
             return error_set(e, -E2BIG, "more than %d folders are granted", CHANNEL_FDS_MAX - 4);
+        if (!(s->test_skip & JAIL_MOUNT_NAMESPACE))
+            jail_detach_ahead(r->mount_fds[i],
+                              grant_rules_mount(r->rules, i)->verbs & ~(uint32_t)FS_RO);
         fds[count++] = r->mount_fds[i];
     }
     for (size_t i = 0; i < links->count; i++) {
@@ -474,6 +478,7 @@ static void end_by_death(struct run *r, int wait_status)
     } else {
         room_status_text(wait_status, &text);
         error_set(&e, -ECHILD, "the worker ended without a report: %s", buf_cstr(&text));
+        r->report->retryable = room_status_missing(wait_status) == 0;
         error_hint(&e, "ambit doctor says whether this machine has what a worker needs");
         run_end(r, RUN_FAILED, EXIT_FAILED, &e);
     }

@@ -372,6 +372,8 @@ int run_record_end(struct run *r, struct error *e)
     json_object_set_new(event, "exit_code", json_integer(p->exit_code));
     if (p->error.what[0] != '\0')
         json_object_set_new(event, "why", string_of(p->error.what));
+    if (p->retryable)
+        json_object_set_new(event, "retryable", json_true());
     json_object_set_new(event, "time", time_json());
     json_object_set_new(event, "duration_ns", count_json(p->wall_ns));
     if (p->has_figures)

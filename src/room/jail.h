@@ -42,6 +42,9 @@ struct jail_spec {
  * mount-namespace: nothing happens without one, and a failure is an error unless it may be missing. */
 int jail_detach(int fd, bool write, uint32_t allow_missing, uint32_t skip,
                 struct error *e) MUST_CHECK;
+/* In control, where it may mount: makes the clone before the room is told of the folder. Where it may
+ * not, nothing happens, and the room does it. */
+void jail_detach_ahead(int fd, bool write);
 /* detach.c: the work of it. */
 int jail_detach_mount(int fd, bool write, struct error *e) MUST_CHECK;
 /* `ret_missing`: layers that are not there (allowed ones), namespaces included. A layer that fails

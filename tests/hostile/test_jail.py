@@ -16,11 +16,13 @@ import os
 import pathlib
 import pty
 import re
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 
-from ambit import contains, environment, equal, execute, hooked_binary, run, write
+from ambit import AMBIT, allow_missing, contains, environment, equal, execute, hooked_binary, run, write
 
 GUESTS = pathlib.Path(__file__).resolve().parent / "guests"
 LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
@@ -307,7 +309,6 @@ def test_the_environment_of_control_is_in_no_room():
 
 def test_the_page_is_what_the_binary_enforces():
     """docs/jails.md is printed from the table of which the filters are made."""
-    from ambit import AMBIT
     source = pathlib.Path(os.environ["AMBIT_TEST_SOURCE"])
     r = execute([source / "scripts" / "jails-page", "--check", AMBIT])
     equal(r.rc, 0, f"run scripts/jails-page\n{r!r}")
@@ -338,9 +339,37 @@ def test_doctor_tries():
     equal(holes, {"looks at a file beside a mount", "sets times in a read-only mount"})
 
 
+def test_a_room_that_dies_is_an_error_that_may_be_tried_again():
+    """The worker is killed while its guest spins: told in words, with a type, in the receipt and in --json. Controls: a guest that was
+    ended by its limit is not worth trying again."""
+    state = tempfile.mkdtemp(prefix="state-")
+    process = subprocess.Popen([AMBIT, "run", "--json", *allow_missing(), "--cpu", "60s", GUESTS / "spin.wat"],
+                               env=environment({"AMBIT_STATE_DIR": state}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    worker = None
+    while worker is None:
+        assert process.poll() is None, process.stderr.read()
+        for r in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            try:
+                if b"\0worker\0" in pathlib.Path(f"/proc/{r}/cmdline").read_bytes():
+                    worker = int(r)
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+        time.sleep(0.01)
+    os.kill(worker, signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    equal(process.returncode, 127)
+    answer = json.loads(err.splitlines()[-1])
+    equal((answer["outcome"], answer["retryable"]), ("failed", True))
+    contains(answer["why"], "signal 9 (killed)")
+    receipt = [json.loads(line) for file in pathlib.Path(state, "runs").glob("*.jsonl") for line in file.read_text().splitlines()]
+    finished = [e for e in receipt if e["event"] == "run.finished"]
+    equal([(e["outcome"], e["retryable"]) for e in finished], [("failed", True)])
+    limited = json.loads(run("run", "--json", "--cpu", "100ms", GUESTS / "spin.wat", rc=124).err.splitlines()[-1])
+    assert "retryable" not in limited, limited
+
+
 def test_a_release_build_has_no_probe():
     """What the hooks are made of is not in the product at all."""
-    from ambit import AMBIT
     words = (b"AMBIT_TEST_JAIL_SKIP", b"AMBIT_TEST_COMPILER", b"AMBIT_TEST_TRY", b"probe-device")
     hooked = hooked_binary().read_bytes()
     assert all(w in hooked for w in words), "control"
