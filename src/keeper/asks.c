@@ -268,6 +268,10 @@ static bool ask_read(struct keeper_room *room, const struct pending_ask *p, stru
 static bool ask_try(struct keeper_room *room, size_t index)
 {
     struct secret_ask a;
+    if (room->egress.writes || room->egress.broken || room->control_writes) {
+        room->asks_due = true; /* once that was sent */
+        return false;
+    }
     bool readable = ask_read(room, &room->asks[index], &a);
     ASSERT(readable); /* it was read when it came */
     if (ask_turn(room, &a) == TURN_WAITS)
@@ -292,7 +296,8 @@ void asks_turn(struct keeper_room *room)
         if (s->v.minting && now >= s->mint_deadline_ns)
             mint_failed(s, "the token server did not answer within 30 seconds");
     }
-    for (size_t i = 0; i < room->ask_count;)
+    room->asks_due = false;
+    for (size_t i = 0; i < room->ask_count && !room->asks_due;)
         i += ask_try(room, i) ? 0 : 1;
 }
 

@@ -480,8 +480,10 @@ static size_t watch(struct keeper_room *room, struct pollfd polls[static POLLS])
     polls[1] = (struct pollfd){ .fd = room->reading.what == READING_NOTHING ? -1 : room->reading.fd,
                                 .events = POLLIN };
     const struct client *c = &room->egress;
-    polls[2] =
-        (struct pollfd){ .fd = c->channel ? channel_fd(c->channel) : -1, .events = events_of(c) };
+    /* What egress asks is told to control, too: not before that was sent. */
+    bool held = room->control_writes && !c->writes;
+    polls[2] = (struct pollfd){ .fd = c->channel && !held ? channel_fd(c->channel) : -1,
+                                .events = events_of(c) };
     for (size_t i = 0; i < KEEPER_FRONTS_MAX; i++) {
         c = &room->fronts[i];
         polls[3 + i] = (struct pollfd){ .fd = c->channel ? channel_fd(c->channel) : -1,
@@ -493,7 +495,7 @@ static size_t watch(struct keeper_room *room, struct pollfd polls[static POLLS])
 static int timeout_ms(const struct keeper_room *room)
 {
     uint64_t deadline = asks_deadline(room), now = clock_monotonic_ns();
-    if (deadline == NEVER_NS)
+    if (deadline == NEVER_NS || room->asks_due) /* then something must be sent first */
         return -1;
     if (deadline <= now)
         return 0;
@@ -504,7 +506,7 @@ static int timeout_ms(const struct keeper_room *room)
 static unsigned client_turn(struct client *c, unsigned most)
 {
     unsigned count = 0;
-    while (count < most && !c->broken && !c->writes) {
+    while (count < most && !c->broken && !c->writes && !c->room->control_writes) {
         struct frame frame;
         int *fds;
         size_t fd_count;
@@ -525,10 +527,6 @@ static void egress_turn(struct keeper_room *room, short events)
         client_flush(c);
     if (events & (POLLIN | POLLHUP | POLLERR))
         (void)client_turn(c, CHANNEL_BURST_MAX);
-    if (c->broken) {
-        client_close(c);
-        asks_drop(room, true);
-    }
 }
 
 /* In turn, so that no front has all of what a turn gives. */
@@ -581,8 +579,12 @@ static int turn(struct keeper_room *room, struct error *e)
     if (room->egress.channel && polls[2].revents)
         egress_turn(room, polls[2].revents);
     fronts_turn(room, polls + 3);
-    if (asks_deadline(room) <= clock_monotonic_ns())
+    if (room->asks_due || asks_deadline(room) <= clock_monotonic_ns())
         asks_turn(room);
+    if (room->egress.broken) {
+        client_close(&room->egress);
+        asks_drop(room, true);
+    }
     return 0;
 }
 

@@ -112,6 +112,7 @@ struct keeper_room {
     unsigned next_front;
     struct pending_ask asks[ASKS_MAX];
     size_t ask_count, ask_bytes;
+    bool asks_due; /* something has changed for them since all were looked at */
     struct admission admitted[ADMITTED_MAX];
     size_t admitted_count;
     uint64_t last_mint;
@@ -166,7 +167,8 @@ void values_done(struct keeper_room *room);
 /* ---- asks.c ---- */
 extern const struct frame_rule ask_frames[];
 extern const size_t ask_frame_count;
-void asks_turn(struct keeper_room *room); /* those that can be answered now */
+/* Those that can be answered now, and whose answers can be sent; asks_due while there may be more. */
+void asks_turn(struct keeper_room *room);
 void asks_admit(struct keeper_room *room, uint32_t life, uint64_t number, uint32_t rule);
 void asks_ended(struct keeper_room *room, uint32_t life, uint64_t number);
 /* The channel has gone; with `life` the next one is of the same life. */

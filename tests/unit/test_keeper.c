@@ -419,6 +419,33 @@ TEST(a_mint_of_a_life_that_ended_is_begun_again)
     fixture_close(&f);
 }
 
+/* Answers that are more than what a socket and a queue take: none is lost, and none makes the room give up. */
+TEST(a_token_for_all_that_can_wait_comes_to_all)
+{
+    struct fixture f;
+    char token[SECRET_TOKEN_MAX + 1];
+    memset(token, 't', sizeof token - 1);
+    token[sizeof token - 1] = '\0';
+    fixture_defaults(&f, GRANTS);
+    fixture_open(&f);
+    for (uint64_t i = 1; i <= ADMITTED_MAX; i++)
+        fixture_admit(&f, 1, i, 3);
+    fixture_settle(&f);
+    for (uint64_t i = 1; i <= ADMITTED_MAX; i++)
+        fixture_ask(&f, i, 3, "GET", MINTED_URL);
+    minted(&f, mint_asked(&f), token, "");
+    for (uint64_t i = 1; i <= ADMITTED_MAX; i++) {
+        struct secret_values v;
+        struct error e = ERROR_INIT;
+        CHECK_EQ(fixture_next(&f, f.egress), SECRET_VALUES);
+        CHECK_EQ(secret_values_get(&f.payload, &v, &e), 0);
+        CHECK_EQ(v.number, i);
+        CHECK_EQ(v.values[0].value.size, SECRET_TOKEN_MAX);
+        CHECK_EQ(fixture_next(&f, f.room.channel), KEEPER_USED);
+    }
+    fixture_close(&f);
+}
+
 /* ---- certificates ---- */
 
 static void leaf_ask(struct fixture *f, uint64_t number, const char *host, uint16_t port)
