@@ -381,6 +381,33 @@ TEST(a_crash_resets_no_counter)
     world_stop(&w);
 }
 
+/* A worker that was taken over has a link, and on it numbers of its own choosing; it can name no rule,
+ * no run and no counter, which are egress' and control's. A number that was used ends the link with
+ * nothing sent, and a new link brings no new budget. Control: the same request with the next number. */
+TEST(a_worker_replays_nothing)
+{
+    struct world w;
+    int fds[LINK_FDS];
+    world_start(&w, ",\"max_requests\":3");
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(w.requests, 2);
+    w.last_id = 0;
+    (void)ask(&w, "GET", "/");
+    for (int i = 0; i < 10; i++)
+        turn(&w);
+    CHECK_EQ(w.requests, 2);
+    egress_unlink(w.egress, OWNER);
+    CHECK_EQ(egress_link(w.egress, OWNER, fds, NULL), 0);
+    take_link(&w, fds);
+    CHECK_EQ(get(&w, "/").size, 5);
+    CHECK_EQ(w.requests, 3);
+    CHECK_EQ(get(&w, "/").reason, GRANT_TOO_MANY);
+    CHECK_EQ(w.requests, 3);
+    world_stop(&w);
+    CHECK_EQ(w.died, 0);
+}
+
 /* ---- grants that are added (--ask) ---- */
 
 static int grant_more(struct world *w, const char *path, const char *more)
