@@ -61,6 +61,9 @@ static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_c
     if (status == 0)
         status = rules_start(room, fds[1], e);
     if (status == 0)
+        status = placeholders_parse(room->start.placeholders, &room->placeholders,
+                                    &room->placeholder_count, e);
+    if (status == 0)
         status = take_fd(fds[0], &room->ca_fd, e);
     room->expires_ns = room->start.expires_ns;
     room->started = true;
@@ -477,6 +480,7 @@ int egress_room_main(struct channel *control)
     room->expires_ns = NEVER;
     room->next_deadline_ns = 0;
     int status = room_main_of(room);
+    placeholders_free(room->placeholders, room->placeholder_count);
     secrets_done(room);
     minting_free(room);
     names_free(room->names);

@@ -110,6 +110,8 @@ void outgoing_free(struct outgoing *x)
     buf_done(&x->out.bytes);
     response_done(&x->response);
     injected_free(x->injected);
+    scrub_free(x->scanner);
+    buf_done(&x->smallest);
     mem_free(x->fields);
     mem_free(x);
 }
@@ -216,6 +218,9 @@ static int record_intent(struct outgoing *x, const struct address *addresses, si
 static void go(struct outgoing *x, const struct address *addresses, size_t count)
 {
     const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    placeholders_in_head(x);
+    if (x->failed)
+        return;
     if (record_intent(x, addresses, count) < 0) {
         outgoing_fail(x, HTTP_ERROR_CONNECTION_LIMIT_REACHED,
                       "the record of the request cannot be kept");
@@ -334,6 +339,9 @@ static void begin(struct outgoing *x)
                       "CONNECT is not a request to an origin");
         return;
     }
+    placeholders_in_target(x);
+    if (x->failed)
+        return;
     if (decide_rule(x, 0) != 0)
         refused(x);
     else

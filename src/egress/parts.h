@@ -15,6 +15,8 @@
  *   secrets.c   asks keeper for the values that a request's rule names; puts them on
  *   answer.c    masks them where the answer shows them
  *   scrub.c     how (scrub.h); pure
+ *   placeholder.c  texts that stand for secrets: replaced in their header, refused elsewhere
+ *   explain.c   the smallest grant that would have allowed what was denied
  *   websocket.c one WebSocket on a connection that curl made
  *
  * One thread. curl calls back while it works, and a handle must not be taken from it then: callbacks
@@ -27,6 +29,7 @@
 #include <openssl/x509.h>
 
 #include "base/mem.h"
+#include "egress/placeholder.h"
 #include "egress/scrub.h"
 #include "grant/grant.h"
 #include "room/channel.h"
@@ -180,8 +183,11 @@ struct outgoing {
     uint64_t bytes_received;
     struct http_failure failure; /* with error != HTTP_OK: ABORT is to be sent */
     char failure_text[160];
-    bool failed, abort_sent;
+    bool failed, abort_sent, explained;
+    struct buf smallest; /* what failure.grant points into */
 
+    struct scrub
+        *scanner; /* for placeholders in the request; NULL: they mean nothing on this link */
     struct injected *injected; /* of a rule that names secrets, from the ask on */
 
     /* curl */
@@ -282,6 +288,26 @@ const struct secret_value *secrets_header(const struct outgoing *x, size_t i);
 bool secrets_take_off(const struct outgoing *x, struct bytes name);
 void secrets_echoed(struct egress_room *room, const char *name);
 
+/* A secret's value while the header lines are made; data NULL: not given. */
+struct bytes secrets_value(const struct outgoing *x, struct bytes name);
+
+/* placeholder.c: each may refuse the request. */
+void placeholders_in_target(struct outgoing *x);
+void placeholders_in_head(struct outgoing *x); /* once the rule is known */
+/* Bytes of the body into `out`; some are held back until the end. */
+void placeholders_in_body(struct outgoing *x, struct bytes b, struct buf *out);
+void placeholders_at_end(struct outgoing *x, struct buf *out);
+void placeholders_in_trailers(struct outgoing *x, const struct http_field *fields, size_t count);
+/* A text beside the body, any time: true, the request was refused. */
+bool placeholders_in_text(struct outgoing *x, struct bytes text);
+/* While the header lines are made: the client's own value of a set header, with its placeholders
+ * replaced. How many there were; 0: the grant's template is used. */
+int placeholder_header(const struct outgoing *x, const struct http_field *set,
+                       struct buf *out) MUST_CHECK;
+
+/* explain.c: x->failure gets its grant, control a record; once, where the link wants it. */
+void explain_denial(struct outgoing *x);
+
 /* answer.c: nothing happens without values that are to be masked. */
 int answer_guard(struct outgoing *x, const struct secret_values *values) MUST_CHECK;
 /* A field's name or value, in place; any time. */
@@ -369,6 +395,8 @@ struct egress_room {
     bool started, stop, gone, control_writes;
     int ca_fd;
     X509_STORE *certificates;
+    struct placeholder *placeholders;
+    size_t placeholder_count;
     struct grant_set *grants;
     struct grant_rules *rules; /* of `grants`; replaced when one is added: nobody points into them
                                   across turns, exchanges know their rule by its number */

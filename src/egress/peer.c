@@ -105,6 +105,7 @@ void peer_say(struct outgoing *x)
     if (x->state == OUTGOING_OVER)
         return;
     if (x->failed) {
+        explain_denial(x);
         if (!x->abort_sent && put_failure(x->peer, x->id, &x->failure) == 0)
             x->abort_sent = true;
         if (x->abort_sent || x->peer->dead)
@@ -200,7 +201,12 @@ static int on_body(struct outgoing *x, struct cursor *c, struct error *e)
         x->in.bytes.size = left;
         x->in.at = 0;
     }
-    buf_append(&x->in.bytes, c->at, size);
+    if (x->request.flags & HTTP_UPGRADE) /* websocket.c looks into its messages */
+        buf_append(&x->in.bytes, c->at, size);
+    else
+        placeholders_in_body(x, (struct bytes){ c->at, size }, &x->in.bytes);
+    if (x->failed)
+        return 0;
     if (buf_status(&x->in.bytes) < 0)
         outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for the body");
     else
@@ -217,6 +223,11 @@ static int on_end(struct outgoing *x, struct cursor *c, struct error *e)
     struct http_field *fields = mem_array(HTTP_FIELDS_MAX, sizeof(*fields));
     size_t count;
     int status = fields ? http_fields_get(c, fields, &count, e) : -ENOMEM;
+    if (status == 0 && !x->failed && !x->in_discarded) {
+        if (!(x->request.flags & HTTP_UPGRADE))
+            placeholders_at_end(x, &x->in.bytes);
+        placeholders_in_trailers(x, fields, count);
+    }
     mem_free(fields);
     if (status < 0)
         return error_set(e, status, "trailers that cannot be read");

@@ -571,7 +571,9 @@ static int add_set_field(struct outgoing *x, const struct http_field *set)
     CLEANUP(buf_done) struct buf value = BUF_INIT(HTTP_HEAD_MAX);
     struct http_field f = *set;
     if (grant_template_has_secret((const char *)set->value.data)) {
-        int status = secrets_expand(x, (const char *)set->value.data, &value);
+        int status = placeholder_header(x, set, &value);
+        if (status == 0)
+            status = secrets_expand(x, (const char *)set->value.data, &value);
         if (status == -ENOENT && secrets_header(x, 0))
             return 0; /* keeper made a header instead */
         if (status < 0)

@@ -352,7 +352,9 @@ static int read_answer(struct outgoing *x)
 
 static void secrets_up(struct outgoing *x, const struct websocket_event *event, struct buf *out)
 {
-    buf_append(out, event->payload.data, event->payload.size);
+    placeholders_in_body(x, event->payload, out);
+    if (event->end)
+        placeholders_at_end(x, out);
 }
 
 /* A message is one text: what is held back of it goes at its end. */
@@ -369,7 +371,7 @@ static void secrets_down(struct outgoing *x, const struct websocket_event *event
 
 static bool secrets_control_up(struct outgoing *x, struct bytes payload)
 {
-    return true;
+    return !placeholders_in_text(x, payload);
 }
 
 /* ---- frames ---- */

@@ -309,3 +309,98 @@ def test_signed_requests():
         equal(e.asks()[2]["digest"], "UNSIGNED-PAYLOAD")
         e.ask(o.url())
         equal(e.asks()[3]["digest"], hashlib.sha256(b"").hexdigest())
+
+
+# ---- placeholders (37, 39, 47) ----
+
+TOKEN = "AMBIT_SECRET_token_0123456789abcdef0123456789abcdef"
+SECOND = "AMBIT_SECRET_other_fedcba9876543210fedcba9876543210"
+PLACES = {"token": TOKEN, "other": SECOND}
+
+
+def placed(headers=(), target="/x", skip=(), template="Bearer ${secret:token}", **request):
+    with Raw(OK, "hold") as o, Egress(secret_grant(o, set_headers={"authorization": template}), skip=skip, explains=True,
+                                      secrets={"token": VALUE, "other": OTHER}, placeholders=PLACES) as e:
+        got = e.ask(o.url(target), headers=list(headers), seconds=request.pop("seconds", 5), **request)
+        return got, b"".join(o.heard).decode("latin-1"), e.records()
+
+
+def test_placeholders_in_their_header():
+    for own, sent in ((f"Bearer {TOKEN}", f"Bearer {VALUE}"), (f"token {TOKEN}", f"token {VALUE}"),
+                      ("Basic " + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode(),
+                       "Basic " + base64.b64encode(f"x-access-token:{VALUE}".encode()).decode()),
+                      ("Bearer something", f"Bearer {VALUE}")):
+        got, heard, _ = placed([["authorization", own]])
+        equal(got.get("status"), 200, got)
+        contains(heard, f"authorization: {sent}\r\n")
+    got, heard, _ = placed(template="Bearer ${secret:token}")
+    contains(heard, f"authorization: Bearer {VALUE}\r\n")
+
+
+def escaped(text):
+    return "".join(f"\\u{ord(c):04x}" for c in text)
+
+
+def spellings(token):
+    data = token.encode()
+    yield from (token, "".join(f"%{b:02X}" for b in data), data.hex(), escaped(token))
+    yield from (base64.b64encode(b"abc"[:n] + data).decode() for n in range(3))
+
+
+def refused(got, heard, records):
+    equal(got.get("error"), "HTTP-request-denied", got)
+    contains(got["reason_text"], "placeholder")
+    assert "AMBIT_SECRET_" not in heard and VALUE not in heard.split("\r\n\r\n", 1)[-1], heard
+    assert [r for r in records if r["event"] == "denied" and "placeholder" in r["reason"]], records
+
+
+def test_placeholders_elsewhere_are_refused():
+    cases = [{"target": "/a/" + TOKEN}, {"target": "/a?k=" + "".join(f"%{b:02x}" for b in TOKEN.encode())},
+             {"target": "/a?k=" + base64.urlsafe_b64encode(b"x" + TOKEN.encode()).decode()},
+             {"headers": [["x-other", TOKEN]]}, {"headers": [["cookie", "a=" + base64.b64encode(TOKEN.encode()).decode()]]},
+             {"headers": [["authorization", "Bearer " + SECOND]]},          # another secret's
+             {"headers": [["authorization", TOKEN.replace("0123", "0124")]]},  # guessed
+             {"headers": [["authorization", "Basic " + base64.b64encode(b"u:" + SECOND.encode()).decode()]]},
+             {"headers": [["authorization", f"Bearer {TOKEN} {escaped(TOKEN)}"]]}]
+    cases += [{"method": "POST", "body": "a" * 300 + s + "b" * 300} for s in spellings(TOKEN)]
+    cases += [{"method": "POST", "body": "AMBIT_SECRET_token"}, {"method": "POST", "body": "hello", "trailers": [["x-t", TOKEN]]}]
+    for case in cases:
+        refused(*placed(**case))
+
+
+def test_placeholders_elsewhere_where_nobody_looks():
+    """The negative control."""
+    for case in ({"target": "/a/" + TOKEN}, {"headers": [["x-other", TOKEN]]}, {"method": "POST", "body": TOKEN}):
+        got, heard, _ = placed(skip="placeholder", seconds=1, **case)
+        contains(heard, TOKEN)
+
+
+def test_names_stay_text():
+    """`$NAME` and its like mean nothing (39)."""
+    body = "$TOKEN ${TOKEN} $AMBIT_SECRET ${secret:token} %TOKEN%"
+    got, heard, _ = placed(method="POST", body=body, length=True)
+    equal(got.get("status"), 200, got)
+    contains(heard, body)
+
+
+def test_a_placeholder_over_frames_stops_the_upload():
+    """47: a body that shows one late is cut before its bytes leave; what came before it may have gone."""
+    got, heard, records = placed(method="POST", body="x" * 100000 + TOKEN + "y" * 100000)
+    refused(got, heard, records)
+    assert heard.count("y") < 100, heard[-200:]
+
+
+def test_denials_say_what_would_help():
+    with Raw(OK) as o, Egress(secret_grant(o, paths=["/a"]), explains=True, secrets={"token": VALUE}) as e:
+        got = e.ask(o.url("/b?private=1"), method="POST")
+        contains(got["grant"], f"- http: http://127.0.0.1:{o.port}")
+        contains(got["grant"], "/b")
+        (record,) = e.records()
+        equal((record["event"], record["method"], record["url"], record["grant"]), ("denied", "POST", o.url("/b"), got["grant"]))
+        e.command(do="revoke", rule=0)
+        got = e.ask(o.url("/a"))
+        equal(got["grant"], "")
+        equal(o.heard, [])
+    with Raw(OK) as o, Egress(secret_grant(o, paths=["/a"])) as e:
+        equal(e.ask(o.url("/b"))["grant"], "")
+        equal(e.records(), [])

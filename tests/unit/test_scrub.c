@@ -54,6 +54,7 @@ static void put_base64(struct buf *out, const char *text, size_t size, bool url)
     }
 }
 
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
 /* Each character in one of the formats, or as it is when it does not begin an escape itself. */
 static void put_escaped(struct buf *out, const char *text, char begins, const char *const *formats,
                         size_t count, uint32_t *state)
@@ -69,7 +70,6 @@ static void put_escaped(struct buf *out, const char *text, char begins, const ch
     }
 }
 
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
 enum spelling { RAW, HEX, BASE64, BASE64URL, PERCENT, ESCAPED, ENTITIES, SPELLINGS };
 static const char *const percents[] = { "%%%02x", "%%%02X" };
 static const char *const escapes[] = { "\\u%04x", "\\u%04X", "\\x%02x" };
