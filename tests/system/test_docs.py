@@ -11,6 +11,7 @@ import shutil
 
 import ambit
 from ambit import contains, equal, execute, run, run_on_terminal, write
+from proxy import Proxy
 from serving import Serving, component
 
 PAGES = [ambit.TOP / "README.md", *sorted((ambit.TOP / "docs").rglob("*.md"))]
@@ -89,6 +90,11 @@ def execute_command(args, given):
         with Serving(args[-1], *args[1:at], *args[at + 2:-1], expect=None) as serving:
             serving.stop()
             return ambit.Result(args, serving.rc, serving.output, "\n".join(serving.said).encode(), None, 0)
+    if args[0] == "proxy":
+        at = args.index("--listen")
+        with Proxy([], *args[1:at], *args[at + 2:], expect=None) as proxy:
+            proxy.stop()
+            return ambit.Result(args, proxy.rc, proxy.output, "\n".join(proxy.said).encode(), None, 0)
     if "--ask" in args:
         return run_on_terminal(*args)
     env = vault_of_our_own() if "secret" in args or "--secret" in args else None
