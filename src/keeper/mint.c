@@ -396,6 +396,7 @@ int mint_request(const struct keeper_value *v, uint64_t now_s, struct buf *scrat
                  struct secret_mint *ret, struct error *e)
 {
     CLEANUP(json_freep) json_t *settings = NULL;
+    *ret = (struct secret_mint){ 0 };
     int r = settings_read(&v->item, &settings, e);
     if (r == 0)
         r = room_in(scratch, REQUEST_MAX, e);

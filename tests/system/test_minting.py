@@ -164,7 +164,7 @@ def test_aws_s3():
         equal(r.out, "".join(f"200 signed for {m} {n}\n" for m, n in (("GET", 0),) * 3 + (("PUT", 0), ("PUT", 5), ("PUT", 600000))))
         lacks(r.out + r.err + pathlib.Path(r.receipt).read_text(), ACCESS_SECRET)
         r = run("run", *flags(a, s.port), script(ASK), lines[0], env=env, rc=0)  # "Bearer ", by default
-        lacks(r.out, "200")
+        assert r.out.startswith("failed "), r.out
         contains(json.dumps(r.events), "alone into it")
         # The control: with another key the origin refuses.
         s.keys[ACCESS_KEY] = (ACCESS_SECRET[::-1], None)
@@ -181,7 +181,7 @@ def test_aws_bodies():
         equal(r.out, "".join(f"200 signed for POST {n}\n" for n in (0, 1, 262144)) + "200 signed for GET 0\n")
         before = len(s.requests)
         r = asked(env, a, s, f"POST {s.url('/signed/q')} 262145")
-        lacks(r.out, "200")
+        assert r.out.startswith("failed "), r.out
         equal(len(s.requests), before)
         contains(json.dumps(r.events), "too long to be signed")
 
@@ -215,7 +215,7 @@ def refused(env, a, server_url, why, addresses="127.0.0.0/8"):
     with Raw(reply(b"never"), context=a.context(["127.0.0.1"])) as o:
         r = run("run", *flags(a, o.port), script(ASK), f"GET {o.url('/', scheme='https')} -", env=env, timeout=120)
         equal(o.heard, [])
-    lacks(r.out, "200")
+    assert r.out.startswith("failed "), r.out
     contains(json.dumps(r.events), why)
     lacks(r.out + r.err + pathlib.Path(r.receipt).read_text(), CLIENT_SECRET)
     return r
@@ -239,7 +239,7 @@ def test_hostile_answers():
             (reply({}), "no token"),
             (reply({**GOOD, "access_token": "fifteen-bytes-"}), "no token"),
             (reply({**GOOD, "access_token": "a-token-with\r\nx-more: header"}), "no token"),
-            (reply({**GOOD, "access_token": "a-token-with\0nothing-in-it"}), "no token"),
+            (reply({**GOOD, "access_token": "a-token-with\0nothing-in-it"}), "not JSON"),
             (reply({**GOOD, "access_token": "a-token-with-ünicode"}), "no token"),
             (reply({**GOOD, "access_token": "x" * 4097}), "no token"),
             (reply({**GOOD, "access_token": 1234567890123456}), "no token"),
