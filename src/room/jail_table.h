@@ -53,7 +53,6 @@
     X(sysinfo, ALL, ANY, 0, 0, ENOSYS, "qsort() of more than a kilobyte asks how much memory there is, and does without") \
     X(madvise, ALL, ANY, 0, 0, 0, "memory given back, and kept out of copies") \
     X(mlock, K, ANY, 0, 0, 0, "keys are not swapped out, as far as RLIMIT_MEMLOCK lets it") \
-    X(memfd_create, K, ANY, 0, 0, 0, "the vault that it gives back, encrypted") \
     /* threads */ \
     X(futex, ALL, ANY, 0, 0, 0, "locks of libraries; in the compiler, threads") \
     X(set_robust_list, W | C, ANY, 0, 0, 0, "start of a thread; the worker's ticker may be on its way when the list closes") \
@@ -101,7 +100,6 @@
     X(fcntl, E, EQUAL, 1, F_GETFL, 0, "how a descriptor was opened") \
     X(fcntl, E, EQUAL, 1, F_SETFL, 0, "sockets that do not block; not the worker: flags of links and of your terminal") \
     X(fcntl, ALL, EQUAL, 1, F_DUPFD_CLOEXEC, 0, "keeping a descriptor that a frame brought") \
-    X(fcntl, K, EQUAL, 1, F_ADD_SEALS, 0, "the vault that it gives back: nobody changes it any more") \
     X(ioctl, W, EQUAL, 1, PAGEMAP_SCAN, 0, "Wasmtime asks which pages a guest has written") \
     X(ioctl, ALL, ANY, 0, 0, ENOTTY, "isatty() and every other: TIOCSTI, FS_IOC_…") \
     X(epoll_ctl, W | E | I, ANY, 0, 0, 0, "the room's loop") \

@@ -161,7 +161,6 @@ TEST(the_keeper_has_nothing)
         SYS_munmap,
         SYS_mremap,
         SYS_madvise,
-        SYS_memfd_create,
         SYS_futex,
         SYS_exit,
         SYS_exit_group,
