@@ -263,6 +263,7 @@ int cli_doctor(int argc, char **argv)
 #endif
     doctor_look_at_jail(&d);
     look_at_machine(&d);
+    doctor_look_at_switches(&d);
     look_at_ambit(&d);
     int code = c.json ? print_json(&d) : print_text(&d);
     return code != CLI_OK ? code : d.required_missing ? CLI_NO : CLI_OK;

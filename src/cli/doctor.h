@@ -21,7 +21,9 @@ struct doctor {
 };
 void doctor_add(struct doctor *d, struct doctor_row row);
 
-/* doctor_jail.c: each layer is tried, then each attempt in each room's jail. */
+/* doctor_jail.c: what restricts user namespaces; */
+void doctor_look_at_switches(struct doctor *d);
+/* each layer is tried, then each attempt in each room's jail. */
 void doctor_look_at_jail(struct doctor *d);
 #ifdef AMBIT_TEST_HOOKS
 bool doctor_test_try(void); /* true: the test wanted one attempt, and it was made */

@@ -71,14 +71,14 @@ static char *user_remedy(void)
         "--security-opt seccomp=unconfined; podman allows it)");
 }
 
-static void look_at_switches(struct doctor *d)
+void doctor_look_at_switches(struct doctor *d)
 {
     for (size_t i = 0; i < ARRAY_SIZE(switches); i++) {
         char value[32];
         sysctl_value(switches[i].path, value);
         bool restricts = strcmp(value, switches[i].restricts) == 0;
         if (value[0])
-            doctor_add(d, (struct doctor_row){ "jail", switches[i].name,
+            doctor_add(d, (struct doctor_row){ "machine", switches[i].name,
                                                restricts ? DOCTOR_NOTE : DOCTOR_OK,
                                                mem_strdup(value), NULL, switches[i].remedy });
     }
@@ -239,7 +239,6 @@ void doctor_look_at_jail(struct doctor *d)
     if (cli_test_skip(&left_out, &unused, NULL) == 0)
         works &= ~left_out;
 #endif
-    look_at_switches(d);
     char path[4096];
     int mount = lay_bait(path, sizeof path);
     if (!(left_out & JAIL_MOUNT_NAMESPACE)) /* as control does before a run */

@@ -209,6 +209,9 @@ def check(room, attempts, wanted):
     wanted = dict(wanted)
     for attempt in [a for abi, names in late.items() if landlock_abi() < abi for a in names]:
         wanted[attempt] = wanted[attempt].replace("L", "")
+    gone = [short for short, layer in SHORT.items() if layer in os.environ.get("AMBIT_TEST_MISSING_JAIL", "").split()]
+    wanted = {a: "".join(s for s in layers if s not in gone) for a, layers in wanted.items()}
+    attempts = [a for a in attempts if wanted[a]]    # what only a layer stops that this machine lacks is not stopped here
     got = table(room, attempts)
     equal(got, {a: wanted[a] for a in got}, "which layer stops what alone")
     for attempt, layers in got.items():
