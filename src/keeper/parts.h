@@ -108,7 +108,8 @@ struct sigv4_request {
     uint64_t now_s;
     struct bytes method, url; /* canonical */
     struct bytes payload;     /* the body's SHA-256 in hex, or for S3 what stands in its place */
-    const struct secret_field *fields; /* names in lower case; of x-amz-date, -security-token and -content-sha256
+    const struct secret_field
+        *fields; /* names in lower case; of x-amz-date, -security-token and -content-sha256
                                         * what is signed is ours, not what is here; so with host */
     size_t field_count;
 };
@@ -136,7 +137,8 @@ const char *setting_text(const json_t *settings, const char *name, const char *o
 int setting_next(const char **at, struct bytes *ret) MUST_CHECK;
 /* "name" or "name: value", of letters, digits and a few marks. */
 bool setting_split(struct bytes item, char ret_name[static 128], char ret_value[static 128]);
-int setting_url(const char *text, struct buf *out, struct error *e) MUST_CHECK; /* https, canonical */
+int setting_url(const char *text, struct buf *out,
+                struct error *e) MUST_CHECK; /* https, canonical */
 
 /* ---- mint.c: what is made of a value. Pure but for the clock. ---- */
 
