@@ -340,6 +340,11 @@ def test_doctor_tries():
     equal(r.rc, 1)
     holes = {c["name"] for c in json.loads(r.out)["checks"] if c["state"] == "missing" and "rooms" in c}
     equal(holes, {"looks at a file beside a mount", "sets times in a read-only mount"})
+    # What restricts user namespaces is named, with its value: here for the namespaces below one that may have none.
+    r = execute(["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" doctor --json', AMBIT])
+    equal(r.rc, 1)
+    user = next(c for c in json.loads(r.out)["checks"] if c["name"] == "user-namespace")
+    equal((user["state"], user["do"]), ("missing", "user.max_user_namespaces is 0 here: sysctl -w user.max_user_namespaces=10000"))
 
 
 def test_a_room_that_dies_is_an_error_that_may_be_tried_again():
