@@ -570,9 +570,9 @@ int egress_turn(struct egress *g, struct error *e)
         *e = cause;
         return status;
     }
-    if (status > 0)
+    if (status > 0 || g->fault) /* one that does not end by itself after a fault is ended */
         return died(g, e);
-    if (!g->ready && !g->fault && clock_monotonic_ns() >= g->spawned_ns + START_LIMIT_NS)
+    if (!g->ready && clock_monotonic_ns() >= g->spawned_ns + START_LIMIT_NS)
         return error_set(e, -ETIMEDOUT, "egress did not start within half a minute");
     return 0;
 }

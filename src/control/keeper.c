@@ -6,7 +6,7 @@
  * What control admitted and egress has not asked for yet is admitted again when keeper comes back, so that its
  * death fails no request that has not got its secret.
  */
-#include "control/keeper.h"
+#include "control/keeper_parts.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,59 +19,14 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "control/egress.h"
-#include "room/spawn.h"
 
 #define PAUSE_MIN_NS (20 * NS_PER_MS)
 #define PAUSE_MAX_NS (2 * NS_PER_S)
 #define CALM_NS (10 * NS_PER_S)
 #define START_LIMIT_NS (30 * NS_PER_S) /* a passphrase is stretched, values are fetched meanwhile */
-#define ANSWER_LIMIT_NS (60 * NS_PER_S)
 #define LAST_WORDS_MS 1000
 #define NEVER UINT64_MAX
 #define ADMITTED_MAX 65536 /* requests under way */
-
-enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
-
-struct admitted {
-    struct admitted *next;
-    uint64_t number;
-    uint32_t life, rule;
-    bool used;
-};
-
-/* Of `ambit secret`: one at a time. */
-enum answer { ANSWER_NONE, ANSWER_WANTED, ANSWER_GIVEN, ANSWER_REFUSED };
-struct question {
-    enum answer answer;
-    uint16_t kind;
-    struct vault_files *into;
-    int (*each)(void *context, const struct keeper_item *i);
-    void *context;
-    char *text; /* TESTED */
-    struct error refusal;
-};
-
-struct keeper {
-    struct keeper_start start;
-    struct keeper_observer observer;
-    struct vault_files *vault; /* borrowed */
-    int state_fd, change_fd, null_fd;
-    char *ca;
-    struct grant_set *grants;
-    size_t rule_count, rule_max;
-    bool *revoked;
-    bool all_revoked;
-    struct admitted *admitted;
-    size_t admitted_count;
-    struct question question;
-
-    struct room room;
-    bool alive, ready, was_ready, fault, ending;
-    struct frame_gate gate;
-    struct error fault_text, source_error;
-    uint64_t spawned_ns, start_at_ns, pause_ns;
-    unsigned deaths;
-};
 
 bool keeper_needed(const struct grant_set *s)
 {
@@ -84,8 +39,8 @@ bool keeper_needed(const struct grant_set *s)
 
 /* ---- sending ---- */
 
-static int send_frame(struct keeper *k, uint16_t kind, const struct buf *payload, const int *fds,
-                      size_t fd_count, struct error *e)
+int keeper_send(struct keeper *k, uint16_t kind, const struct buf *payload, const int *fds,
+                size_t fd_count, struct error *e)
 {
     int status = buf_status(payload);
     if (status < 0)
@@ -94,7 +49,7 @@ static int send_frame(struct keeper *k, uint16_t kind, const struct buf *payload
 }
 
 /* The room may have died a moment ago: keeper_turn() sees to that. */
-static int unless_dead(int status, struct error *e)
+int keeper_unless_dead(int status, struct error *e)
 {
     if (status != -EPIPE && status != -ECONNRESET)
         return status;
@@ -106,7 +61,7 @@ static int send_u32(struct keeper *k, uint16_t kind, uint32_t value, struct erro
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
     buf_u32(&payload, value);
-    return unless_dead(send_frame(k, kind, &payload, NULL, 0, e), e);
+    return keeper_unless_dead(keeper_send(k, kind, &payload, NULL, 0, e), e);
 }
 
 static int send_admit(struct keeper *k, const struct admitted *a, struct error *e)
@@ -115,7 +70,7 @@ static int send_admit(struct keeper *k, const struct admitted *a, struct error *
     buf_u32(&payload, a->life);
     buf_u64(&payload, a->number);
     buf_u32(&payload, a->rule);
-    return unless_dead(send_frame(k, KEEPER_ADMIT, &payload, NULL, 0, e), e);
+    return keeper_unless_dead(keeper_send(k, KEEPER_ADMIT, &payload, NULL, 0, e), e);
 }
 
 /* ---- what it may say ---- */
@@ -179,6 +134,42 @@ static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_c
     return 0;
 }
 
+static bool grants_name(const struct keeper *k, const char *name)
+{
+    CLEANUP(mem_freep) char *mark = mem_printf("${secret:%s}", name);
+    for (size_t i = 0; mark && i < k->grants->count; i++) {
+        const struct grant *g = &k->grants->grants[i];
+        for (size_t j = 0; g->class == GRANT_HTTP && j < g->http.set_count; j++) {
+            if (strstr(g->http.set[j].value, mark))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* May keeper want this? 0; -EPROTO */
+static int want_check(struct keeper *k, const char *name, uint32_t source, const char *locator,
+                      struct error *e)
+{
+    struct pinned *p = k->pinned;
+    bool tested = k->question.answer == ANSWER_WANTED && k->question.kind == KEEPER_TEST &&
+                  strcmp(k->question.name, name) == 0;
+    while (p && strcmp(p->name, name) != 0)
+        p = p->next;
+    if (p && (p->source != source || strcmp(p->locator, locator) != 0))
+        return error_set(e, -EPROTO, "keeper wants the value of %s from somewhere else now", name);
+    if (!tested && !grants_name(k, name))
+        return error_set(e, -EPROTO, "keeper wants a value that no grant names");
+    if (p)
+        return 0;
+    p = mem_zalloc(sizeof(*p));
+    if (p) {
+        *p = (struct pinned){ k->pinned, mem_strdup(name), mem_strdup(locator), source };
+        k->pinned = p;
+    }
+    return p && p->name && p->locator ? 0 : error_set(e, -ENOMEM, "no memory for a secret");
+}
+
 /* A value that is not stored: fetched here, where files and commands are, and passed on unread. */
 static int on_want(void *context, struct cursor *c, const int *fds, size_t fd_count,
                    struct error *e)
@@ -192,12 +183,16 @@ static int on_want(void *context, struct cursor *c, const int *fds, size_t fd_co
     if (c->bad || !name || !locator || source >= SECRET_SOURCE_COUNT || source == SECRET_STORED ||
         grant_secret_name_check(name, NULL) < 0)
         return error_set(e, -EPROTO, "keeper wants a value that cannot be");
+    int status = want_check(k, name, source, locator, e);
+    if (status < 0)
+        return status;
     error_clear(&k->source_error);
-    int status = vault_source(name, source, locator, &fd, &k->source_error);
+    status = vault_source(name, source, locator, &fd, &k->source_error);
     buf_string(&payload, name);
     buf_string(&payload, status < 0 ? k->source_error.what : "");
     k->spawned_ns = clock_monotonic_ns(); /* the time it took was ours */
-    return unless_dead(send_frame(k, KEEPER_SOURCE, &payload, &fd, status < 0 ? 0 : 1, e), e);
+    return keeper_unless_dead(keeper_send(k, KEEPER_SOURCE, &payload, &fd, status < 0 ? 0 : 1, e),
+                              e);
 }
 
 static int on_vault(void *context, struct cursor *c, const int *fds, size_t fd_count,
@@ -384,7 +379,7 @@ static int send_start(struct keeper *k, struct error *e)
     if (status == 0 && buf_status(&payload) == -EMSGSIZE)
         return error_set(e, -E2BIG, "the grants are too large to be sent");
     if (status == 0)
-        status = unless_dead(send_frame(k, KEEPER_START, &payload, fds, fd_count, e), e);
+        status = keeper_unless_dead(keeper_send(k, KEEPER_START, &payload, fds, fd_count, e), e);
     for (uint32_t i = 0; status == 0 && i < k->rule_count; i++)
         if (k->revoked[i] && !k->all_revoked)
             status = send_u32(k, KEEPER_REVOKE, i, e);
@@ -490,6 +485,13 @@ void keeper_free(struct keeper *k)
         room_end(&k->room);
     while (k->admitted)
         forget(k, &k->admitted);
+    while (k->pinned) {
+        struct pinned *p = k->pinned;
+        k->pinned = p->next;
+        mem_free(p->name);
+        mem_free(p->locator);
+        mem_free(p);
+    }
     fd_close(k->state_fd);
     fd_close(k->change_fd);
     fd_close(k->null_fd);
@@ -567,14 +569,14 @@ int keeper_turn(struct keeper *k, struct error *e)
         *e = cause;
         return status;
     }
-    if (status > 0)
+    if (status > 0 || k->fault) /* one that does not end by itself after a fault is ended */
         return died(k, e);
-    if (!k->ready && !k->fault && clock_monotonic_ns() >= k->spawned_ns + START_LIMIT_NS)
+    if (!k->ready && clock_monotonic_ns() >= k->spawned_ns + START_LIMIT_NS)
         return error_set(e, -ETIMEDOUT, "keeper did not start within half a minute");
     return 0;
 }
 
-static void wait_a_while(struct keeper *k)
+void keeper_wait_a_while(struct keeper *k)
 {
     struct pollfd wait = { .fd = keeper_fd(k), .events = POLLIN };
     int ms = keeper_timeout_ms(k);
@@ -585,7 +587,7 @@ int keeper_wait_ready(struct keeper *k, struct error *e)
 {
     int status = 0;
     while (status == 0 && !k->ready) {
-        wait_a_while(k);
+        keeper_wait_a_while(k);
         status = keeper_turn(k, e);
     }
     return status;
@@ -623,7 +625,7 @@ int keeper_client(struct keeper *k, enum keeper_client kind, uint32_t life, int 
         return error_set_errno(e, errno, "no channel to keeper");
     buf_u32(&payload, kind);
     buf_u32(&payload, life);
-    int status = unless_dead(send_frame(k, KEEPER_CLIENT, &payload, &ends[0], 1, e), e);
+    int status = keeper_unless_dead(keeper_send(k, KEEPER_CLIENT, &payload, &ends[0], 1, e), e);
     fd_close(ends[0]);
     if (status < 0)
         fd_close(ends[1]);
@@ -657,7 +659,7 @@ void keeper_ended(struct keeper *k, uint32_t life, uint64_t number)
     buf_u32(&payload, life);
     buf_u64(&payload, number);
     if (k->alive && k->ready) /* one that cannot be told is dead, or about to be seen so */
-        (void)!send_frame(k, KEEPER_ENDED, &payload, NULL, 0, NULL);
+        (void)!keeper_send(k, KEEPER_ENDED, &payload, NULL, 0, NULL);
 }
 
 /* ---- more and less ---- */
@@ -681,7 +683,7 @@ int keeper_grant(struct keeper *k, const struct grant_set *one, struct error *e)
     k->start.grants_json = TAKE(all);
     buf_u32(&payload, (uint32_t)k->rule_count++);
     buf_string(&payload, json);
-    return k->alive ? unless_dead(send_frame(k, KEEPER_GRANT, &payload, NULL, 0, e), e) : 0;
+    return k->alive ? keeper_unless_dead(keeper_send(k, KEEPER_GRANT, &payload, NULL, 0, e), e) : 0;
 }
 
 int keeper_revoke(struct keeper *k, uint32_t rule, struct error *e)
@@ -699,80 +701,6 @@ int keeper_expires(struct keeper *k, uint64_t expires_ns, struct error *e)
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
     k->start.expires_ns = expires_ns == GRANT_UNSET ? NEVER : clock_monotonic_ns() + expires_ns;
     buf_u64(&payload, k->start.expires_ns);
-    return k->alive ? unless_dead(send_frame(k, KEEPER_EXPIRE, &payload, NULL, 0, e), e) : 0;
-}
-
-/* ---- ambit secret ---- */
-
-/* Sends a question and waits for its answer. */
-static int ask(struct keeper *k, uint16_t kind, const struct buf *payload, int fd, struct error *e)
-{
-    uint64_t until = clock_monotonic_ns() + ANSWER_LIMIT_NS;
-    k->question.kind = kind;
-    k->question.answer = ANSWER_WANTED;
-    error_clear(&k->question.refusal);
-    error_clear(&k->source_error);
-    int status = unless_dead(send_frame(k, kind, payload, &fd, fd >= 0, e), e);
-    while (status == 0 && k->question.answer == ANSWER_WANTED) {
-        if (clock_monotonic_ns() >= until)
-            status = error_set(e, -ETIMEDOUT, "keeper did not answer within a minute");
-        if (status == 0) {
-            wait_a_while(k);
-            status = keeper_turn(k, e);
-        }
-    }
-    if (status == 0 && k->question.answer == ANSWER_REFUSED) {
-        *e = k->question.refusal;
-        status = e->code;
-    }
-    k->question.answer = ANSWER_NONE;
-    k->question.into = NULL;
-    k->question.each = NULL;
-    return status;
-}
-
-int keeper_set(struct keeper *k, const struct keeper_item *item, int value_fd, struct error *e)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
-    keeper_item_put(&payload, item);
-    k->question.into = k->vault;
-    return ask(k, KEEPER_SET, &payload, value_fd, e);
-}
-
-int keeper_remove(struct keeper *k, const char *name, struct error *e)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
-    buf_string(&payload, name);
-    k->question.into = k->vault;
-    return ask(k, KEEPER_REMOVE, &payload, -1, e);
-}
-
-int keeper_list(struct keeper *k, int (*each)(void *context, const struct keeper_item *i),
-                void *context, struct error *e)
-{
-    CLEANUP(buf_done) struct buf none = BUF_INIT(1);
-    k->question.each = each;
-    k->question.context = context;
-    return ask(k, KEEPER_LIST, &none, -1, e);
-}
-
-int keeper_test(struct keeper *k, const char *name, char **ret_text, struct error *e)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
-    buf_string(&payload, name);
-    int status = ask(k, KEEPER_TEST, &payload, -1, e);
-    if (status == 0)
-        *ret_text = TAKE(k->question.text);
-    return status;
-}
-
-int keeper_rekey(struct keeper *k, struct vault_files *with_new_key, struct error *e)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(1024);
-    int fd = vault_key_fd(with_new_key, e);
-    if (fd < 0)
-        return fd;
-    buf_string(&payload, vault_key_kind(with_new_key));
-    k->question.into = with_new_key;
-    return ask(k, KEEPER_REKEY, &payload, fd, e);
+    return k->alive ? keeper_unless_dead(keeper_send(k, KEEPER_EXPIRE, &payload, NULL, 0, e), e)
+                    : 0;
 }
