@@ -161,8 +161,9 @@ struct secret_field {
     struct bytes name, value;
 };
 /* Everything of an admitted request that keeper decides and, for AWS, signs. `url` is canonical, with
- * its query. `fields` (AWS only, else none): the headers that will go out, lower case, without
- * `authorization`. */
+ * its query. `fields` and `payload_sha256` are there where the grant's `authorization` is one secret and nothing
+ * else, which may be a signature: the headers of the client that will go out, lower case; the body's digest when its length
+ * is known and at most 256 KiB. */
 #define SECRET_ASK_FIELDS_MAX 256
 struct secret_ask {
     uint64_t number;
