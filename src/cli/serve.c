@@ -267,6 +267,9 @@ int cli_ingress_skip(uint32_t *ret, struct error *e)
         { "timeouts", INGRESS_SKIP_TIMEOUTS },
         { "eviction", INGRESS_SKIP_EVICTION },
         { "h2-floods", INGRESS_SKIP_H2_FLOODS },
+        { "token", INGRESS_SKIP_TOKEN },
+        { "name", INGRESS_SKIP_NAME },
+        { "authority", INGRESS_SKIP_AUTHORITY },
     };
     const char *name = getenv("AMBIT_TEST_INGRESS_SKIP");
     for (size_t i = 0; name != NULL && i < ARRAY_SIZE(defences); i++) {

@@ -68,6 +68,8 @@ void h2_push(struct h2_stream *s)
     size_t taken = s->in.size;
     if (s->x != NULL && !s->x->request_ended)
         taken = exchange_send_body(s->x, (struct bytes){ s->in.data, s->in.size });
+    else
+        s->thrown += taken;
     if (taken > 0) {
         memmove(s->in.data, s->in.data + taken, s->in.size - taken);
         s->in.size -= taken;
@@ -89,6 +91,10 @@ void h2_push(struct h2_stream *s)
         exchange_send_end(s->x, trailers, count);
     }
     h2_part(s);
+    /* Nobody reads the rest of it. Clients that are told so at once break off before they read the answer,
+     * so a part is thrown away first (RFC 9113 8.1). */
+    if (s->out_ended && s->x == NULL && !s->request_ended && !s->reset && s->thrown > H2_THROWN_MAX)
+        h2_reset(s, NGHTTP2_NO_ERROR);
 }
 
 /* ---- requests ---- */

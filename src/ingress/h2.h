@@ -10,7 +10,8 @@
 #define H2_STREAM_WINDOW (256u << 10)
 #define H2_CONNECTION_WINDOW (1u << 20)
 #define H2_OUT_ENOUGH (64u << 10) /* frames are made until so much waits to be written */
-#define H2_CREDIT_MAX 1000        /* see h2.c */
+#define H2_THROWN_MAX (4u << 20) /* bytes of a body that nobody reads, before its stream is reset */
+#define H2_CREDIT_MAX 1000       /* see h2.c */
 
 struct h2_stream {
     struct list place;
@@ -26,7 +27,8 @@ struct h2_stream {
     bool too_large, headed, request_ended;
     bool reset; /* by the client, or for a reason that is not the client's */
     bool head_request;
-    struct buf in; /* body bytes that the worker has no room for yet, at most one window */
+    struct buf in;   /* body bytes that the worker has no room for yet, at most one window */
+    uint64_t thrown; /* bytes of it that nobody wanted */
     /* the answer */
     struct buf out; /* body bytes that were not made into frames yet */
     size_t out_start;

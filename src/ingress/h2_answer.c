@@ -141,6 +141,8 @@ static void answer(struct h2_stream *s, uint16_t status, const struct http_field
         exchange_free(TAKE(s->x));
     }
     submit(s, status, fields, count);
+    if (s->in.size > 0)
+        h2_push(s); /* or the client would wait for room, and not end */
 }
 
 void h2_answer_problem(struct h2_stream *s, const struct problem *p)

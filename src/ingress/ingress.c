@@ -492,6 +492,7 @@ int ingress_room_main(struct channel *control)
     if (i == NULL)
         return 1;
     ingress_init(i, control);
+    channel_wipes(control); /* INGRESS_START holds a key, or a token */
     int r = 0;
     while (r == 0 && i->gate.seen == 0) {
         r = channel_dispatch(control, &i->gate, i, true, &e);

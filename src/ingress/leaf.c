@@ -314,6 +314,7 @@ int leaves_keeper(struct leaves *l, int fd, struct error *e)
     int r = channel_new(fd, &l->keeper, e);
     if (r < 0)
         return r;
+    channel_wipes(l->keeper); /* keys come through it */
     if (watch_keeper(l, EPOLL_CTL_ADD, false) < 0)
         return error_set_errno(e, errno, "keeper's channel cannot be watched");
     for (struct list *at = l->by_state[LEAF_ASKED].next;

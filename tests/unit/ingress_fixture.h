@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -341,6 +342,8 @@ static void fixture_open(struct fixture *f)
     int own[LINK_FDS];
     struct cursor c;
     f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int on = 1; /* as control makes it: connections inherit it */
+    CHECK_EQ(setsockopt(f->listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     CHECK_EQ(bind(f->listener, (struct sockaddr *)&at, size), 0);
     CHECK_EQ(listen(f->listener, 4096), 0);
     CHECK_EQ(getsockname(f->listener, (struct sockaddr *)&at, &size), 0);

@@ -380,7 +380,7 @@ TEST(a_hello_in_pieces)
     for (int at = 0; at <= size; at++) {
         char text[4096];
         int fd = client_open(&f);
-        setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         memcpy(text, connect, sizeof connect - 1);
         memcpy(text + sizeof connect - 1, hello, (size_t)at);
         CHECK_EQ(send(fd, text, sizeof connect - 1 + (size_t)at, 0),
@@ -617,6 +617,12 @@ TEST(alpn_that_nobody_speaks)
     front_close(&f);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+#define MEASURES_MEMORY 0 /* freed memory stays, for a while, and each block has a red zone */
+#else
+#define MEASURES_MEMORY 1
+#endif
+
 /* Kilobytes of memory that are the room's own: the link is another's, too. */
 static long resident_kb(const struct fixture *f)
 {
@@ -655,7 +661,7 @@ TEST(large_bodies_go_both_ways)
         }
     }
     CHECK_EQ(came, (uint64_t)BLOCK * BLOCKS);
-    CHECK(resident_kb(&f) < before + 4096);
+    CHECK(!MEASURES_MEMORY || resident_kb(&f) < before + 4096);
     tunnel_close(&t);
     int fd = client_open(&f);
     tunnel_ask(fd, "a.example:443");
@@ -668,7 +674,7 @@ TEST(large_bodies_go_both_ways)
         CHECK(h2_ask(&h, "POST", "https", "a.example", "/echo", 60000) != NULL);
         CHECK_EQ(h.received, 60000);
     }
-    CHECK(resident_kb(&f) < before + 4096);
+    CHECK(!MEASURES_MEMORY || resident_kb(&f) < before + 4096);
     h2_close(&h);
     tunnel_close(&t);
     front_close(&f);
@@ -690,7 +696,7 @@ TEST(idle_tunnels_are_small)
     }
     long each = (resident_kb(&f) - before) * 1024 / (TUNNELS - 100);
     printf("# an idle tunnel takes %ld bytes\n", each);
-    CHECK(each < 32768);
+    CHECK(!MEASURES_MEMORY || each < 32768);
     for (int i = 0; i < TUNNELS; i++)
         tunnel_close(&t[i]);
     fixture_await(&f, INGRESS_COUNT_connections, 0);
