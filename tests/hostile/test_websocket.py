@@ -344,6 +344,26 @@ def test_revoked_and_expired():
         equal(talk(e, o, seconds=3)["error"], "HTTP-request-denied")
 
 
+def test_a_reload_that_takes_the_grant_away():
+    """What a revocation cuts: both sides see the end."""
+    ended = threading.Event()
+
+    def hold(connection):
+        connection.settimeout(10)
+        try:
+            while connection.recv(1000):
+                pass
+        finally:
+            ended.set()
+    with Origin(after=hold) as o, room(o) as e:
+        equal(talk(e, o, frame("x", mask=True), seconds=0.5)["over"], False)
+        assert not ended.is_set()
+        e.command(do="revoke", rule=0)
+        assert ended.wait(5)
+        equal([r["error"] for r in e.records() if r["event"] == "response"], ["HTTP-request-denied"])
+        equal(talk(e, o)["error"], "HTTP-request-denied")
+
+
 def test_a_long_message_streams():
     """The start of a message is there before its end: what is held is bounded."""
     go = threading.Event()
@@ -418,3 +438,32 @@ def test_a_message_without_end_stays():
     hidden, answer, _ = echoed(frame(b"begun", final=False), CLOSED, seconds=3)
     equal([f[:3] for f in frames(hidden)], [(CLOSE, True, BYE)])
     equal(len(hidden), len(CLOSED))
+
+
+TOKEN = "AMBIT_SECRET_token_" + "0123456789abcdef" * 5
+
+
+def test_a_placeholder_in_a_message():
+    """Group 37: a placeholder is for its header; in a message it is refused, before all of it is out, however it is cut or spelled."""
+    token = TOKEN.encode()
+    ways = {
+        "one frame": [frame(b"it is " + token + b".", mask=True)],
+        "in many frames": [frame(b"", final=False, mask=True)] + [frame(token[i:i + 1], 0, final=False, mask=True) for i in range(len(token))] + [frame(b"", 0, mask=True)],
+        "around a ping": [frame(token[:30], final=False, mask=True), frame(b"?", PING, mask=True), frame(token[30:], 0, mask=True)],
+        "in a ping": [frame(token, PING, mask=True)],
+        "in Close": [frame(BYE + token, CLOSE, mask=True)],
+        "base64": [frame(base64.b64encode(token), BINARY, mask=True)],
+        "at the end of much": [frame(b"x" * 50000 + token, BINARY, mask=True)],
+    }
+
+    def attack(parts, skip=()):
+        with Origin() as o, room(o, skip=skip, secrets={"token": VALUE}, placeholders={"token": TOKEN},
+                                 grants={"set_headers": {"authorization": "Bearer ${secret:token}"}}) as e:
+            return talk(e, o, *parts, seconds=1), b"".join(payload for _, payload in messages(o.got)), e.records()
+    for way, parts in ways.items():
+        answer, heard, records = attack(parts)
+        equal((answer.get("error"), answer.get("reason_text")), ("HTTP-request-denied", "a secret's placeholder stands outside the header that the grant names"),
+              (way, answer))
+        assert token not in heard and base64.b64encode(token) not in heard, (way, heard)
+        answer, heard, _ = attack(parts, "placeholder")
+        assert token in heard or base64.b64encode(token) in heard, (way, answer, heard[:200])
