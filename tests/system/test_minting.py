@@ -286,6 +286,18 @@ def test_addresses():
         equal(s.heard, [])
 
 
+def test_negative_control_of_the_way_there():
+    """With one defence left open each, the token comes from where it must not."""
+    env, a = place(), Authority("authority")
+    for skip, context, addresses in (("egress-tls", a.context(["127.0.0.1"], self_signed=True), "127.0.0.0/8"),
+                                     ("egress-address", a.context(["127.0.0.1"]), None)):
+        with Raw(reply(GOOD), context=context) as s, Raw(reply(b"taken"), context=a.context(["127.0.0.1"])) as o:
+            more = {"addresses": addresses} if addresses else {}
+            put(env, "oauth-client", CLIENT_SECRET, token_url=s.url("/token", scheme="https"), client_id="me", **more)
+            r = run("run", *flags(a, o.port), script(ASK), f"GET {o.url('/', scheme='https')} -", env=env, skip=skip, rc=0)
+            contains(r.out, "200 taken")
+
+
 def test_a_silent_server():
     env, a = place(), Authority("authority")
     with Raw(b"HTTP/1.1 200 OK\r\n", after="hold", context=a.context(["127.0.0.1"])) as s:

@@ -269,8 +269,7 @@ TEST(headers_of_ours)
 TEST(too_much)
 {
     CLEANUP(buf_done)
-    struct buf url = BUF_INIT(1 << 20),
-               out = BUF_INIT(1 << 20), small = BUF_INIT(64);
+    struct buf url = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20), small = BUF_INIT(64);
     struct error e = ERROR_INIT;
     struct vector v = { .service = "service", .method = "GET", .payload = EMPTY };
     buf_puts(&url, "https://h/?");
