@@ -137,11 +137,13 @@
     JAIL_CALLS_OLD(X) \
     JAIL_CALLS_SANITIZER(X)
 
-/* AddressSanitizer's start of a thread asks for its stack. In no build that is not instrumented. */
+/* AddressSanitizer asks for stacks: when a thread starts, before a function that does not return. In no
+ * build that is not instrumented. */
 #ifdef __SANITIZE_ADDRESS__
 #define JAIL_CALLS_SANITIZER(X) \
     X(sched_getaffinity, W, ANY, 0, 0, 0, "AddressSanitizer") \
-    X(prlimit64, W, EQUAL, 2, 0, 0, "AddressSanitizer")
+    X(prlimit64, W, EQUAL, 2, 0, 0, "AddressSanitizer") \
+    X(sigaltstack, E | I | K, ANY, 0, 0, 0, "AddressSanitizer")
 #else
 #define JAIL_CALLS_SANITIZER(X)
 #endif

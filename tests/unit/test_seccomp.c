@@ -183,6 +183,9 @@ TEST(the_keeper_has_nothing)
         SYS_sendto,
         SYS_ppoll,
         SYS_mlock,
+#ifdef __SANITIZE_ADDRESS__
+        SYS_sigaltstack,
+#endif
 #ifdef __x86_64__
         SYS_poll,
         SYS_time,
