@@ -13,7 +13,7 @@ import urllib.parse
 import zlib
 
 from ambit import contains, equal
-from egress import Egress, Raw, grant
+from egress import Authority, Egress, Raw, grant
 
 VALUE = "s3cr3t-Value/with+all=of~it.0123456789"
 OTHER = "another-secret-0123456789abcdef"
@@ -270,6 +270,20 @@ def test_nothing_is_left_in_memory():
     with Raw(b"HTTP/1.1 200 OK\r\n\r\n", "hold") as o, Egress(secret_grant(o), secrets={"token": VALUE}) as e:
         e.ask(o.url(), seconds=0.5)
         assert places_in_memory(e.room(), VALUE.encode()), "the search finds nothing at all"
+
+
+def test_nothing_is_left_in_memory_of_tls():
+    if os.geteuid() != 0:
+        return
+    a = Authority("a")
+    echo = body_of(VALUE.encode() * 50)
+    with Raw(OK, "hold", a.context(["127.0.0.1"])) as o, Raw(echo, "hold", a.context(["127.0.0.1"])) as echoing:
+        grants = [{**secret_grant(x), "http": x.url("", scheme="https")} for x in (o, echoing)]
+        with Egress(*grants, ca=a.ca, secrets={"token": VALUE}) as e:
+            equal(e.ask(o.url(scheme="https"))["status"], 200)
+            equal(e.ask(echoing.url(scheme="https"), body="b" * 1000, method="POST", length=True)["status"], 200)
+            contains(o.heard[0].decode(), VALUE)
+            equal(places_in_memory(e.room(), VALUE.encode()[8:24]), [])
 
 
 # ---- cut ----

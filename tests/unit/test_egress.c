@@ -590,7 +590,7 @@ TEST(payloads)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(FRAME_MAX);
     struct egress_response r = {
-        .number = 7, .status = 200, .error = HTTP_ERROR_DNS, .text = bytes_of("x")
+        .number = 7, .status = 200, .error = HTTP_ERROR_DNS, .masked = 3, .text = bytes_of("x")
     };
     struct egress_response got;
     egress_response_put(&out, &r);
@@ -598,13 +598,34 @@ TEST(payloads)
         struct cursor c = cursor_of(out.data, size);
         CHECK_EQ(egress_response_get(&c, &got, NULL), size == out.size ? 0 : -EBADMSG);
     }
-    CHECK_EQ(got.number, 7);
+    CHECK(got.number == 7 && got.masked == 3);
     CHECK(bytes_are(got.text, "x"));
     r.error = HTTP_ERROR_COUNT;
     buf_clear(&out);
     egress_response_put(&out, &r);
     struct cursor c = cursor_of(out.data, out.size);
     CHECK_EQ(egress_response_get(&c, &got, NULL), -EBADMSG);
+}
+
+TEST(payloads_of_denials)
+{
+    CLEANUP(buf_done) struct buf out = BUF_INIT(FRAME_MAX);
+    struct egress_denied d = { 1,
+                               GRANT_NO_RULE,
+                               GRANT_NO_PATH,
+                               bytes_of("GET"),
+                               bytes_of("http://a/"),
+                               bytes_of("no"),
+                               bytes_of("- http: http://a") };
+    struct egress_denied got;
+    egress_denied_put(&out, &d);
+    for (size_t size = 0; size <= out.size; size++) {
+        struct cursor c = cursor_of(out.data, size);
+        CHECK_EQ(egress_denied_get(&c, &got, NULL), size == out.size ? 0 : -EBADMSG);
+    }
+    CHECK(got.owner == 1 && got.rule == GRANT_NO_RULE && got.reason == GRANT_NO_PATH);
+    CHECK(bytes_are(got.method, "GET") && bytes_are(got.url, "http://a/") &&
+          bytes_are(got.text, "no") && bytes_are(got.grant, "- http: http://a"));
 }
 
 TEST(resolvers)
