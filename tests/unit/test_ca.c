@@ -344,6 +344,49 @@ TEST(kept_wrongly)
     authority_free(b);
 }
 
+/* The same CA, but that it ends `seconds` from now. */
+static struct authority *ending(struct authority *a, long seconds)
+{
+    CLEANUP(buf_done) struct buf kept = BUF_INIT(SIZE_LIMIT), changed = BUF_INIT(SIZE_LIMIT);
+    EVP_PKEY *key = stolen_key(a);
+    X509 *root = root_of(a);
+    unsigned char *der = NULL;
+    struct authority *b = NULL;
+    size_t size;
+    CHECK_EQ(authority_keep(a, &kept, NULL), 0);
+    X509_gmtime_adj(X509_getm_notAfter(root), seconds);
+    CHECK(X509_sign(root, key, EVP_sha256()) > 0);
+    int der_size = i2d_X509(root, &der);
+    CHECK(der_size > 0);
+    struct cursor c = cursor_of(kept.data, kept.size);
+    buf_u64(&changed, cursor_u64(&c));
+    (void)cursor_bytes(&c, &size);
+    buf_bytes(&changed, der, (size_t)der_size);
+    const uint8_t *at = cursor_bytes(&c, &size);
+    buf_bytes(&changed, at, size);
+    CHECK_EQ(authority_new(NULL, (struct bytes){ changed.data, changed.size }, &b, NULL), 0);
+    OPENSSL_free(der);
+    X509_free(root);
+    EVP_PKEY_free(key);
+    return b;
+}
+
+/* Thirty days later. */
+TEST(over)
+{
+    struct authority *a = authority_of(NAMES), *late = ending(a, -1), *soon = ending(a, 600);
+    struct error e = ERROR_INIT;
+    X509 *leaf;
+    CHECK_EQ(leaf_of(late, "api.github.com", &leaf, &e), -EKEYEXPIRED);
+    CHECK_HAS(e.hint, "new CA file");
+    CHECK_EQ(leaf_of(soon, "api.github.com", &leaf, NULL), 0);
+    CHECK(seconds_until(X509_get0_notAfter(leaf)) <= 600); /* not beyond its CA */
+    X509_free(leaf);
+    authority_free(soon);
+    authority_free(late);
+    authority_free(a);
+}
+
 static int new_and_free(const struct grant_set *set)
 {
     CLEANUP(buf_done) struct buf kept = BUF_INIT(SIZE_LIMIT);
