@@ -42,6 +42,7 @@ soak:
 	@$(MAKE) all
 	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} tests/run --only system/counted
 	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} AMBIT_TEST_KILLS=$${SOAK_KILLS:-200} tests/run -j 1 --only system/rooms_killed
+	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} AMBIT_TEST_KILLS=$${SOAK_KILLS:-200} tests/run -j 1 --only system/proxy/rooms_are_killed
 	@ninja -C build tests/unit/scrub_timing && build/tests/unit/scrub_timing $${SOAK_ROUNDS:-10000}
 
 lint: all
@@ -51,7 +52,8 @@ interop:
 	@scripts/bootstrap --tests
 	@$(MAKE) all
 	@scripts/peers
-	@tests/interop/run $(if $(T),--only '$(T)')
+	@$(if $(findstring proxy,$(T)),:,tests/interop/run $(if $(T),--only '$(T)'))
+	@tests/interop/proxy_clients.py $(if $(T),--only '$(T)')
 
 bench: all
 	@bench/prepare
