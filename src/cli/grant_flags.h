@@ -10,7 +10,7 @@
 
 struct grant_flags {
     struct grant_set *set;
-    char *work_host; /* the command's own folder, which appears as /work */
+    char *work_host;      /* the command's own folder, which appears as /work */
     const char **secrets; /* --secret, as typed: they join grants that may come after them */
     size_t secret_count;
     const char *vault_key; /* --vault-key, or NULL */
@@ -45,7 +45,7 @@ int grant_flags_fail(const struct cli *c, struct error *e);
           "secret",                                                                                    \
           HELP_TEXT,                                                                                   \
           "NAME@HOST[=HEADER: …]",                                                                     \
-          "Send a secret of the vault with its requests to HOST, which it never sees: as "            \
+          "Send a secret of the vault with its requests to HOST, which it never sees: as "             \
           "`authorization: Bearer ${secret}`, or in HEADER." },                                        \
         { RUN_FLAG_VAULT_KEY,                                                                          \
           0,                                                                                           \

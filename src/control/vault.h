@@ -23,7 +23,7 @@ struct vault_files;
 enum vault_want {
     VAULT_READ,
     VAULT_CHANGE, /* the one that is there */
-    VAULT_MAKE /* the folder, the key file and an empty vault where there is none */
+    VAULT_MAKE    /* the folder, the key file and an empty vault where there is none */
 };
 /* -ENOENT with a hint when there is no vault (but for VAULT_MAKE). `key` may be NULL: AMBIT_VAULT_KEY, or the default.
  * To read, the vault is as it was now, whatever is set meanwhile; to change it, nobody else can while this lives. */

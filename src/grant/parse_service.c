@@ -158,8 +158,8 @@ static int read_http_key(struct reader *r, const json_t *item, const char *key, 
                          struct grant *g)
 {
     static const char *const keys[] = {
-        "http",          "methods",      "paths", "require_headers",   "set_headers",
-        "strip_headers", "max_requests", "rate",  "max_request_bytes", "max_response_bytes",
+        "http",          "methods",      "paths",     "require_headers",   "set_headers",
+        "strip_headers", "max_requests", "rate",      "max_request_bytes", "max_response_bytes",
         "timeout",       "addresses",    "websocket",
     };
     int result = read_http_list(r, key, value, g);

@@ -90,6 +90,8 @@ static void play(struct channel *c, const char *line, char *memory)
         say(c, KEEPER_ITEMS_END, &out);
     } else if (sscanf(line, "kind %u", &a) == 1) {
         say(c, (uint16_t)a, &out);
+    } else if (strcmp(line, "hear") == 0) {
+        (void)hear(c, &heard);
     } else if (strcmp(line, "admitted") == 0) {
         play_admitted(c, memory);
     }
@@ -278,7 +280,7 @@ TEST(secret_asks_for_nothing_else)
     struct error e = ERROR_INIT;
     char *text = NULL;
     open_world(&w);
-    CHECK_EQ(start(&w, false, "ready 0\nwant other 3 true"), 0);
+    CHECK_EQ(start(&w, false, "ready 0\nhear\nwant other 3 true"), 0);
     CHECK_EQ(keeper_test(w.keeper, "tok", &text, &e), -EPROTO);
     close_world(&w);
 }

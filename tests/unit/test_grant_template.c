@@ -167,8 +167,7 @@ TEST(covers_is_strict)
     for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
         for (size_t j = 0; j < ARRAY_SIZE(sets); j++) {
             CLEANUP(grant_set_freep)
-            struct grant_set *a = read_set(sets[i]),
-                             *b = read_set(sets[j]);
+            struct grant_set *a = read_set(sets[i]), *b = read_set(sets[j]);
             CHECK_EQ(grant_covers(a, b, NULL, NULL), i == j ? 0 : 1);
         }
     }
