@@ -90,17 +90,25 @@ static double measure(struct scrub *s, size_t rounds, const char *name)
 {
     uint64_t *times[GUESSES];
     CLEANUP(buf_done) struct buf out = BUF_INIT(2 * BODY);
+    static uint8_t body[BODY];
+    uint64_t state = 1;
     double worst = 0;
     for (size_t g = 0; g < GUESSES; g++)
         times[g] = mem_array(rounds, sizeof(uint64_t));
     for (size_t i = 0; i < rounds + 100; i++) {
+        state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        size_t turn = (state >> 33) % GUESSES;
+        bool backwards = (state >> 62) & 1;
         for (size_t k = 0; k < GUESSES; k++) {
-            size_t g = (k + i) % GUESSES;
+            /* The order is drawn anew each time, and all are read at one place. */
+            size_t g = (k + turn) % GUESSES;
+            memcpy(body, bodies[backwards ? GUESSES - 1 - g : g], BODY);
+            g = backwards ? GUESSES - 1 - g : g;
             uint64_t begin = cpu_ns();
             if (s)
-                scrubbed(s, bodies[g], &out);
+                scrubbed(s, body, &out);
             else
-                naive(bodies[g]);
+                naive(body);
             if (i >= 100) /* the first are warm-up */
                 times[g][i - 100] = cpu_ns() - begin;
         }
