@@ -239,9 +239,12 @@ static void on_tick(struct ingress *i)
 {
     i->next_tick_ns = i->now_ns + TICK_NS;
     exchange_tick(i);
-    i->denials_told = 0;
-    if (i->leaves != NULL)
+    if (i->leaves != NULL) {
+        struct error e = ERROR_INIT;
+        i->denials_told = 0;
+        (void)!channel_flush(i->control, &e); /* what control had no room for */
         leaves_tick(i->leaves);
+    }
     for (struct list *at = i->all.next, *next = at->next; at != &i->all; at = next, next = at->next)
         conn_tick(LIST_OF(struct conn, all, at));
     if (!i->listening && !i->draining && i->listener_fd >= 0 &&

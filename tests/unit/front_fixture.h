@@ -29,7 +29,9 @@ static pid_t keeper_pid;
 
 static void keeper_pair(const char *host, struct buf *certificate, struct buf *key)
 {
-    EVP_PKEY *k = EVP_EC_gen("P-256");
+    static EVP_PKEY *k; /* one for all, as nobody here looks at it */
+    if (k == NULL)
+        k = EVP_EC_gen("P-256");
     X509 *x = X509_new();
     unsigned char *der = NULL;
     X509_set_version(x, 2);
@@ -49,7 +51,6 @@ static void keeper_pair(const char *host, struct buf *certificate, struct buf *k
     buf_append(key, der, (size_t)size);
     OPENSSL_free(der);
     X509_free(x);
-    EVP_PKEY_free(k);
 }
 
 static void keeper_answer(struct channel *c, const struct frame *f)
@@ -166,6 +167,27 @@ __attribute__((unused)) static void front_denied(struct fixture *f, enum grant_r
     CHECK_EQ(d.reason, reason);
     if (!bytes_are(d.url, url))
         test_fail(__FILE__, __LINE__, "the denial is of %.*s", (int)d.url.size, d.url.data);
+}
+
+#ifdef __SANITIZE_ADDRESS__
+#define MEASURES_MEMORY 0 /* freed memory stays, for a while, and each block has a red zone */
+#else
+#define MEASURES_MEMORY 1
+#endif
+
+/* Kilobytes of memory that are the room's own: the link is another's, too. */
+static long resident_kb(const struct fixture *f)
+{
+    char path[64], line[256];
+    long kb = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", f->room.pid);
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            kb = strtol(line + 8, NULL, 10);
+    fclose(file);
+    return kb;
 }
 
 /* ---- clients ---- */

@@ -617,27 +617,6 @@ TEST(alpn_that_nobody_speaks)
     front_close(&f);
 }
 
-#ifdef __SANITIZE_ADDRESS__
-#define MEASURES_MEMORY 0 /* freed memory stays, for a while, and each block has a red zone */
-#else
-#define MEASURES_MEMORY 1
-#endif
-
-/* Kilobytes of memory that are the room's own: the link is another's, too. */
-static long resident_kb(const struct fixture *f)
-{
-    char path[64], line[256];
-    long kb = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", f->room.pid);
-    FILE *file = fopen(path, "re");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, "RssAnon:", 8) == 0)
-            kb = strtol(line + 8, NULL, 10);
-    fclose(file);
-    return kb;
-}
-
 /* 100 MB there and back, and memory that does not follow. */
 TEST(large_bodies_go_both_ways)
 {
