@@ -26,6 +26,8 @@ static bool type_is(const char *type, const json_t *value)
         return json_is_string(value);
     if (strcmp(type, "integer") == 0)
         return json_is_integer(value);
+    if (strcmp(type, "boolean") == 0)
+        return json_is_boolean(value);
     test_fail(__FILE__, __LINE__, "type %s", type);
 }
 
