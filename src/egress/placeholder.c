@@ -212,20 +212,20 @@ static const char *template_of(const struct outgoing *x, struct bytes name)
 }
 
 /* A field's value without those that may be there. */
-static bool field_holds(struct outgoing *x, const struct http_field *f)
+static bool field_holds(struct outgoing *x, struct scrub *scanner, const struct http_field *f)
 {
     const struct egress_room *room = x->peer->room;
     CLEANUP(buf_done) struct buf rest = BUF_INIT(2 * HTTP_HEAD_MAX);
     struct slot slot = { template_of(x, f->name), x };
-    if (holds(x->scanner, f->name))
+    if (holds(scanner, f->name))
         return true;
     if (!slot.template)
-        return holds(x->scanner, f->value);
+        return holds(scanner, f->value);
     if (placeholder_fill(f->value, room->placeholders, room->placeholder_count, nothing_for, &slot,
                          &rest) < 0 ||
         buf_status(&rest) < 0)
         return true;
-    return holds(x->scanner, (struct bytes){ rest.data, rest.size });
+    return holds(scanner, (struct bytes){ rest.data, rest.size });
 }
 
 void placeholders_in_target(struct outgoing *x)
@@ -238,11 +238,18 @@ void placeholders_in_target(struct outgoing *x)
         refuse(x);
 }
 
+/* The rule is known when the name is resolved: a part of the body is in x->scanner by then. */
 void placeholders_in_head(struct outgoing *x)
 {
-    for (size_t i = 0; x->scanner && i < x->request.field_count && !x->failed; i++)
-        if (field_holds(x, &x->request.fields[i]))
+    struct scrub *other = NULL;
+    if (!x->scanner)
+        return;
+    if (scanner_new(&other) < 0)
+        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for a request");
+    for (size_t i = 0; i < x->request.field_count && !x->failed; i++)
+        if (field_holds(x, other, &x->request.fields[i]))
             refuse(x);
+    scrub_free(other);
 }
 
 void placeholders_in_body(struct outgoing *x, struct bytes b, struct buf *out)

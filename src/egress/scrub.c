@@ -377,6 +377,7 @@ void scrub_end(struct scrub *s, struct buf *out)
 
 bool scrub_text(struct scrub *s, uint8_t *text, size_t size)
 {
+    ASSERT(s->came == s->gone); /* what is held would be written over the text's end */
     uint32_t before = s->places;
     size_t done = 0;
     for (size_t i = 0; i < size; i++) {

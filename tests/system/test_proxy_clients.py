@@ -77,6 +77,13 @@ def test_placeholders():
     with_proxy(c.placeholders, secrets={"the-token": c.SECRET}, set_headers={"authorization": "Bearer ${secret:the-token}"})
 
 
+def test_bodies_while_placeholders_are_looked_for():
+    """More than a window of body is there before the name is resolved and the head is looked at."""
+    secret = {"secrets": {"the-token": c.SECRET}, "set_headers": {"authorization": "Bearer ${secret:the-token}"}}
+    with_proxy(c.curl_bodies, "--http1.1", (0, 65536, 65537, 300_000, 3 * c.MB), **secret)
+    with_proxy(c.curl_bodies, "--http2", (65537, 3 * c.MB), **secret)
+
+
 def test_python_urllib():
     with_proxy(c.python_urllib)
 
