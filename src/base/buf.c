@@ -31,8 +31,10 @@ bool bytes_are(struct bytes a, const char *text)
 
 void buf_done(struct buf *b)
 {
+    if (b->wipes)
+        mem_wipe(b->data, b->capacity);
     mem_free(b->data);
-    *b = (struct buf)BUF_INIT(b->max);
+    *b = (struct buf){ .max = b->max, .wipes = b->wipes };
 }
 
 void buf_clear(struct buf *b)
@@ -41,6 +43,20 @@ void buf_clear(struct buf *b)
     b->failed = 0;
     if (b->data)
         b->data[0] = '\0';
+}
+
+/* Where realloc() moves, it leaves what was behind. */
+static uint8_t *grow(struct buf *b, size_t capacity)
+{
+    if (!b->wipes)
+        return mem_grow(b->data, capacity, 1);
+    uint8_t *grown = mem_alloc(capacity);
+    if (!grown || !b->data)
+        return grown;
+    memcpy(grown, b->data, b->size + 1);
+    mem_wipe(b->data, b->capacity);
+    mem_free(b->data);
+    return grown;
 }
 
 /* Room for `size` more bytes and a NUL. */
@@ -58,7 +74,7 @@ static bool buf_reserve(struct buf *b, size_t size)
     size_t capacity = MAX(needed, (size_t)CAPACITY_MIN);
     if (b->capacity <= (b->max + 1) / 2)
         capacity = MAX(capacity, b->capacity * 2);
-    uint8_t *grown = mem_grow(b->data, capacity, 1);
+    uint8_t *grown = grow(b, capacity);
     if (!grown) {
         b->failed = -ENOMEM;
         return false;
@@ -160,7 +176,7 @@ char *buf_take(struct buf *b)
         return NULL;
     b->data[b->size] = '\0';
     char *taken = (char *)b->data;
-    *b = (struct buf)BUF_INIT(b->max);
+    *b = (struct buf){ .max = b->max, .wipes = b->wipes };
     return taken;
 }
 

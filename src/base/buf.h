@@ -23,6 +23,8 @@ struct buf {
     uint8_t *data;
     size_t size, capacity, max;
     int failed; /* 0, -ENOMEM or -EMSGSIZE */
+    bool
+        wipes; /* set it first: what it held is wiped wherever it was, also when it grows or goes */
 };
 
 #define BUF_INIT(max_bytes) \

@@ -69,7 +69,8 @@ static enum turn refuse(struct keeper_room *room, const struct secret_ask *a,
     CLEANUP(buf_done) struct buf payload = BUF_INIT(4096);
     struct secret_refused r = { .number = a->number, .reason = reason, .text = bytes_of(why) };
     r.text.size = MIN(r.text.size, (size_t)SECRET_TEXT_MAX);
-    record(room, KEEPER_DENIED, a, name, why);
+    if (a->rule < room->rule_count) /* control knows of no other */
+        record(room, KEEPER_DENIED, a, name, why);
     secret_refused_put(&payload, &r);
     client_send(&room->egress, SECRET_REFUSED, &payload);
     return TURN_ANSWERED;
@@ -105,6 +106,8 @@ static enum turn release(struct keeper_room *room, const struct secret_ask *a,
     state_release(room->state, a->rule);
     for (size_t i = 0; i < names->count; i++)
         record(room, KEEPER_USED, a, names->names[i], NULL);
+    for (size_t i = 0; i < names->count; i++)
+        value_find(room, names->names[i])->given = true;
     if (!room->gone)
         client_send(&room->egress, SECRET_VALUES, &payload);
     return TURN_ANSWERED;
@@ -218,12 +221,20 @@ static enum grant_reason decide(const struct keeper_room *room, const struct sec
     return release_decide(&t, a);
 }
 
+static bool is_over(const struct keeper_room *room)
+{
+    return clock_monotonic_ns() >= room->start.expires_ns;
+}
+
 static enum turn ask_turn(struct keeper_room *room, const struct secret_ask *a)
 {
     struct rule_names names = { 0 };
     bool waits = false;
-    if (a->rule >= room->rule_count)
+    if (a->rule >= room->rule_count && !is_over(room))
         return TURN_WAITS; /* for the grant: egress may have been told of it first */
+    if (a->rule >= room->rule_count)
+        return refuse(room, a, GRANT_EXPIRED, (struct bytes){ 0 },
+                      grant_reason_text(GRANT_EXPIRED));
     enum grant_reason reason = decide(room, a);
     names_of(grant_rules_grant(room->rules, a->rule), &names);
     struct bytes first = names.count ? names.names[0] : (struct bytes){ 0 };
@@ -426,7 +437,7 @@ static int on_echoed(void *context, struct cursor *c, const int *fds, size_t fd_
     size_t size;
     const uint8_t *name = cursor_bytes(c, &size);
     struct value_slot *s = c->bad ? NULL : value_find(room, (struct bytes){ name, size });
-    if (!s || !cursor_finished(c))
+    if (!s || !cursor_finished(c) || !(s->given || room->restarted))
         return error_set(e, -EPROTO, "an echo of a secret that was not given");
     s->v.echoes = state_echoed(room->state, s->v.item.name);
     if (s->v.echoes >= ECHOES_ALLOWED && !s->v.suspended && !LEFT_OPEN(room, KEEPER_SKIP_ECHOES))

@@ -331,6 +331,29 @@ static const struct frame_rule control_frames[] = {
 
 /* ---- preparing ---- */
 
+static void *crypto_malloc(size_t size, const char *file, int line)
+{
+    return mem_wiping_malloc(size);
+}
+
+static void *crypto_realloc(void *old, size_t size, const char *file, int line)
+{
+    return mem_wiping_realloc(old, size);
+}
+
+static void crypto_free(void *old, const char *file, int line)
+{
+    mem_wiping_free(old);
+}
+
+/* Where a value, a key or a token was, nothing is left: not where a buffer grew away from, nor in what
+ * a library freed. */
+static bool wipe_what_is_freed(void)
+{
+    mem_wipe_what_is_freed();
+    return CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1;
+}
+
 /* What OpenSSL looks for once, it finds now. */
 static int wake_libraries(struct error *e)
 {
@@ -631,7 +654,7 @@ static int take_first(struct keeper_room *room, struct error *e)
 static int room_main_of(struct keeper_room *room)
 {
     struct error e = ERROR_INIT;
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || !wipe_what_is_freed())
         return 1;
     int status = take_first(room, &e);
     if (status != 0)

@@ -49,6 +49,7 @@ struct value_slot {
     bool ready;           /* its source is there, and was checked */
     bool named;           /* by a grant */
     bool failed;          /* it is not to be had in this life */
+    bool given;           /* to egress, by this life */
     char *failure, *hint; /* why; NULL when there was no memory for that */
     char *mint_failure;
     uint64_t mint_deadline_ns, mint_retry_ns;

@@ -57,7 +57,7 @@ static void close_received(struct channel *c)
 
 void channel_wipes(struct channel *c)
 {
-    c->wipes = true;
+    c->wipes = c->reader.held.wipes = c->queue.wipes = true;
 }
 
 /* The frame before, of which the reader keeps the bytes. */
