@@ -222,6 +222,32 @@ TEST(decide_keyvalue_table)
     CHECK_EQ(grant_keyvalue_max_bytes(r, "nowhere"), 16 << 20);
 }
 
+TEST(websockets_by_grant)
+{
+    CLEANUP(grant_set_freep)
+    struct grant_set *s =
+        read_set(V "  - http: https://a.test\n"
+                   "  - http: https://a.test\n    paths: [/ws]\n    websocket: true\n");
+    CLEANUP(grant_rules_freep) struct grant_rules *r = rules_of(s);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    CLEANUP(grant_done) struct grant g = { 0 };
+    struct asked a;
+    ask(&a, "GET", "https://a.test/ws", NULL);
+    CHECK_EQ(grant_decide_http(r, &a.request, 0).rule, 0);
+    a.request.upgrade = true;
+    struct grant_decision d = grant_decide_http(r, &a.request, 0);
+    CHECK(d.reason == GRANT_ALLOWED && d.rule == 1);
+    url_done(&a.url);
+    ask(&a, "GET", "https://a.test/x", NULL);
+    a.request.upgrade = true;
+    d = grant_decide_http(r, &a.request, 0);
+    CHECK(d.reason == GRANT_NO_UPGRADE && d.rule == 0);
+    CHECK_EQ(grant_propose_http(r, &a.request, d.reason, NULL, &g, NULL), 0);
+    CHECK_EQ(grant_print(&g, &text, NULL), 0);
+    CHECK_HAS(buf_cstr(&text), "websocket: true");
+    url_done(&a.url);
+}
+
 /* ---- the smallest grant ---- */
 
 static bool allowed(const struct grant_set *s, const struct grant_http_request *request,
