@@ -167,6 +167,29 @@ static int command_wait(const char *what, pid_t pid, int pipe_fd, int *ret_statu
     }
 }
 
+/* What is there now, to a pipe of which we have both ends: whoever left the command's group may hold the
+ * old one open for ever, or write more. The bytes move within the kernel. */
+static int move_pipe(const char *what, int from, int *ret_fd, struct error *e)
+{
+    int fds[2], held = 0;
+    int status = make_pipe(fds, e);
+    if (status < 0)
+        return status;
+    CLEANUP(fd_closep) int in = fds[1];
+    CLEANUP(fd_closep) int out = fds[0];
+    if (ioctl(from, FIONREAD, &held) < 0)
+        return error_set_errno(e, errno, "%s: what its command wrote cannot be had", what);
+    while (held > 0) {
+        ssize_t moved = splice(from, NULL, in, NULL, (size_t)held, SPLICE_F_NONBLOCK);
+        if (moved <= 0)
+            return error_set_errno(e, moved < 0 ? errno : EIO,
+                                   "%s: what its command wrote cannot be had", what);
+        held -= (int)moved;
+    }
+    *ret_fd = fd_take(&out);
+    return 0;
+}
+
 int source_command(const char *what, const char *line, int *ret_fd, struct error *e)
 {
     int fds[2], wait_status = 0;
@@ -187,23 +210,20 @@ int source_command(const char *what, const char *line, int *ret_fd, struct error
         (void)waitpid(pid, NULL, 0);
         return status;
     }
-    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
-        error_hint(e, "run it yourself; what it said of it is above");
-        return WIFEXITED(wait_status)
-                   ? error_set(e, -EACCES, "%s: its command ended with exit code %d", what,
-                               WEXITSTATUS(wait_status))
-                   : error_set(e, -EACCES, "%s: its command was ended by signal %d", what,
-                               WTERMSIG(wait_status));
-    }
-    *ret_fd = fd_take(&out);
-    return 0;
+    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)
+        return move_pipe(what, out, ret_fd, e);
+    error_hint(e, "run it yourself; what it said of it is above");
+    return WIFEXITED(wait_status) ? error_set(e, -EACCES, "%s: its command ended with exit code %d",
+                                              what, WEXITSTATUS(wait_status))
+                                  : error_set(e, -EACCES, "%s: its command was ended by signal %d",
+                                              what, WTERMSIG(wait_status));
 }
 
 /* ---- a terminal ---- */
 
 struct typing {
-    int tty, signals;
-    struct termios before;
+    int tty, signals, resumed;
+    struct termios before, quiet;
     sigset_t mask_before;
 };
 
@@ -213,14 +233,29 @@ static void typing_end(struct typing *t)
         (void)tcsetattr(t->tty, TCSAFLUSH, &t->before);
     fd_close(t->tty);
     fd_close(t->signals);
+    fd_close(t->resumed);
     (void)sigprocmask(SIG_SETMASK, &t->mask_before, NULL); /* one that came acts now */
+}
+
+static int watch_signals(struct typing *t, struct error *e)
+{
+    static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
+    sigset_t caught, resumed;
+    sigemptyset(&caught);
+    sigemptyset(&resumed);
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+        sigaddset(&caught, ends[i]);
+    sigaddset(&resumed, SIGCONT);
+    (void)sigprocmask(SIG_BLOCK, &caught, NULL);
+    (void)sigprocmask(SIG_BLOCK, &resumed, NULL);
+    t->signals = signalfd(-1, &caught, SFD_CLOEXEC);
+    t->resumed = signalfd(-1, &resumed, SFD_CLOEXEC);
+    return t->signals < 0 || t->resumed < 0 ? error_set_errno(e, errno, "signals") : 0;
 }
 
 static int typing_begin(struct typing *t, struct error *e)
 {
-    struct termios quiet;
-    sigset_t caught;
-    t->signals = -1;
+    t->signals = t->resumed = -1;
     (void)sigprocmask(SIG_BLOCK, NULL, &t->mask_before);
     t->tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (t->tty < 0 || tcgetattr(t->tty, &t->before) < 0) {
@@ -228,18 +263,24 @@ static int typing_begin(struct typing *t, struct error *e)
         error_hint(e, "run it on a terminal; unattended, name a file of mode 0600 or a command");
         return error_set(e, -ENOTTY, "there is no terminal to ask on");
     }
-    sigemptyset(&caught);
-    for (size_t i = 0; i < 4; i++)
-        sigaddset(&caught, (const int[]){ SIGINT, SIGTERM, SIGHUP, SIGQUIT }[i]);
-    (void)sigprocmask(SIG_BLOCK, &caught, NULL);
-    t->signals = signalfd(-1, &caught, SFD_CLOEXEC);
-    quiet = t->before;
-    quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG);
-    quiet.c_cc[VMIN] = 1;
-    quiet.c_cc[VTIME] = 0;
-    if (t->signals < 0 || tcsetattr(t->tty, TCSAFLUSH, &quiet) < 0)
-        return error_set_errno(e, errno, "the terminal cannot be made silent");
-    return 0;
+    int status = watch_signals(t, e);
+    t->quiet = t->before;
+    t->quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG);
+    t->quiet.c_cc[VMIN] = 1;
+    t->quiet.c_cc[VTIME] = 0;
+    if (status == 0 && tcsetattr(t->tty, TCSAFLUSH, &t->quiet) < 0)
+        status = error_set_errno(e, errno, "the terminal cannot be made silent");
+    return status;
+}
+
+/* Somebody stopped us and goes on; a shell has used the terminal meanwhile, and may have left its echo on. */
+static int silence_again(const struct typing *t)
+{
+    struct signalfd_siginfo info;
+    return read(t->resumed, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
+                   tcsetattr(t->tty, TCSANOW, &t->quiet) == 0
+               ? 1
+               : -EIO;
 }
 
 /* One character: 1 go on, 0 the line is whole, < 0. */
@@ -267,13 +308,16 @@ static int read_line(const struct typing *t, const char *prompt, char *line, siz
     *ret_size = 0;
     (void)!write(t->tty, prompt, strlen(prompt));
     while (status > 0) {
-        struct pollfd wait[2] = { { .fd = t->tty, .events = POLLIN },
-                                  { .fd = t->signals, .events = POLLIN } };
+        struct pollfd wait[3] = { { .fd = t->tty, .events = POLLIN },
+                                  { .fd = t->signals, .events = POLLIN },
+                                  { .fd = t->resumed, .events = POLLIN } };
         char c;
-        if (poll(wait, 2, -1) < 0 && errno != EINTR)
-            status = -errno;
+        if (poll(wait, ARRAY_SIZE(wait), -1) < 0)
+            status = errno == EINTR ? 1 : -errno;
         else if (wait[1].revents)
             status = -EINTR;
+        else if (wait[2].revents)
+            status = silence_again(t);
         else if (wait[0].revents)
             status = read(t->tty, &c, 1) == 1 ? typed(c, line, ret_size) : -EIO;
     }

@@ -150,6 +150,28 @@ static int epoch_place(struct vault_files *v, struct error *e)
     return 0;
 }
 
+/* Who can write it can have an older vault believed, or none. */
+static int check_mine(int fd, struct error *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return error_set_errno(e, errno, "cannot look at it");
+    if (S_ISREG(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 022) == 0)
+        return 0;
+    return error_set(e, -EPERM, "others can write it, or it is no file of yours");
+}
+
+static int epoch_parse(const char *text, uint64_t *ret, struct error *e)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long epoch = text[0] >= '1' && text[0] <= '9' ? strtoull(text, &end, 10) : 0;
+    if (epoch == 0 || errno != 0 || strcmp(end, "\n") != 0)
+        return error_set(e, -EBADMSG, "it holds no number");
+    *ret = epoch;
+    return 0;
+}
+
 static int epoch_read(struct vault_files *v, struct error *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(EPOCH_TEXT_MAX);
@@ -162,14 +184,11 @@ static int epoch_read(struct vault_files *v, struct error *e)
     int fd = openat(dir, v->epoch_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return 0;
-    int status = fd < 0 ? error_set_errno(e, errno, "cannot open it") : file_read_fd(fd, &text, e);
-    const char *at = buf_cstr(&text);
-    char *end = NULL;
-    if (status == 0) {
-        v->epoch = strtoull(at, &end, 10);
-        if (end == at || *end != '\n' || v->epoch == 0)
-            status = error_set(e, -EBADMSG, "it holds no number");
-    }
+    int status = fd < 0 ? error_set_errno(e, errno, "cannot open it") : check_mine(fd, e);
+    if (status == 0)
+        status = file_read_fd(fd, &text, e);
+    if (status == 0)
+        status = epoch_parse(buf_cstr(&text), &v->epoch, e);
     if (status < 0) {
         error_prefix(e, "%s/%s", v->epoch_folder, v->epoch_name);
         error_hint(e, "it says which vault is the newest; put it back, or remove it to believe the "

@@ -6,6 +6,8 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -289,6 +291,51 @@ TEST(an_epoch_for_each_state_folder)
     clear();
 }
 
+/* The file that says which vault is the newest: whoever can write it has an older one believed. */
+TEST(epochs_of_others)
+{
+    static const char *const wrong[] = { "",        "0\n",    "-1\n",
+                                         "+7\n",    " 7\n",   "7",
+                                         "7 \n",    "7\nx",   "0x7\n",
+                                         "seven\n", "7.0\n",  "07\n",
+                                         "\n",      "7\n7\n", "99999999999999999999999999\n" };
+    struct vault_files *v = NULL;
+    struct error e = ERROR_INIT;
+    glob_t found = { 0 };
+    place();
+    CHECK_EQ(vault_open(NULL, VAULT_MAKE, &v, NULL), 0);
+    replace(v, "x", 7);
+    vault_close(v);
+    CLEANUP(mem_freep) char *pattern = path("config/ambit/*.epoch");
+    CHECK_EQ(glob(pattern, 0, NULL, &found), 0);
+    CHECK_EQ(found.gl_pathc, 1);
+    const char *at = found.gl_pathv[0], *name = at + strlen(home) + 1;
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        put(name, wrong[i], 0600);
+        CHECK_EQ(vault_open(NULL, VAULT_READ, &v, &e), -EBADMSG);
+        CHECK(e.hint[0] != '\0');
+        error_clear(&e);
+    }
+    put(name, "7\n", 0620);
+    CHECK_EQ(vault_open(NULL, VAULT_READ, &v, &e), -EPERM);
+    CHECK(strstr(e.what, at) != NULL && e.hint[0] != '\0');
+    put(name, "7\n", 0602);
+    CHECK_EQ(vault_open(NULL, VAULT_READ, &v, NULL), -EPERM);
+    put(name, "7\n", 0644); /* it is no secret */
+    CHECK_EQ(vault_open(NULL, VAULT_READ, &v, NULL), 0);
+    CHECK_EQ(vault_epoch(v), 7);
+    vault_close(v);
+    if (geteuid() == 0) {
+        CHECK_EQ(chown(at, 12345, 12345), 0);
+        CHECK_EQ(vault_open(NULL, VAULT_READ, &v, NULL), -EPERM);
+    }
+    CHECK_EQ(unlink(at), 0);
+    CHECK_EQ(mkfifo(at, 0600), 0);
+    CHECK_EQ(vault_open(NULL, VAULT_READ, &v, NULL), -EPERM); /* and waits for nobody */
+    globfree(&found);
+    clear();
+}
+
 TEST(another_key)
 {
     struct vault_files *v = NULL, *new_files = NULL;
@@ -343,6 +390,18 @@ TEST(a_command_leaves_nothing_behind)
     place();
     CHECK_EQ(vault_source("tok", SECRET_COMMAND, "sleep 1000 & echo value", &fd, NULL), 0);
     holds(fd, "value\n"); /* to its end: nobody has it open */
+    fd_closep(&fd);
+    /* Nor one who left the group, who would have keeper wait for ever. */
+    CLEANUP(mem_freep)
+    char *line = mem_printf("cd '%s'; setsid sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & "
+                            "while [ ! -e pid ]; do :; done; echo value",
+                            home);
+    CHECK_EQ(vault_source("tok", SECRET_COMMAND, line, &fd, NULL), 0);
+    holds(fd, "value\n");
+    CLEANUP(mem_freep) char *at = path("pid");
+    CLEANUP(buf_done) struct buf text = BUF_INIT(64);
+    CHECK_EQ(file_read(at, &text, NULL), 0);
+    CHECK_EQ(kill((pid_t)atol(buf_cstr(&text)), SIGKILL), 0); /* it was there all the time */
     fd_closep(&fd);
     clear();
 }
