@@ -307,7 +307,7 @@ def pip_installs(w, p, python):
     # --isolated ignores PIP_CERT, then REQUESTS_CA_BUNDLE counts
     equal(result.rc, 0, repr(result))
     contains(pathlib.Path("site/made_here.py").read_text(), "made here")
-    result = p.client(*common, "-v", "--index-url", w.url("/denied/simple"), "--target", "other", "made-here", timeout=110)
+    result = p.client(*common, "-vv", "--index-url", w.url("/denied/simple"), "--target", "other", "made-here", timeout=110)
     assert result.rc != 0, repr(result)
     contains(result.out + result.err, "403")
 
