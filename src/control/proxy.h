@@ -21,7 +21,7 @@
 /* Requests that all fronts give egress at once: fewer than it takes (1,024), because those that ended a moment ago
  * still count there while a turn's worth of new ones (128) comes. */
 #define PROXY_CONCURRENCY 896
-#define PROXY_QUEUE 4096       /* that wait for it */
+#define PROXY_QUEUE 4096 /* that wait for it */
 #define PROXY_CLIENT_TIMEOUT_DEFAULT (60 * NS_PER_S)
 #define PROXY_IDLE_DEFAULT (10 * 60 * NS_PER_S) /* an agent thinks between two requests */
 #define PROXY_DRAIN_DEFAULT (10 * NS_PER_S)
