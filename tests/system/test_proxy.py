@@ -455,3 +455,25 @@ def test_access_log():
         equal(p.status("https://denied.test/")[0], 403)
         wait_for(lambda: len(pathlib.Path("access.jsonl").read_text().splitlines()) >= 2, "lines of the log")
         lacks(pathlib.Path("access.jsonl").read_text(), p.token)
+
+
+def test_its_receipt_is_as_the_schema_says():
+    import test_docs  # pylint: disable=import-outside-toplevel
+    schema = json.loads((ambit.TOP / "docs/schemas/receipt.schema.json").read_text())
+    with World() as w:
+        with w.proxy(w.grant(paths=["/hello"], set_headers={"authorization": "Bearer ${secret:the-token}"}), secrets={"the-token": SECRET}) as p:
+            for url in (w.url("/hello"), w.url("/no"), w.url("/no"), "https://nope.test/"):
+                p.status(url)
+            p.reload([w.grant(paths=["/echo"])])
+            p.reload(text="{")
+    found = [(e, faults) for e in p.last if (faults := test_docs.faults(e, schema, schema))]
+    assert not found, found[:3]
+    for name in ("denial", "denial.repeated", "policy.reloaded", "policy.refused", "proxied", "secret.used", "use", "run.finished"):
+        assert p.kept(name), f"no {name}"
+
+
+def test_the_example_runs():
+    result = ambit.execute([ambit.TOP / "examples/proxy/run"], environ={**os.environ, "AMBIT_TEST_BINARY": str(ambit.AMBIT)}, timeout=120)
+    equal(result.rc, 0, repr(result))
+    contains(result.out, "As it should be.")
+    lacks(result.out, "ghp_not-a-real", "the secret was shown")
