@@ -33,7 +33,8 @@ static bool read_all(enum websocket_side side, struct bytes in, size_t step, str
     for (size_t at = 0, end = 0; at < in.size;) {
         struct websocket_event e;
         size_t used;
-        end = MIN(in.size, MAX(end, at + step));
+        end = MAX(end, at + step);
+        end = MIN(in.size, end);
         enum websocket_event_kind kind = websocket_read(&r, copy.data + at, end - at, &e, &used);
         ASSERT(used <= end - at);
         at += used;
