@@ -174,8 +174,10 @@ static int check_private(int fd, struct error *e)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return error_set_errno(e, errno, "cannot look at the folder");
-    if (st.st_uid != geteuid())
+    if (st.st_uid != geteuid()) {
+        error_hint(e, "use a folder of your own");
         return error_set(e, -EPERM, "the folder belongs to another user");
+    }
     if (st.st_mode & 077) {
         error_hint(e, "chmod 700 it");
         return error_set(e, -EPERM, "the folder is open to other users");

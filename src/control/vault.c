@@ -223,8 +223,10 @@ static int epoch_write(struct vault_files *v, uint64_t epoch, struct error *e)
 static int lock(struct vault_files *v, int how, struct error *e)
 {
     v->lock_fd = openat(v->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (v->lock_fd < 0)
+    if (v->lock_fd < 0) {
+        error_hint(e, "it is an empty file: remove what is there, %s/lock", v->folder);
         return error_set_errno(e, errno, "the vault's lock in %s cannot be opened", v->folder);
+    }
     while (flock(v->lock_fd, how) < 0) {
         if (errno != EINTR)
             return error_set_errno(e, errno, "the vault in %s cannot be locked", v->folder);
@@ -253,12 +255,14 @@ static int open_vault(struct vault_files *v, struct error *e)
     fd_closep(&v->fd);
     v->fd = openat(v->dir_fd, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat st;
-    if (v->fd < 0)
-        return errno == ENOENT
-                   ? 0
-                   : error_set_errno(e, errno, "the vault %s/" NAME " cannot be opened", v->folder);
-    if (fstat(v->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
-        (st.st_mode & 077) != 0) {
+    if (v->fd < 0 && errno == ENOENT)
+        return 0;
+    if (v->fd < 0 || fstat(v->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        error_hint(e, "what is there was not made by ambit: put the vault back, or remove it");
+        return error_set_errno(e, v->fd < 0 ? errno : EINVAL,
+                               "the vault %s/" NAME " cannot be opened", v->folder);
+    }
+    if (st.st_uid != geteuid() || (st.st_mode & 077) != 0) {
         error_hint(e, "it must be a file of yours: chmod 600 %s/" NAME, v->folder);
         return error_set(e, -EPERM, "the vault %s/" NAME " is open to others", v->folder);
     }
