@@ -205,36 +205,6 @@ int run_record_jail(struct run *r, struct error *e)
     return receipt_put(r->receipt, "jail", event, e);
 }
 
-static const char *reason_name(uint32_t reason)
-{
-    static const char *const names[GRANT_REASON_COUNT] = {
-        [GRANT_ALLOWED] = "allowed",
-        [GRANT_NO_GRANT] = "no-grant",
-        [GRANT_NO_PATH] = "no-path",
-        [GRANT_NO_VERB] = "no-verb",
-        [GRANT_QUOTA_BYTES] = "quota-bytes",
-        [GRANT_QUOTA_FILES] = "quota-files",
-        [GRANT_EXPIRED] = "expired",
-        [GRANT_REVOKED] = "revoked",
-        [GRANT_NOT_REGULAR] = "not-regular",
-        [GRANT_CROSSES_MOUNT] = "crosses-mount",
-        [GRANT_NOT_OFFERED] = "not-offered",
-        [GRANT_NO_METHOD] = "no-method",
-        [GRANT_NO_HEADER] = "no-header",
-        [GRANT_NO_ADDRESS] = "no-address",
-        [GRANT_NEVER_ADDRESS] = "never-address",
-        [GRANT_MALFORMED] = "malformed",
-        [GRANT_TOO_MANY] = "too-many",
-        [GRANT_RATE] = "rate",
-        [GRANT_TOO_LARGE] = "too-large",
-        [GRANT_NO_UPGRADE] = "no-upgrade",
-        [GRANT_PLACEHOLDER] = "placeholder",
-        [GRANT_SECRET] = "secret",
-        [GRANT_DISAGREES] = "hosts-disagree",
-    };
-    return reason < GRANT_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
-}
-
 int run_record_denial(struct run *r, size_t number, const struct run_denial *d, struct error *e)
 {
     return run_record_denial_of(r, "worker", number, d, e);
@@ -247,7 +217,8 @@ int run_record_denial_of(struct run *r, const char *observed_by, size_t number,
     json_object_set_new(event, "observed_by", json_string(observed_by));
     json_object_set_new(event, "number", count_json(number));
     json_object_set_new(event, "class", json_string(grant_class_name((enum grant_class)d->class)));
-    json_object_set_new(event, "reason", json_string(reason_name(d->reason)));
+    json_object_set_new(event, "reason",
+                        json_string(grant_reason_name((enum grant_reason)d->reason)));
     if (d->rule != GRANT_NO_RULE)
         json_object_set_new(event, "rule", count_json(d->rule));
     json_object_set_new(event, "operation", string_of(d->operation));

@@ -287,6 +287,8 @@ enum grant_reason {
     GRANT_DISAGREES, /* http: CONNECT, SNI, Host or :authority name different hosts: no grant helps */
     GRANT_REASON_COUNT
 };
+/* As programs read it, in receipts and problem documents: "no-path". */
+const char *grant_reason_name(enum grant_reason r);
 const char *grant_reason_text(enum grant_reason r); /* "no pattern of the grant covers this path" */
 
 struct grant_decision {

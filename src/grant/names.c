@@ -74,6 +74,36 @@ const char *grant_reason_text(enum grant_reason r)
     return (unsigned)r < GRANT_REASON_COUNT ? texts[r] : "unknown";
 }
 
+const char *grant_reason_name(enum grant_reason r)
+{
+    static const char *const names[GRANT_REASON_COUNT] = {
+        [GRANT_ALLOWED] = "allowed",
+        [GRANT_NO_GRANT] = "no-grant",
+        [GRANT_NO_PATH] = "no-path",
+        [GRANT_NO_VERB] = "no-verb",
+        [GRANT_QUOTA_BYTES] = "quota-bytes",
+        [GRANT_QUOTA_FILES] = "quota-files",
+        [GRANT_EXPIRED] = "expired",
+        [GRANT_REVOKED] = "revoked",
+        [GRANT_NOT_REGULAR] = "not-regular",
+        [GRANT_CROSSES_MOUNT] = "crosses-mount",
+        [GRANT_NOT_OFFERED] = "not-offered",
+        [GRANT_NO_METHOD] = "no-method",
+        [GRANT_NO_HEADER] = "no-header",
+        [GRANT_NO_ADDRESS] = "no-address",
+        [GRANT_NEVER_ADDRESS] = "never-address",
+        [GRANT_MALFORMED] = "malformed",
+        [GRANT_TOO_MANY] = "too-many",
+        [GRANT_RATE] = "rate",
+        [GRANT_TOO_LARGE] = "too-large",
+        [GRANT_NO_UPGRADE] = "no-upgrade",
+        [GRANT_PLACEHOLDER] = "placeholder",
+        [GRANT_SECRET] = "secret",
+        [GRANT_DISAGREES] = "hosts-disagree",
+    };
+    return (unsigned)r < GRANT_REASON_COUNT && names[r] != NULL ? names[r] : "unknown";
+}
+
 static bool name_in(const char *name, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

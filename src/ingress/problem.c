@@ -23,36 +23,6 @@ static const char *type_of(const struct problem *p)
     return p->status < 500 ? "urn:ambit:problem:request" : "urn:ambit:problem:upstream";
 }
 
-static const char *reason_name(enum grant_reason r)
-{
-    static const char *const names[GRANT_REASON_COUNT] = {
-        [GRANT_ALLOWED] = "allowed",
-        [GRANT_NO_GRANT] = "no-grant",
-        [GRANT_NO_PATH] = "no-path",
-        [GRANT_NO_VERB] = "no-verb",
-        [GRANT_QUOTA_BYTES] = "quota-bytes",
-        [GRANT_QUOTA_FILES] = "quota-files",
-        [GRANT_EXPIRED] = "expired",
-        [GRANT_REVOKED] = "revoked",
-        [GRANT_NOT_REGULAR] = "not-regular",
-        [GRANT_CROSSES_MOUNT] = "crosses-mount",
-        [GRANT_NOT_OFFERED] = "not-offered",
-        [GRANT_NO_METHOD] = "no-method",
-        [GRANT_NO_HEADER] = "no-header",
-        [GRANT_NO_ADDRESS] = "no-address",
-        [GRANT_NEVER_ADDRESS] = "never-address",
-        [GRANT_MALFORMED] = "malformed",
-        [GRANT_TOO_MANY] = "too-many",
-        [GRANT_RATE] = "rate",
-        [GRANT_TOO_LARGE] = "too-large",
-        [GRANT_NO_UPGRADE] = "no-upgrade",
-        [GRANT_PLACEHOLDER] = "placeholder",
-        [GRANT_SECRET] = "secret",
-        [GRANT_DISAGREES] = "disagrees",
-    };
-    return (unsigned)r < GRANT_REASON_COUNT && names[r] != NULL ? names[r] : "unknown";
-}
-
 static int append(const char *text, size_t size, void *context)
 {
     buf_append(context, text, size);
@@ -70,7 +40,7 @@ void problem_put(struct buf *out, const struct problem *p)
     if (p->detail.size > 0 || p->reason != GRANT_ALLOWED)
         (void)json_object_set_new(o, "detail", json_string_lossy(detail.data, detail.size));
     if (p->reason != GRANT_ALLOWED) {
-        (void)json_object_set_new(o, "reason", json_string(reason_name(p->reason)));
+        (void)json_object_set_new(o, "reason", json_string(grant_reason_name(p->reason)));
         (void)json_object_set_new(o, "rule",
                                   p->rule == GRANT_NO_RULE ? json_null() : json_integer(p->rule));
     }

@@ -284,7 +284,7 @@ TEST(requests_of_a_tunnel_are_for_its_host)
         tunnel_send(&t, texts[i]);
         CHECK_EQ(tunnel_read(&t, "\n}\n"), 0);
         CHECK_HAS(client_text, "HTTP/1.1 421 Misdirected Request\r\n");
-        CHECK_HAS(client_text, "\"reason\": \"disagrees\"");
+        CHECK_HAS(client_text, "\"reason\": \"hosts-disagree\"");
         struct cursor c;
         fixture_frame(&f, INGRESS_DENIED, &c);
     }
@@ -576,7 +576,7 @@ TEST(http_2_in_a_tunnel)
         for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
             text = h2_ask(&h, "GET", "https", others[i], "/hello", 0);
             CHECK_HAS(text, ":status: 421\n");
-            CHECK_HAS(text, "\"reason\": \"disagrees\"");
+            CHECK_HAS(text, "\"reason\": \"hosts-disagree\"");
             CHECK_HAS(text, "content-type: application/problem+json\n");
         }
         CHECK_HAS(h2_ask(&h, "GET", "http", "a.example", "/hello", 0), ":status: 421\n");
