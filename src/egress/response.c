@@ -162,12 +162,9 @@ static bool field_line(struct outgoing *x, struct bytes line)
 /* Fields about the connection are not the guest's. */
 static bool is_hop_by_hop(const struct response *r, struct bytes name)
 {
-    static const char *const names[] = { "connection", "keep-alive",        "proxy-connection",
-                                         "te",         "transfer-encoding", "upgrade",
-                                         "trailer",    "proxy-authenticate" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (bytes_are(name, names[i]))
-            return true;
+    if (http1_name_of_connection(name) || bytes_are(name, "trailer") ||
+        bytes_are(name, "proxy-authenticate"))
+        return true;
     for (size_t i = 0; i < r->field_count; i++) { /* and what Connection names */
         struct http_field f = field_at(r, i);
         const uint8_t *at = f.value.data, *end = at + f.value.size;

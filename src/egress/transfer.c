@@ -472,23 +472,12 @@ static size_t on_read(char *into, size_t one, size_t room, void *context)
 /* What the connection's two ends settle, and what we settle: not a guest's. */
 static bool is_ours(struct bytes name)
 {
-    static const char *const names[] = {
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authorization",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        "host",
-        "content-length",
-        "expect",
-        "http2-settings",
-    };
+    static const char *const names[] = { "host", "content-length", "expect", "http2-settings",
+                                         "proxy-authorization" };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (http1_name_alike(name, names[i]))
             return true;
-    return false;
+    return http1_name_of_connection(name);
 }
 
 static bool is_taken_off(const struct grant *g, struct bytes name)

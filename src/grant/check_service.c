@@ -293,28 +293,17 @@ static int paths_check(const struct grant *g, struct error *e)
 int http_header_name_check(const char *name, struct error *e)
 {
     static const char *const framing[] = {
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "proxy-authorization",
-        "proxy-authenticate",
-        "trailer",
-        "upgrade",
-        "http2-settings",
-        "expect",
+        "host",           "content-length", "proxy-authorization", "proxy-authenticate", "trailer",
+        "http2-settings", "expect",
     };
     if (strlen(name) > GRANT_NAME_MAX || !http1_token_valid(bytes_of(name)))
         return error_set(e, -EINVAL, "`%.100s` is not the name of a header", name);
-    for (size_t i = 0; i < ARRAY_SIZE(framing); i++) {
-        if (strcasecmp(name, framing[i]) == 0)
-            return error_set(e, -EINVAL, "`%s` is a header of the connection, which egress makes",
-                             name);
-    }
-    return 0;
+    bool ours = http1_name_of_connection(bytes_of(name));
+    for (size_t i = 0; i < ARRAY_SIZE(framing); i++)
+        ours = ours || strcasecmp(name, framing[i]) == 0;
+    return ours ? error_set(e, -EINVAL, "`%s` is a header of the connection, which egress makes",
+                            name)
+                : 0;
 }
 
 int http_header_value_check(const char *value, struct error *e)

@@ -21,16 +21,6 @@ static void put_field(struct buf *out, const char *name, const char *value)
     buf_puts(out, "\r\n");
 }
 
-static bool is_ours(struct bytes name)
-{
-    static const char *const ours[] = { "connection", "transfer-encoding", "keep-alive",
-                                        "upgrade",    "proxy-connection",  "te" };
-    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
-        if (bytes_are(name, ours[i]))
-            return true;
-    return false;
-}
-
 /* Digits within u64. */
 static bool number_of(struct bytes text, uint64_t *ret)
 {
@@ -56,7 +46,7 @@ static bool sort_fields(const struct http_response *r, size_t *ret_count, bool *
     *ret_length = 0;
     for (size_t i = 0; i < r->field_count; i++) {
         struct http_field f = r->fields[i];
-        if (is_ours(f.name))
+        if (http1_name_of_connection(f.name))
             continue;
         if (bytes_are(f.name, "content-length")) {
             if (r->status == 204)

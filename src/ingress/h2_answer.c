@@ -20,16 +20,6 @@ static nghttp2_nv pair(struct bytes name, struct bytes value)
                          .valuelen = value.size };
 }
 
-static bool is_of_http1(struct bytes name)
-{
-    static const char *const names[] = { "connection", "transfer-encoding", "keep-alive",
-                                         "upgrade",    "proxy-connection",  "te" };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (bytes_are(name, names[i]))
-            return true;
-    return false;
-}
-
 static void count_status(struct ingress *i, uint16_t status)
 {
     room_count(i,
@@ -114,7 +104,7 @@ static void submit(struct h2_stream *s, uint16_t status, const struct http_field
     nv[n++] = pair(bytes_of(":status"), bytes_of(digits));
     for (size_t i = 0; i < count; i++) {
         has_date = has_date || bytes_are(fields[i].name, "date");
-        if (!is_of_http1(fields[i].name) &&
+        if (!http1_name_of_connection(fields[i].name) &&
             (status != 204 || !bytes_are(fields[i].name, "content-length"))) /* RFC 9110 8.6 */
             nv[n++] = pair(fields[i].name, fields[i].value);
     }

@@ -17,6 +17,7 @@
 
 #include "base/digest.h"
 #include "keeper/parts.h"
+#include "wire/http1.h"
 
 #define NAMES_MAX (64u << 10)
 #define QUERY_PARTS_MAX 1024
@@ -155,17 +156,11 @@ static bool is_signed(struct bytes name)
 {
     static const char *const left_out[] = {
         "authorization",
-        "connection",
         "content-length",
         "expect",
         "host",
-        "keep-alive",
         "proxy-authorization",
-        "proxy-connection",
-        "te",
         "trailer",
-        "transfer-encoding",
-        "upgrade",
         "user-agent",
         "x-amzn-trace-id",
         "x-amz-date",
@@ -175,7 +170,7 @@ static bool is_signed(struct bytes name)
     for (size_t i = 0; i < ARRAY_SIZE(left_out); i++)
         if (bytes_are(name, left_out[i]))
             return false;
-    return true;
+    return !http1_name_of_connection(name);
 }
 
 struct signed_field {

@@ -160,6 +160,9 @@ static inline bool http1_field_valid(const struct http_field *f)
 /* `name`, in lower case, is `known`, or differs only by `_` for `-`: servers that hand headers on as
  * variables (CGI, WSGI, PHP) make one name of both. */
 bool http1_name_alike(struct bytes name, const char *known);
+/* Is the field about the connection that it came on, and ends with it (RFC 9110 7.6.1)? Those that HTTP/2 refuses
+ * (RFC 9113 8.2.2), and TE. What else a place takes for its own it adds itself. In any case, `_` for `-` too. */
+bool http1_name_of_connection(struct bytes name);
 /* May it stand in a trailer section (RFC 9110 6.5.1)? */
 bool http1_trailer_allowed(struct bytes name);
 /* What a request line and a Host field may hold; also asked of HTTP/2. */

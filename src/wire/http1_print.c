@@ -84,6 +84,37 @@ bool http1_name_alike(struct bytes name, const char *known)
     return known[name.size] == '\0';
 }
 
+static bool is_alike_fold(struct bytes name, const char *known)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        uint8_t c = name.data[i];
+        if (c >= 'A' && c <= 'Z')
+            c |= 0x20;
+        if ((c == '_' ? '-' : c) != (uint8_t)known[i])
+            return false;
+    }
+    return true;
+}
+
+/* By length first: this is asked of every field of every message. */
+bool http1_name_of_connection(struct bytes name)
+{
+    switch (name.size) {
+    case 2:
+        return is_alike_fold(name, "te");
+    case 7:
+        return is_alike_fold(name, "upgrade");
+    case 10:
+        return is_alike_fold(name, "connection") || is_alike_fold(name, "keep-alive");
+    case 16:
+        return is_alike_fold(name, "proxy-connection");
+    case 17:
+        return is_alike_fold(name, "transfer-encoding");
+    default:
+        return false;
+    }
+}
+
 bool bytes_equal_fold(struct bytes a, const char *lower)
 {
     for (size_t i = 0; i < a.size; i++) {
