@@ -53,6 +53,7 @@ static int open_last(const char *what, const char *path, int *ret_fd, struct err
         error_hint(e, "name the file where it is");
         return error_set(e, -EPERM, "%s: %s is a symbolic link", what, path);
     }
+    error_hint(e, "it must be a file of yours, of mode 600");
     return error_set_errno(e, errno, "%s: %s cannot be opened", what, path);
 }
 
@@ -66,8 +67,10 @@ int source_file(const char *what, const char *path, enum source_owner owner, int
         return status;
     if (fstat(fd, &st) < 0)
         return error_set_errno(e, errno, "%s: %s", what, path);
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st.st_mode)) {
+        error_hint(e, "it must be a file of yours, of mode 600");
         return error_set(e, -EPERM, "%s: %s is not a regular file", what, path);
+    }
     bool roots = owner == SOURCE_MINE_OR_ROOTS && st.st_uid == 0;
     if (st.st_uid != geteuid() && !roots) {
         error_hint(e, "copy it to a file of your own: install -m 600 %s YOURS", path);
