@@ -57,7 +57,7 @@ int answer_guard(struct outgoing *x, const struct secret_values *values)
     if (status == 0)
         status = scrub_new(masked, count, seed, &in->scrub, NULL);
     if (status == 0)
-        status = scrub_new(masked, count, seed, &in->texts, NULL);
+        status = scrub_like(in->scrub, &in->texts);
     mem_wipe(masked, sizeof(masked));
     return status;
 }

@@ -481,6 +481,7 @@ int egress_room_main(struct channel *control)
     room->next_deadline_ns = 0;
     int status = room_main_of(room);
     placeholders_free(room->placeholders, room->placeholder_count);
+    scrub_free(room->scanner);
     secrets_done(room);
     minting_free(room);
     names_free(room->names);

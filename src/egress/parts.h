@@ -186,8 +186,7 @@ struct outgoing {
     bool failed, abort_sent, explained;
     struct buf smallest; /* what failure.grant points into */
 
-    struct scrub
-        *scanner; /* for placeholders in the request; NULL: they mean nothing on this link */
+    struct scrub *scanner;     /* for placeholders in the request's body, from its first byte on */
     struct injected *injected; /* of a rule that names secrets, from the ask on */
 
     /* curl */
@@ -397,6 +396,7 @@ struct egress_room {
     X509_STORE *certificates;
     struct placeholder *placeholders;
     size_t placeholder_count;
+    struct scrub *scanner; /* for them; NULL until one is needed */
     struct grant_set *grants;
     struct grant_rules *rules; /* of `grants`; replaced when one is added: nobody points into them
                                   across turns, exchanges know their rule by its number */

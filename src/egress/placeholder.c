@@ -158,19 +158,23 @@ static void refuse(struct outgoing *x)
     outgoing_refuse(x, GRANT_PLACEHOLDER, x->rule, grant_reason_text(GRANT_PLACEHOLDER));
 }
 
-static int scanner_new(struct scrub **ret)
+/* The room's own, for texts that are there whole; others are made like it. NULL: no memory. */
+static struct scrub *scanner_of(struct egress_room *room)
 {
     struct bytes prefix = bytes_of(PLACEHOLDER_PREFIX);
     uint64_t seed;
-    int status = random_bytes(&seed, sizeof(seed));
-    return status < 0 ? status : scrub_new(&prefix, 1, seed, ret, NULL);
+    if (!room->scanner && (random_bytes(&seed, sizeof(seed)) < 0 ||
+                           scrub_new(&prefix, 1, seed, &room->scanner, NULL) < 0))
+        return NULL;
+    return room->scanner;
 }
 
 /* Looks at a text of the request; true: there is one in it, or it cannot be looked at. */
-static bool holds(struct scrub *s, struct bytes text)
+static bool holds(const struct outgoing *x, struct bytes text)
 {
+    struct scrub *scanner = scanner_of(x->peer->room);
     CLEANUP(mem_freep) char *copy = mem_strndup((const char *)text.data, text.size);
-    return !copy || scrub_text(s, (uint8_t *)copy, text.size);
+    return !copy || !scanner || scrub_text(scanner, (uint8_t *)copy, text.size);
 }
 
 struct slot {
@@ -212,52 +216,55 @@ static const char *template_of(const struct outgoing *x, struct bytes name)
 }
 
 /* A field's value without those that may be there. */
-static bool field_holds(struct outgoing *x, struct scrub *scanner, const struct http_field *f)
+static bool field_holds(struct outgoing *x, const struct http_field *f)
 {
     const struct egress_room *room = x->peer->room;
     CLEANUP(buf_done) struct buf rest = BUF_INIT(2 * HTTP_HEAD_MAX);
     struct slot slot = { template_of(x, f->name), x };
-    if (holds(scanner, f->name))
+    if (holds(x, f->name))
         return true;
     if (!slot.template)
-        return holds(scanner, f->value);
+        return holds(x, f->value);
     if (placeholder_fill(f->value, room->placeholders, room->placeholder_count, nothing_for, &slot,
                          &rest) < 0 ||
         buf_status(&rest) < 0)
         return true;
-    return holds(scanner, (struct bytes){ rest.data, rest.size });
+    return holds(x, (struct bytes){ rest.data, rest.size });
 }
 
 void placeholders_in_target(struct outgoing *x)
 {
-    if (!wanted(x))
-        return;
-    if (scanner_new(&x->scanner) < 0)
-        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for a request");
-    else if (holds(x->scanner, x->request.authority) || holds(x->scanner, x->request.target))
+    if (wanted(x) && (holds(x, x->request.authority) || holds(x, x->request.target)))
         refuse(x);
 }
 
-/* The rule is known when the name is resolved: a part of the body is in x->scanner by then. */
 void placeholders_in_head(struct outgoing *x)
 {
-    struct scrub *other = NULL;
-    if (!x->scanner)
+    if (!wanted(x))
         return;
-    if (scanner_new(&other) < 0)
-        outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for a request");
     for (size_t i = 0; i < x->request.field_count && !x->failed; i++)
-        if (field_holds(x, other, &x->request.fields[i]))
+        if (field_holds(x, &x->request.fields[i]))
             refuse(x);
-    scrub_free(other);
+}
+
+/* A body has a scanner of its own: it holds back what came last. */
+static bool body_scanner(struct outgoing *x)
+{
+    struct scrub *model = scanner_of(x->peer->room);
+    if (x->scanner || (model && scrub_like(model, &x->scanner) == 0))
+        return true;
+    outgoing_fail(x, HTTP_ERROR_INTERNAL, "no memory for a request");
+    return false;
 }
 
 void placeholders_in_body(struct outgoing *x, struct bytes b, struct buf *out)
 {
-    if (!x->scanner) {
+    if (!wanted(x)) {
         buf_append(out, b.data, b.size);
         return;
     }
+    if (!body_scanner(x))
+        return;
     size_t before = out->size;
     scrub_push(x->scanner, b, out);
     if (scrub_found(x->scanner) == 0)
@@ -280,19 +287,19 @@ void placeholders_at_end(struct outgoing *x, struct buf *out)
 
 void placeholders_in_trailers(struct outgoing *x, const struct http_field *fields, size_t count)
 {
-    for (size_t i = 0; x->scanner && i < count && !x->failed; i++)
-        if (holds(x->scanner, fields[i].name) || holds(x->scanner, fields[i].value))
+    if (!wanted(x))
+        return;
+    for (size_t i = 0; i < count && !x->failed; i++)
+        if (holds(x, fields[i].name) || holds(x, fields[i].value))
             refuse(x);
 }
 
 bool placeholders_in_text(struct outgoing *x, struct bytes text)
 {
-    struct scrub *other = NULL; /* a message may be under way in x->scanner */
-    if (!x->scanner)
+    if (!wanted(x))
         return false;
-    if (scanner_new(&other) < 0 || holds(other, text))
+    if (holds(x, text))
         refuse(x);
-    scrub_free(other);
     return x->failed;
 }
 
@@ -300,7 +307,7 @@ int placeholder_header(const struct outgoing *x, const struct http_field *set, s
 {
     const struct egress_room *room = x->peer->room;
     struct slot slot = { (const char *)set->value.data, x };
-    for (size_t i = 0; x->scanner && i < x->request.field_count; i++) {
+    for (size_t i = 0; wanted(x) && i < x->request.field_count; i++) {
         const struct http_field *f = &x->request.fields[i];
         if (!bytes_equal(f->name, set->name))
             continue;

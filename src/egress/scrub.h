@@ -12,7 +12,7 @@
  *
  * Never an oracle. How many bytes are out depends on how many came in and on line ends, never on what
  * they are: the last scrub_held() are kept back whatever they hold. The work for a byte is the same
- * whether what came looks like a value so far or not: rolling hashes of fixed length are compared
+ * whether what came looks like a value so far or not: hashes of windows of fixed length are compared
  * once, whole; there is no automaton whose state says how far a guess was right. No value is kept,
  * only hashes of it.
  */
@@ -30,6 +30,8 @@ enum scrub_border {
 };
 int scrub_new(const struct bytes *values, size_t count, uint64_t seed, struct scrub **ret,
               struct error *e) MUST_CHECK;
+/* Another one that looks for the same, and shares with it what was made of the values: much quicker. */
+int scrub_like(const struct scrub *other, struct scrub **ret) MUST_CHECK;
 void scrub_free(struct scrub *s);
 void scrub_border(struct scrub *s, enum scrub_border border);
 size_t scrub_held(const struct scrub *s);
