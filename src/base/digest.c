@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/mem.h"
 
 #define READ_CHUNK (256u << 10)
@@ -149,35 +150,20 @@ bool digest_equal(const struct digest *a, const struct digest *b)
 
 void digest_text(const struct digest *d, char ret_text[static DIGEST_TEXT_SIZE])
 {
-    static const char hex[] = "0123456789abcdef";
     memcpy(ret_text, "sha256:", 7);
-    for (size_t i = 0; i < DIGEST_SIZE; i++) {
-        ret_text[7 + 2 * i] = hex[d->bytes[i] >> 4];
-        ret_text[8 + 2 * i] = hex[d->bytes[i] & 15];
-    }
-    ret_text[DIGEST_TEXT_SIZE - 1] = '\0';
-}
-
-/* Lower case only: one digest has one text. */
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
+    hex_text(d->bytes, DIGEST_SIZE, ret_text + 7);
 }
 
 int digest_parse(const char *text, struct digest *ret)
 {
-    if (strnlen(text, DIGEST_TEXT_SIZE) != DIGEST_TEXT_SIZE - 1 || memcmp(text, "sha256:", 7) != 0)
+    if (strnlen(text, DIGEST_TEXT_SIZE) != DIGEST_TEXT_SIZE - 1 ||
+        memcmp(text, "sha256:", 7) != 0 ||
+        strspn(text + 7, "0123456789abcdef") != 2 * DIGEST_SIZE) /* one digest has one text */
         return -EINVAL;
     struct digest out;
     for (size_t i = 0; i < DIGEST_SIZE; i++) {
-        int high = hex_value(text[7 + 2 * i]), low = hex_value(text[8 + 2 * i]);
-        if (high < 0 || low < 0)
-            return -EINVAL;
-        out.bytes[i] = (uint8_t)(high << 4 | low);
+        out.bytes[i] = (uint8_t)(hex_value((uint8_t)text[7 + 2 * i]) << 4 |
+                                 hex_value((uint8_t)text[8 + 2 * i]));
     }
     *ret = out;
     return 0;

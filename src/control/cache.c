@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "control/cache_internal.h"
@@ -89,12 +90,7 @@ void cache_key_of(const struct cache *c, const struct digest *component,
 
 void cache_key_text(const uint8_t key[static CACHE_KEY_SIZE], char ret[static CACHE_KEY_TEXT_SIZE])
 {
-    static const char hex[] = "0123456789abcdef";
-    for (size_t i = 0; i < CACHE_KEY_SIZE; i++) {
-        ret[2 * i] = hex[key[i] >> 4];
-        ret[2 * i + 1] = hex[key[i] & 15];
-    }
-    ret[2 * CACHE_KEY_SIZE] = '\0';
+    hex_text(key, CACHE_KEY_SIZE, ret);
 }
 
 void cache_name(char ret[static CACHE_NAME_SIZE], const char *key, const char *suffix)

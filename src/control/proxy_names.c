@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/encode.h"
 #include "base/mem.h"
 #include "control/proxy_parts.h"
 
@@ -19,17 +20,18 @@ _Static_assert(PROXY_PLACEHOLDER_SIZE >= sizeof PREFIX + SECRET_NAME_MAX + 40,
 
 static int make_token(struct proxy *p, struct error *e)
 {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint8_t bits[33] = { 0 };
-    if (random_bytes(bits, 32) < 0)
+    uint8_t bits[32];
+    CLEANUP(buf_done) struct buf text = BUF_INIT(PROXY_TOKEN_SIZE);
+    text.wipes = true;
+    if (random_bytes(bits, sizeof bits) < 0)
         return error_set(e, -EIO, "no random bytes for the token");
-    for (size_t i = 0; i < PROXY_TOKEN_SIZE - 1; i++) {
-        size_t bit = 6 * i;
-        unsigned two = (unsigned)bits[bit / 8] << 8 | bits[bit / 8 + 1];
-        p->token[i] = alphabet[two >> (10 - bit % 8) & 63];
-    }
+    base64url_put(&text, bits, sizeof bits);
     mem_wipe(bits, sizeof bits);
+    if (buf_status(&text) < 0)
+        return error_set(e, -ENOMEM, "no memory for the token");
+    ASSERT(text.size == PROXY_TOKEN_SIZE - 1);
+    memcpy(p->token, text.data, text.size);
+    p->token[text.size] = '\0';
     return 0;
 }
 

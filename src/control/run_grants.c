@@ -79,13 +79,6 @@ static int imply_tmp(struct run *r, struct error *e)
     return add_tmp(r->request->grants, bytes, "implied", e);
 }
 
-/* Is `path` below the folder `folder`? Then what follows it, without a slash; else NULL. */
-static const char *path_below(const char *folder, const char *path)
-{
-    size_t size = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
-    return strncmp(folder, path, size) == 0 && path[size] == '/' ? path + size + 1 : NULL;
-}
-
 /* A mount hides what a mount above it shows there. So where the innermost mount around the script
  * shows it already, its grant is made one of that mount, and the script's folder is not mounted a
  * second time with nothing but the script in it. */
@@ -95,15 +88,15 @@ static int join_mount(const struct grant_set *s, const struct target *t, struct 
     const struct grant *inner = NULL;
     for (size_t i = 0; i < s->count; i++) {
         const struct grant *m = &s->grants[i];
-        if (m->class == GRANT_FS && path_below(m->fs.guest, t->script_guest) != NULL &&
+        if (m->class == GRANT_FS && grant_path_below(m->fs.guest, t->script_guest) != NULL &&
             (inner == NULL || strlen(m->fs.guest) > strlen(inner->fs.guest)))
             inner = m;
     }
     if (inner == NULL || inner->fs.backing != GRANT_BACKING_DIR)
         return 0;
-    const char *rest = path_below(inner->fs.guest, t->script_guest),
-               *host_rest = path_below(inner->fs.host, t->script_host);
-    if (host_rest == NULL || strcmp(rest, host_rest) != 0)
+    const char *rest = grant_path_below(inner->fs.guest, t->script_guest),
+               *host_rest = grant_path_below(inner->fs.host, t->script_host);
+    if (host_rest == NULL || rest[0] == '\0' || strcmp(rest, host_rest) != 0)
         return 0;
     char *guest = mem_strdup(inner->fs.guest), *host = mem_strdup(inner->fs.host),
          *pattern = grant_pattern_quote(rest);

@@ -87,7 +87,7 @@ static int zone_init(struct zone *ret, const struct cover *c, const struct rule_
     const char *rest;
     *ret = (struct zone){ .guest = guest, .b_mount = b_mount };
     if (b_mount->mount.host) {
-        ret->b_host = path_join(b_mount->mount.host, path_below(b_mount->mount.guest, guest));
+        ret->b_host = path_join(b_mount->mount.host, grant_path_below(b_mount->mount.guest, guest));
         if (ret->b_host == NULL)
             return grant_no_memory(e);
     }
@@ -150,7 +150,7 @@ static int patterns_add_mounts(struct patterns *p, const struct zone *z,
 {
     int result = 0;
     for (size_t i = 0; i < r->mount_count && result == 0; i++) {
-        const char *guest = r->mounts[i].mount.guest, *below = path_below(z->guest, guest);
+        const char *guest = r->mounts[i].mount.guest, *below = grant_path_below(z->guest, guest);
         if (below != NULL && below[0] != '\0')
             result = patterns_add(p, guest, "**", e);
     }

@@ -66,7 +66,7 @@ static int guest_of_host(const struct path_flag *f, const char *host, const char
         *ret = mem_strdup(host);
         return *ret ? 0 : grant_no_memory(e);
     }
-    const char *below = path_below(work_host, host);
+    const char *below = grant_path_below(work_host, host);
     if (below == NULL) {
         int r = error_set(
             e, -EINVAL,

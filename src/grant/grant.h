@@ -219,6 +219,9 @@ int grant_from_keyvalue_flag(const char *flag, const char *value, struct grant *
 int grant_path_flag_host(const char *flag, const char *value, const char *work_host, char **ret,
                          struct error *e) MUST_CHECK;
 
+/* The part of `path` below `folder` ("" for itself), or NULL when it is not there. Both absolute and
+ * in shortest form. */
+const char *grant_path_below(const char *folder, const char *path);
 /* The grammar's text again, every path absolute: parse(print(s)) has the same rules. JSON: the same
  * data as one value. */
 int grant_set_print(const struct grant_set *s, struct buf *yaml, struct error *e) MUST_CHECK;

@@ -29,9 +29,6 @@ int guest_path_check(const char *path, struct error *e) MUST_CHECK;
 /* A host path made absolute against `base` and brought into its shortest form, without looking at
  * the disk. */
 int host_path_resolve(const char *base, const char *path, char **ret, struct error *e) MUST_CHECK;
-/* The part of `path` below `folder` ("" for itself), or NULL when it is not there. Both absolute
- * and in shortest form. */
-const char *path_below(const char *folder, const char *path);
 /* folder + "/" + rest, right for "/" and for an empty rest. NULL = no memory. */
 char *path_join(const char *folder, const char *rest) MUST_CHECK;
 

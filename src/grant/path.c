@@ -113,7 +113,7 @@ int host_path_resolve(const char *base, const char *path, char **ret, struct err
     return 0;
 }
 
-const char *path_below(const char *folder, const char *path)
+const char *grant_path_below(const char *folder, const char *path)
 {
     size_t size = strlen(folder);
     if (size == 1) /* "/" */

@@ -14,7 +14,7 @@
 /* Where a guest folder outside every mount lies on the host: as the flags place it. */
 static char *host_of_guest(const struct grant_rules *r, const char *guest)
 {
-    const char *below = path_below(WORK, guest);
+    const char *below = grant_path_below(WORK, guest);
     return below ? path_join(r->work_host, below) : mem_strdup(guest);
 }
 

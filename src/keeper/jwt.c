@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "keeper/parts.h"
 
 #define RSA_BITS_MIN 2048
@@ -73,20 +74,6 @@ int jwt_key_check(struct bytes pem, struct error *e)
     return r;
 }
 
-/* RFC 4648, 5, without padding. */
-static void put_base64url(struct buf *out, const uint8_t *bytes, size_t size)
-{
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    for (size_t i = 0; i < size; i += 3) {
-        size_t left = MIN(size - i, (size_t)3);
-        uint32_t three = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
-                         (left > 2 ? bytes[i + 2] : 0);
-        for (size_t k = 0; k <= left; k++)
-            buf_putc(out, letters[three >> (18 - 6 * k) & 63]);
-    }
-}
-
 static int put_claims(struct buf *out, const char *app_id, uint64_t now_s, struct error *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(CLAIMS_MAX);
@@ -97,7 +84,7 @@ static int put_claims(struct buf *out, const char *app_id, uint64_t now_s, struc
         return error_set(e, -ENOMEM, "no memory for a token of the App");
     while (text.size && text.data[text.size - 1] == '\n')
         text.size--;
-    put_base64url(out, text.data, text.size);
+    base64url_put(out, text.data, text.size);
     return 0;
 }
 
@@ -112,7 +99,7 @@ static int put_signature(struct buf *out, EVP_PKEY *key, struct bytes text, stru
     ERR_clear_error();
     if (!ok)
         return error_set(e, -EIO, "the App's token cannot be signed");
-    put_base64url(out, signature, size);
+    base64url_put(out, signature, size);
     return 0;
 }
 
@@ -124,7 +111,7 @@ int jwt_app(struct bytes pem, const char *app_id, uint64_t now_s, struct buf *ou
     if (r < 0)
         return r;
     size_t start = out->size;
-    put_base64url(out, (const uint8_t *)header, strlen(header));
+    base64url_put(out, (const uint8_t *)header, strlen(header));
     buf_putc(out, '.');
     r = put_claims(out, app_id, now_s, e);
     if (r == 0 && buf_status(out) == 0) {

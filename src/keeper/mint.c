@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/encode.h"
 #include "base/text.h"
 #include "keeper/parts.h"
 
@@ -142,13 +143,10 @@ static void put_form_text(struct buf *b, struct bytes text)
 {
     for (size_t i = 0; i < text.size; i++) {
         uint8_t c = text.data[i];
-        if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-            memchr("*-._", c, 4))
-            buf_putc(b, (char)c);
-        else if (c == ' ')
+        if (c == ' ')
             buf_putc(b, '+');
         else
-            buf_printf(b, "%%%02X", c);
+            percent_put(b, c, "*-._");
     }
 }
 

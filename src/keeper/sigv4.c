@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/digest.h"
+#include "base/encode.h"
 #include "keeper/parts.h"
 #include "wire/http1.h"
 
@@ -25,26 +26,9 @@
 
 /* ---- encoding ---- */
 
-static bool unreserved(uint8_t c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
-}
-
 static void put_encoded(struct buf *out, uint8_t c)
 {
-    if (unreserved(c))
-        buf_putc(out, (char)c);
-    else
-        buf_printf(out, "%%%02X", c);
-}
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    percent_put(out, c, "-._~");
 }
 
 /* The byte at *at, an escape being one; moves behind it. */
@@ -53,7 +37,7 @@ static uint8_t take_byte(struct bytes text, size_t *at)
     uint8_t c = text.data[(*at)++];
     if (c != '%' || *at + 2 > text.size)
         return c;
-    int high = hex_digit(text.data[*at]), low = hex_digit(text.data[*at + 1]);
+    int high = hex_value(text.data[*at]), low = hex_value(text.data[*at + 1]);
     if (high < 0 || low < 0)
         return c;
     *at += 2;

@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 
 #include "base/digest.h"
+#include "base/encode.h"
 #include "keeper/parts.h"
 
 #define MAGIC "ambvault"
@@ -112,13 +113,6 @@ static int derive(const uint8_t key[static VAULT_KEY_SIZE], const struct header 
     return status;
 }
 
-static int base64_digit(uint8_t c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
 /* 43 digits and "=" are 32 bytes. */
 static bool key_of_base64(struct bytes text, uint8_t ret[static VAULT_KEY_SIZE])
 {
@@ -127,7 +121,7 @@ static bool key_of_base64(struct bytes text, uint8_t ret[static VAULT_KEY_SIZE])
     if (text.size != 44 || text.data[43] != '=')
         return false;
     for (size_t i = 0; i < 43; i++) {
-        int digit = base64_digit(text.data[i]);
+        int digit = base64_value(text.data[i]);
         if (digit < 0)
             return false;
         bits = bits << 6 | (uint32_t)digit;

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "base/mem.h"
 
 #define HOST_INPUT_MAX 1024 /* before it is made of A-labels; keeps libidn2's work small */
@@ -31,14 +32,6 @@ static bool is_digit(uint8_t c)
 static bool is_alpha(uint8_t c)
 {
     return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-}
-
-static int hex_value(uint8_t c)
-{
-    if (is_digit(c))
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* ---- host ---- */

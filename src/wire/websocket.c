@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "base/mem.h"
 
 #define FINAL 0x80u
@@ -199,11 +200,10 @@ void websocket_print(struct buf *out, enum websocket_opcode opcode, bool final,
 
 bool websocket_key_valid(struct bytes key)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     if (key.size != 24 || key.data[22] != '=' || key.data[23] != '=')
         return false;
     for (size_t i = 0; i < 22; i++)
-        if (key.data[i] == '\0' || !strchr(digits, key.data[i]))
+        if (base64_value(key.data[i]) < 0)
             return false;
     return strchr("AQgw", key.data[21]) != NULL; /* 16 bytes leave four bits that are 0 */
 }
