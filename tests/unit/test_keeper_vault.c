@@ -492,13 +492,16 @@ TEST(control_nothing_but_suspending_stops_an_echo)
     fixture_defaults(&f, GRANTS);
     f.start.test_skip = KEEPER_SKIP_ECHOES;
     fixture_open(&f);
+    fixture_admit(&f, 1, 1, 0);
+    fixture_ask(&f, 1, 0, "GET", ASK_URL);
+    CHECK_STR(fixture_answer(&f, 1), PLAIN_VALUE);
     for (int i = 0; i < 4; i++) {
         buf_string(&payload, "github-token");
         fixture_send(f.egress, SECRET_ECHOED, &payload, -1);
     }
-    fixture_admit(&f, 1, 1, 0);
-    fixture_ask(&f, 1, 0, "GET", ASK_URL);
-    CHECK_STR(fixture_answer(&f, 1), PLAIN_VALUE);
+    fixture_admit(&f, 1, 2, 0);
+    fixture_ask(&f, 2, 0, "GET", ASK_URL);
+    CHECK_STR(fixture_answer(&f, 2), PLAIN_VALUE);
     fixture_close(&f);
 }
 
