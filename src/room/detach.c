@@ -26,6 +26,7 @@
 #include "base/mem.h"
 #include "room/jail.h"
 
+#define MOUNTS_SIZE_MAX (16u << 20)
 #define ATTEMPTS 8 /* somebody renames the folder, or one above it, while we look for it */
 
 static bool same_file(int a, int b)
@@ -71,7 +72,7 @@ static int find_again(int fd, int *ret_fd, struct error *e)
 }
 
 /* With the mounts below it, which keep covered what they cover; the guest's file system enters none
- * of them (RESOLVE_NO_XDEV). */
+ * of them (RESOLVE_NO_XDEV). An unbindable one would be left out, and uncover it: see below. */
 static int clone_mount(int fd, int *ret_fd)
 {
     *ret_fd = (int)syscall(SYS_open_tree, fd, "",
@@ -117,12 +118,23 @@ int jail_detach_mount(int fd, bool write, struct error *e)
     CLEANUP(fd_closep) int found = -1;
     if (is_detached(fd, write))
         return 0;
+    /* In this namespace, which is the room's own, none stays unbindable. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return error_set_errno(e, errno, "cannot make the mounts private");
     int result = find_again(fd, &found, e);
     return result < 0 ? result : replace_by_clone(fd, found, write, e);
 }
 
+/* Of this namespace, which is the user's own: nothing is changed in it. Blanks in paths are escaped there. */
+static bool some_unbindable(void)
+{
+    CLEANUP(buf_done) struct buf mounts = BUF_INIT(MOUNTS_SIZE_MAX);
+    return file_read("/proc/self/mountinfo", &mounts, NULL) < 0 ||
+           strstr(buf_cstr(&mounts), " unbindable ") != NULL;
+}
+
 void jail_detach_ahead(int fd, bool write)
 {
-    if (!is_detached(fd, write))
+    if (!is_detached(fd, write) && !some_unbindable())
         (void)!replace_by_clone(fd, fd, write, NULL);
 }

@@ -75,6 +75,8 @@ static int close_rlimits(const struct jail_spec *spec, struct error *e)
     }
     if (result == 0 && spec->address_space_bytes)
         result = close_limit(RLIMIT_AS, spec->address_space_bytes, 0, e);
+    if (result == 0 && spec->data_bytes)
+        result = close_limit(RLIMIT_DATA, spec->data_bytes, 0, e);
     if (result == 0 && spec->file_size_bytes)
         result = close_limit(RLIMIT_FSIZE, spec->file_size_bytes, 0, e);
     if (result == 0 && spec->descriptors)

@@ -26,8 +26,10 @@ struct jail_spec {
     size_t folder_count;
     uint64_t cpu_seconds;         /* RLIMIT_CPU, 0 = none */
     uint64_t address_space_bytes; /* RLIMIT_AS, 0 = none: never for a worker */
-    uint64_t file_size_bytes;     /* RLIMIT_FSIZE, 0 = none */
-    uint32_t descriptors;         /* RLIMIT_NOFILE, 0 = as it is */
+    uint64_t
+        data_bytes; /* RLIMIT_DATA, 0 = none: private memory that can be written, not what is reserved */
+    uint64_t file_size_bytes; /* RLIMIT_FSIZE, 0 = none */
+    uint32_t descriptors;     /* RLIMIT_NOFILE, 0 = as it is */
     uint32_t allow_missing;
     /* Layers left open on purpose, by tests' negative controls only: a build without
      * AMBIT_TEST_HOOKS refuses anything but 0. */

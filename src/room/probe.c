@@ -137,6 +137,23 @@ static int fill_memfd(const char *word)
     close(fd);
     return result;
 }
+/* Writable memory far beyond what a room may have; it is not touched. */
+static int fill_memory(const char *word)
+{
+    enum { STEP = 1 << 30, STEPS = 64 };
+    static void *at[STEPS];
+    size_t count = 0;
+    int result = 0;
+    while (count < STEPS && result == 0) {
+        at[count] = mmap(NULL, STEP, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        result = at[count] == MAP_FAILED ? -errno : 0;
+        count += result == 0;
+    }
+    while (count > 0)
+        munmap(at[--count], STEP);
+    return result;
+}
 static int bind_loopback(const char *word)
 {
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -441,6 +458,7 @@ static const struct {
     { "write-cache", write_absolute },
     { "fill-shared", fill_shared },
     { "fill-memfd", fill_memfd },
+    { "fill-memory", fill_memory },
     { "bind-loopback", bind_loopback },
 #ifdef __x86_64__
     { "other-architecture", other_architecture },

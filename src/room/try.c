@@ -40,6 +40,7 @@
 
 enum { FRAME_TRY = 1, FRAME_ANSWER = 2, FRAME_PROBE = 3 };
 #define TRY_DESCRIPTORS 64
+#define TRY_DATA (UINT64_C(4) << 30)
 #define TRY_FILE_SIZE (1u << 20)
 #define TRY_PATIENCE_MS 5000
 
@@ -330,12 +331,17 @@ static int probe_in(enum room_role role, struct channel *control, const struct f
 {
     struct error e = ERROR_INIT;
     struct cursor c = cursor_of(f->payload, f->size);
-    const struct jail_spec spec = { .role = role,
-                                    .cpu_seconds = 10,
-                                    .file_size_bytes = TRY_FILE_SIZE,
-                                    .descriptors = TRY_DESCRIPTORS,
-                                    .skip = cursor_u32(&c),
-                                    .allow_missing = JAIL_NAMESPACES };
+    const struct jail_spec spec = {
+        .role = role,
+        .cpu_seconds = 10,
+#if !defined(__SANITIZE_ADDRESS__)
+        .data_bytes = TRY_DATA,
+#endif
+        .file_size_bytes = TRY_FILE_SIZE,
+        .descriptors = TRY_DESCRIPTORS,
+        .skip = cursor_u32(&c),
+        .allow_missing = JAIL_NAMESPACES
+    };
     char *text = cursor_string(&c), *words[8], said[256], *save = NULL;
     size_t count = 0;
     uint32_t missing = 0;

@@ -37,9 +37,10 @@
  * address space only. */
 #define CORE_INSTANCES_MAX 512
 #define TABLE_ELEMENTS_MAX (1u << 18)
-#define FDS_FIRST_MOUNT 4  /* of RUN_START: code, three streams, then one per folder */
-#define DESCRIPTORS_OWN 64 /* the room's own, beside the guest's handles */
-#define CPU_BACKSTOP_S 2   /* RLIMIT_CPU kills a worker whose slices no longer come */
+#define FDS_FIRST_MOUNT 4            /* of RUN_START: code, three streams, then one per folder */
+#define DESCRIPTORS_OWN 64           /* the room's own, beside the guest's handles */
+#define DATA_OWN (UINT64_C(1) << 30) /* writable memory of the engine's, beside the guest's */
+#define CPU_BACKSTOP_S 2             /* RLIMIT_CPU kills a worker whose slices no longer come */
 
 enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_ASKING };
 
@@ -429,6 +430,13 @@ static int start_ticker(void *context, struct error *e)
     return ticker_start(&w->ticker, w->engine, EPOCH_US, e);
 }
 
+/* Native code that has taken the room over gets little more memory than the guest may have. Who answers
+ * requests has reserved writable memory for all that may be there at once, which this counts. */
+static uint64_t data_bound(const struct grant_limits *limits)
+{
+    return limits->memory_bytes + MIN(DATA_OWN, UINT64_MAX - limits->memory_bytes);
+}
+
 static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count,
                       uint32_t *ret_missing, struct error *e)
 {
@@ -446,6 +454,9 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
         .folder_count = count,
         /* Requests have each a limit, who answers them has none. */
         .cpu_seconds = serves ? 0 : limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
+#if !defined(__SANITIZE_ADDRESS__)
+        .data_bytes = serves ? 0 : data_bound(limits),
+#endif
         .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
         .allow_missing = w->start.allow_missing,
         .start = start_ticker,

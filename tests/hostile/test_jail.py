@@ -19,10 +19,14 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
-from ambit import AMBIT, allow_missing, contains, environment, equal, execute, hooked_binary, run, write
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+from ambit import AMBIT, allow_missing, contains, environment, equal, execute, hooked_binary, run, script, write
+from serving import Serving, component
+from test_secret import place, put
 
 GUESTS = pathlib.Path(__file__).resolve().parent / "guests"
 LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
@@ -42,6 +46,7 @@ STOPPED_BY = {
     "write-cache": "mLc",
     "fill-shared": "mL",
     "fill-memfd": "S",
+    "fill-memory": "r",
     "bind-loopback": "LS",
     "other-architecture": "S",
     "open-dotdot": "mL",
@@ -230,7 +235,7 @@ def test_what_an_escaped_worker_cannot_do():
 
 # A compiler room has no folder at all, and fewer calls; what needs a folder to start from is left out.
 COMPILER_TRIES = ["open-absolute", "fork", "exec", "kill", "ptrace", "map-code", "connect-loopback", "connect-abstract", "connect-unix",
-                  "descriptors", "mount", "user-namespace", "shared-memory", "proc-self-mem", "setuid", "keyring"]
+                  "descriptors", "fill-memory", "mount", "user-namespace", "shared-memory", "proc-self-mem", "setuid", "keyring"]
 
 
 def test_what_an_escaped_compiler_cannot_do():
@@ -374,6 +379,73 @@ def test_a_room_that_dies_is_an_error_that_may_be_tried_again():
     equal([(e["outcome"], e["retryable"]) for e in finished], [("failed", True)])
     limited = json.loads(run("run", "--json", "--cpu", "100ms", GUESTS / "spin.wat", rc=124).err.splitlines()[-1])
     assert "retryable" not in limited, limited
+
+
+def test_a_mount_that_cannot_be_bound_covers_all_the_same():
+    """A mount below a granted folder hides what lies under it; one that is unbindable would be left out of the room's clone."""
+    if os.geteuid() != 0 or "mount-namespace" in os.environ.get("AMBIT_TEST_MISSING_JAIL", ""):
+        return
+    os.makedirs("granted/sub")
+    write("granted/sub/covered", "what nobody shall see")
+    write("granted/file", "seen")
+    guest = script("""
+import os
+print(open("granted/file").read())
+for see in (os.listdir, lambda path: open(path + "/covered").read()):
+    try:
+        print("entered", see("granted/sub"))
+    except OSError as e:
+        print("denied", e.errno)
+""")
+    receipt = os.path.abspath("receipt.jsonl")
+    for kind in ("private", "unbindable"):
+        r = execute(["unshare", "-m", "sh", "-c", f'mount -t tmpfs none granted/sub && mount --make-{kind} granted/sub && exec "$@"', "sh",
+                     AMBIT, "run", "-q", *allow_missing(), "--receipt", receipt, "--read", "granted", guest], environ=environment(), timeout=120)
+        equal((r.rc, r.out.count("denied"), "entered" in r.out, "seen" in r.out), (0, 2, False, True), f"{kind}\n{r!r}")
+        os.unlink(receipt)
+    r = run("run", "-q", "--read", "granted", guest)    # control: without it, it is there
+    contains(r.out, "what nobody shall see")
+
+
+def memories(pid):
+    """{inode: name} of the anonymous files that a process has open or mapped."""
+    found = {}
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        target = os.readlink(fd)
+        if target.startswith("/memfd:"):
+            found[os.stat(fd).st_ino] = target.split(":", 1)[1].removesuffix(" (deleted)")
+    for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+        words = line.split(None, 5)
+        if len(words) == 6 and words[5].startswith("/memfd:"):
+            found[int(words[4])] = words[5].split(":", 1)[1].removesuffix(" (deleted)")
+    return found
+
+
+def test_whose_memory_a_room_has():
+    """In a live server with two workers: each memory that rooms share is shared by the two that it is for. An escaped room has no
+    other's link, no counters but egress its own, and keeper's memory is in keeper (and kept open, unread, by control)."""
+    if os.geteuid() != 0:
+        return
+    env = place()
+    put(env)
+    with Serving(component(), "--workers", "2", "--net", "GET http://127.0.0.1:1/**", "--secret", "github-token@127.0.0.1:1", env=env) as s:
+        rooms = s.rooms()
+        equal({role: len(pids) for role, pids in rooms.items()}, {"worker": 2, "ingress": 2, "egress": 1, "keeper": 1})
+        owners = {}
+        for role, pids in rooms.items():
+            for pid in pids:
+                for inode, name in memories(pid).items():
+                    owners.setdefault((name, inode), []).append((role, pid))
+        shared = {}
+        for (name, _), who in owners.items():
+            shared.setdefault(name, []).append(sorted(role for role, _ in who))
+        print(shared)
+        equal(sorted(shared.pop("ambit-counters")), [["egress"], ["ingress", "ingress"]])    # of rules; of what is served, for metrics
+        equal(shared.pop("ambit-keeper"), [["keeper"]])
+        equal(sorted(shared.pop("ambit-link")), sorted([["egress", "worker"]] * 2 + [["ingress", "worker"]] * 2))
+        for name, lists in shared.items():
+            for who in lists:
+                assert len(who) == 1 or set(who) in ({"worker"}, {"ingress"}), (name, who)
 
 
 def test_a_release_build_has_no_probe():

@@ -364,6 +364,60 @@ TEST(asks_under_a_rule_that_is_not_there_yet)
     fixture_close(&f);
 }
 
+/* ---- escaped code in the room as it is started, with its descriptors and its own limits ---- */
+
+static void escaped(const char *attempt, const char *word, uint32_t skip, const char *wanted)
+{
+    struct fixture f;
+    char text[512];
+    int status = 0;
+    fixture_defaults(&f, GRANTS);
+    mem_free(f.start.work_host);
+    f.start.work_host = mem_printf("play\n%s\n%s", attempt, word);
+    f.start.test_skip = KEEPER_PROBE | skip;
+    fixture_spawn(&f);
+    text[0] = '\0';
+    if (fixture_next(&f, f.room.channel) == KEEPER_FAULT)
+        snprintf(text, sizeof text, "%s", fixture_string(&f));
+    CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
+    CHECK_EQ(room_wait(&f.room, WAIT_MS, &status, NULL), 0);
+    room_status_text(status, &why);
+    if (!text[0])
+        snprintf(text, sizeof text, "%s", buf_cstr(&why));
+    if (!strstr(text, wanted))
+        test_fail(__FILE__, __LINE__, "%s: %s", attempt, text);
+    fixture_close(&f);
+}
+
+TEST(what_an_escaped_keeper_cannot_do)
+{
+    static const struct {
+        const char *attempt, *word, *stopped;
+    } rows[] = {
+        { "open-absolute", "/etc/passwd", "refused" },
+        { "proc-self-mem", "", "refused" },
+        { "exec", "", "system call outside its list" },
+        { "fork", "", "system call outside its list" },
+        { "map-code", "", "system call outside its list" },
+        { "fill-memfd", "", "system call outside its list" },
+        { "netlink-socket", "", "system call outside its list" },
+        { "connect-unix", "/nowhere", "system call outside its list" },
+        { "descriptors", "", "refused" },
+#ifndef __SANITIZE_ADDRESS__ /* which reserves more than any limit */
+        { "fill-memory", "", "refused" },
+#endif
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        escaped(rows[i].attempt, rows[i].word, 0, rows[i].stopped);
+    const uint32_t all =
+        JAIL_LANDLOCK | JAIL_SECCOMP | JAIL_RLIMITS | JAIL_NO_NEW_PRIVILEGES | JAIL_MOUNT_NAMESPACE;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        escaped(rows[i].attempt, rows[i].word, all,
+                strcmp(rows[i].attempt, "exec") == 0           ? "exit code 77"
+                : strcmp(rows[i].attempt, "connect-unix") == 0 ? "No such file"
+                                                               : "succeeded");
+}
+
 /* ---- minting ---- */
 
 #define MINTED_URL "https://minted.example.com/a/b"
