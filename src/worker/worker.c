@@ -466,6 +466,8 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
     spec.skip = w->start.test_skip & RUN_SKIP_JAIL_MASK;
     if (w->start.test_skip & RUN_SKIP_CPU)
         spec.cpu_seconds = 0;
+    if (w->start.test_skip & RUN_SKIP_MEMORY)
+        spec.data_bytes = 0;
 #endif
     return jail_close(&spec, ret_missing, e);
 }

@@ -263,7 +263,7 @@ def jailed(room, leave_out=()):
         got = table(bait.jail_of(room), attempts)
         for attempt, layers in got.items():
             assert layers, f"{attempt}: only several layers together stop it"
-            assert attempt == "descriptors" or "S" in layers, f"{attempt}: not in the list of {room}, but it can be called: {layers}"
+            assert attempt in ("descriptors", "fill-memory") or "S" in layers, f"{attempt}: not in the list of {room}, but it can be called: {layers}"
             if len(layers) == 1:
                 equal(bait.jail_of(room)(attempt, [SHORT[layers]]), "succeeded", f"control: {attempt} in a jail that lacks {SHORT[layers]} only")
         return got
