@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/digest.h"
+#include "base/mem.h"
 
 static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -38,6 +39,19 @@ uint64_t clock_thread_cpu_ns(void)
 uint64_t clock_process_cpu_ns(void)
 {
     return (uint64_t)clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+int clock_until_ms(uint64_t at_ns)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (at_ns == 0)
+        return -1;
+    return at_ns <= now ? 0 : (int)MIN((at_ns - now) / NS_PER_MS + 1, UINT64_C(3600000));
+}
+
+int clock_sooner_ms(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : MIN(a, b);
 }
 
 int id_new(char ret_id[static ID_TEXT_SIZE])

@@ -11,6 +11,9 @@ uint64_t clock_monotonic_ns(void);  /* CLOCK_MONOTONIC */
 int64_t clock_real_ns(void);        /* CLOCK_REALTIME since 1970 */
 uint64_t clock_thread_cpu_ns(void); /* CLOCK_THREAD_CPUTIME_ID */
 uint64_t clock_process_cpu_ns(void);
+/* For poll(): from now until `at_ns` of the monotonic clock, not a moment less, an hour at most; 0: for ever (−1). */
+int clock_until_ms(uint64_t at_ns);
+int clock_sooner_ms(int a, int b); /* of two such */
 
 /* A run's id: sortable by time, 26 characters of Crockford base 32 (the ULID layout),
  * NUL-terminated. */

@@ -14,14 +14,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "room/spawn.h"
+#include "control/restart.h"
 
-#define PAUSE_MIN_NS (20 * NS_PER_MS)
-#define PAUSE_MAX_NS (2 * NS_PER_S)
-#define CALM_NS (10 * NS_PER_S) /* a room that lived so long starts again without a pause */
 #define START_LIMIT_NS (30 * NS_PER_S)
 #define STOP_LIMIT_NS NS_PER_S
-#define LAST_WORDS_MS 1000
 #define NEVER UINT64_MAX
 
 struct owner {
@@ -45,7 +41,7 @@ struct egress {
     bool alive, ready, fault, ending;
     struct frame_gate gate;
     struct error fault_text;
-    uint64_t spawned_ns, start_at_ns, pause_ns;
+    struct restart restart;
     unsigned deaths;
     uint32_t life;
 };
@@ -207,7 +203,7 @@ static int spawn(struct egress *g, struct error *e)
     g->ready = g->fault = false;
     g->start.more = (uint32_t)(g->rule_max - g->rule_count);
     g->granted = g->rule_count; /* START has them all, and comes before any link */
-    g->spawned_ns = clock_monotonic_ns();
+    restart_began(&g->restart);
     g->gate = (struct frame_gate){ .rules = rules,
                                    .rule_count = ARRAY_SIZE(rules),
                                    .phase = PHASE_STARTING };
@@ -396,7 +392,6 @@ int egress_start(const struct egress_spec *spec, struct egress **ret, struct err
         return error_set(e, -ENOMEM, "no memory for egress");
     ASSERT(spec->observer.relinked);
     g->ca_fd = g->counters_fd = -1;
-    g->pause_ns = PAUSE_MIN_NS;
     int status = prepare(g, spec, e);
     if (status == 0)
         status = spawn(g, e);
@@ -507,38 +502,18 @@ int egress_fd(const struct egress *g)
 
 int egress_timeout_ms(const struct egress *g)
 {
-    uint64_t now = clock_monotonic_ns(), until;
-    if (g->ending)
+    if (g->ending || (g->alive && g->ready))
         return -1;
-    if (g->alive && g->ready)
-        return -1;
-    until = g->alive ? g->spawned_ns + START_LIMIT_NS : g->start_at_ns;
-    return until <= now ? 0 : (int)MIN((until - now) / NS_PER_MS + 1, (uint64_t)60000);
-}
-
-/* Why it is gone, in words; the room is reaped. */
-static void bury(struct egress *g, struct buf *why)
-{
-    int wait_status = 0;
-    if (room_wait(&g->room, LAST_WORDS_MS, &wait_status, NULL) == 0)
-        room_status_text(wait_status, why);
-    else
-        buf_puts(why, "it closed its channel and had to be killed");
-    room_end(&g->room);
-    g->alive = false;
-    g->deaths += !g->ending;
-    uint64_t now = clock_monotonic_ns();
-    if (now - g->spawned_ns >= CALM_NS)
-        g->pause_ns = PAUSE_MIN_NS;
-    g->start_at_ns = now + g->pause_ns;
-    g->pause_ns = MIN(g->pause_ns * 2, (uint64_t)PAUSE_MAX_NS);
+    return clock_until_ms(g->alive ? g->restart.began_ns + START_LIMIT_NS : g->restart.back_ns);
 }
 
 static int died(struct egress *g, struct error *e)
 {
     CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
     bool never_ready = !g->ready && g->deaths == 0;
-    bury(g, &why);
+    restart_bury(&g->restart, &g->room, &why);
+    g->alive = false;
+    g->deaths += !g->ending;
     if (g->ending)
         return 0;
     if (g->fault) { /* it will say the same again */
@@ -557,7 +532,7 @@ static int died(struct egress *g, struct error *e)
 int egress_turn(struct egress *g, struct error *e)
 {
     if (!g->alive) {
-        if (g->ending || clock_monotonic_ns() < g->start_at_ns)
+        if (g->ending || clock_monotonic_ns() < g->restart.back_ns)
             return 0;
         int status = spawn(g, e);
         return status < 0 ? status : relink_all(g, e);
@@ -572,7 +547,7 @@ int egress_turn(struct egress *g, struct error *e)
     }
     if (status > 0 || g->fault) /* one that does not end by itself after a fault is ended */
         return died(g, e);
-    if (!g->ready && clock_monotonic_ns() >= g->spawned_ns + START_LIMIT_NS)
+    if (!g->ready && clock_monotonic_ns() >= g->restart.began_ns + START_LIMIT_NS)
         return error_set(e, -ETIMEDOUT, "egress did not start within half a minute");
     return 0;
 }

@@ -12,9 +12,6 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define PAUSE_FIRST (10 * NS_PER_MS)
-#define PAUSE_MAX (2 * NS_PER_S)
-#define LIVED_LONG (10 * NS_PER_S)
 #define LAST_WORDS_MS 2000
 
 /* ---- lives ---- */
@@ -22,28 +19,18 @@
 void front_room_began(struct front_room *r, const struct frame_rule *rules, size_t rule_count)
 {
     r->live = true;
-    r->began_ns = clock_monotonic_ns();
+    restart_began(&r->restart);
     r->gate = (struct frame_gate){ rules, rule_count, 0, 0 };
 }
 
 bool front_room_bury(struct front_room *r, bool expected, struct buf *why)
 {
-    struct error ignored = ERROR_INIT;
-    int wait_status = 0;
-    uint64_t now = clock_monotonic_ns();
-    if (room_wait(&r->room, LAST_WORDS_MS, &wait_status, &ignored) != 0)
-        buf_puts(why, "it closed its channel");
-    else
-        room_status_text(wait_status, why);
-    room_end(&r->room);
+    restart_bury(&r->restart, &r->room, why);
     r->live = r->ready = false;
-    if (expected || r->done || r->over)
-        return false;
-    r->pause_ns = now - r->began_ns > LIVED_LONG || r->pause_ns == 0
-                      ? PAUSE_FIRST
-                      : MIN(2 * r->pause_ns, PAUSE_MAX);
-    r->back_ns = now + r->pause_ns;
-    return true;
+    if (!expected && !r->done && !r->over)
+        return true;
+    r->restart.back_ns = 0;
+    return false;
 }
 
 int front_room_died_at_start(struct front_room *r, const char *name, bool told, struct error *e)

@@ -5,21 +5,19 @@
  */
 #pragma once
 
-#include "room/spawn.h"
+#include "control/restart.h"
 
 /* One room over all its lives. */
 struct front_room {
     struct room room;
     struct frame_gate gate;
     bool live, ready, done, over; /* done: it said its last word; over: it shall not come back */
-    uint64_t began_ns;            /* of this life */
-    uint64_t back_ns;             /* when it is started again; 0: it lives, or never */
-    uint64_t pause_ns;
+    struct restart restart;
 };
 /* It was spawned. */
 void front_room_began(struct front_room *r, const struct frame_rule *rules, size_t rule_count);
-/* It closed its channel: reaps it, says why in words. Unless that was `expected` (or done, or over): true, and back_ns
- * is set, after a pause that doubles from 10 ms to 2 s; who lived for 10 s begins anew. */
+/* It closed its channel: reaps it, says why in words. True: it comes back (restart.h); not when this was `expected`, or
+ * it was done, or over. */
 bool front_room_bury(struct front_room *r, bool expected, struct buf *why);
 /* At the start nothing is tried again: what was wrong then stays wrong. 0 when a fault was told already. */
 int front_room_died_at_start(struct front_room *r, const char *name, bool told,

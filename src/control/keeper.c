@@ -20,11 +20,7 @@
 #include "base/mem.h"
 #include "control/egress.h"
 
-#define PAUSE_MIN_NS (20 * NS_PER_MS)
-#define PAUSE_MAX_NS (2 * NS_PER_S)
-#define CALM_NS (10 * NS_PER_S)
 #define START_LIMIT_NS (30 * NS_PER_S) /* a passphrase is stretched, values are fetched meanwhile */
-#define LAST_WORDS_MS 1000
 #define NEVER UINT64_MAX
 #define ADMITTED_MAX 65536 /* requests under way */
 
@@ -190,7 +186,7 @@ static int on_want(void *context, struct cursor *c, const int *fds, size_t fd_co
     status = vault_source(name, source, locator, &fd, &k->source_error);
     buf_string(&payload, name);
     buf_string(&payload, status < 0 ? k->source_error.what : "");
-    k->spawned_ns = clock_monotonic_ns(); /* the time it took was ours */
+    restart_began(&k->restart); /* the time it took was ours */
     return keeper_unless_dead(keeper_send(k, KEEPER_SOURCE, &payload, &fd, status < 0 ? 0 : 1, e),
                               e);
 }
@@ -373,7 +369,7 @@ static int send_start(struct keeper *k, struct error *e)
     int fds[4];
     size_t fd_count = 0;
     int status = start_fds(k, fds, &fd_count, e);
-    k->spawned_ns = clock_monotonic_ns(); /* a person may have typed meanwhile */
+    restart_began(&k->restart); /* a person may have typed meanwhile */
     k->start.more = (uint32_t)(k->rule_max - k->rule_count);
     keeper_start_put(&payload, &k->start);
     if (status == 0 && buf_status(&payload) == -EMSGSIZE)
@@ -457,7 +453,6 @@ int keeper_start(const struct keeper_spec *spec, struct keeper **ret, struct err
     if (!k)
         return error_set(e, -ENOMEM, "no memory for keeper");
     k->state_fd = k->change_fd = k->null_fd = -1;
-    k->pause_ns = PAUSE_MIN_NS;
     int status = prepare(k, spec, e);
     if (status == 0)
         status = spawn(k, e);
@@ -512,34 +507,17 @@ int keeper_fd(const struct keeper *k)
 
 int keeper_timeout_ms(const struct keeper *k)
 {
-    uint64_t now = clock_monotonic_ns(), until;
-    if (k->ending || (k->alive && k->ready))
+    if (k->alive && k->ready)
         return -1;
-    until = k->alive ? k->spawned_ns + START_LIMIT_NS : k->start_at_ns;
-    return until <= now ? 0 : (int)MIN((until - now) / NS_PER_MS + 1, (uint64_t)60000);
-}
-
-static void bury(struct keeper *k, struct buf *why)
-{
-    int wait_status = 0;
-    if (room_wait(&k->room, LAST_WORDS_MS, &wait_status, NULL) == 0)
-        room_status_text(wait_status, why);
-    else
-        buf_puts(why, "it closed its channel and had to be killed");
-    room_end(&k->room);
-    k->alive = false;
-    k->deaths++;
-    uint64_t now = clock_monotonic_ns();
-    if (now - k->spawned_ns >= CALM_NS)
-        k->pause_ns = PAUSE_MIN_NS;
-    k->start_at_ns = now + k->pause_ns;
-    k->pause_ns = MIN(k->pause_ns * 2, (uint64_t)PAUSE_MAX_NS);
+    return clock_until_ms(k->alive ? k->restart.began_ns + START_LIMIT_NS : k->restart.back_ns);
 }
 
 static int died(struct keeper *k, struct error *e)
 {
     CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
-    bury(k, &why);
+    restart_bury(&k->restart, &k->room, &why);
+    k->alive = false;
+    k->deaths++;
     if (k->fault) { /* it will say the same again */
         *e = k->fault_text;
         return k->fault_text.code;
@@ -560,7 +538,7 @@ static int died(struct keeper *k, struct error *e)
 int keeper_turn(struct keeper *k, struct error *e)
 {
     if (!k->alive)
-        return k->ending || clock_monotonic_ns() < k->start_at_ns ? 0 : spawn(k, e);
+        return clock_monotonic_ns() < k->restart.back_ns ? 0 : spawn(k, e);
     struct error cause = ERROR_INIT;
     int status = channel_dispatch(k->room.channel, &k->gate, k, false, &cause);
     if (status == -EPIPE || status == -ECONNRESET)
@@ -571,7 +549,7 @@ int keeper_turn(struct keeper *k, struct error *e)
     }
     if (status > 0 || k->fault) /* one that does not end by itself after a fault is ended */
         return died(k, e);
-    if (!k->ready && clock_monotonic_ns() >= k->spawned_ns + START_LIMIT_NS)
+    if (!k->ready && clock_monotonic_ns() >= k->restart.began_ns + START_LIMIT_NS)
         return error_set(e, -ETIMEDOUT, "keeper did not start within half a minute");
     return 0;
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "control/keeper.h"
-#include "room/spawn.h"
+#include "control/restart.h"
 
 enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 
@@ -51,10 +51,10 @@ struct keeper {
     struct question question;
 
     struct room room;
-    bool alive, ready, was_ready, fault, ending;
+    bool alive, ready, was_ready, fault;
     struct frame_gate gate;
     struct error fault_text, source_error;
-    uint64_t spawned_ns, start_at_ns, pause_ns;
+    struct restart restart;
     unsigned deaths;
 };
 

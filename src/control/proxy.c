@@ -294,26 +294,15 @@ static int next_phase(struct proxy *p, struct error *e)
 #define POLL_FIXED 3
 #define POLL_MAX (POLL_FIXED + 2 * PROXY_FRONTS_MAX)
 
-static int sooner(int a, int b)
-{
-    return a < 0 ? b : b < 0 ? a : MIN(a, b);
-}
-
-static int until_ms(uint64_t ns)
-{
-    uint64_t now = clock_monotonic_ns();
-    return ns == 0 ? -1 : ns <= now ? 0 : (int)MIN((ns - now) / NS_PER_MS + 1, UINT64_C(3600000));
-}
-
 static int timeout_ms(const struct proxy *p)
 {
-    int ms = p->phase == PROXY_RUNNING ? -1 : until_ms(p->until_ns);
+    int ms = p->phase == PROXY_RUNNING ? -1 : clock_until_ms(p->until_ns);
     if (p->phase == PROXY_RUNNING && p->expires_ns != GRANT_UNSET && !p->expired)
-        ms = until_ms(p->running_ns + MIN(p->expires_ns, UINT64_MAX / 2));
+        ms = clock_until_ms(p->running_ns + MIN(p->expires_ns, UINT64_MAX / 2));
     for (uint32_t i = 0; i < p->front_count; i++)
-        ms = sooner(ms, until_ms(p->fronts[i].room.back_ns));
-    ms = sooner(ms, run_keeper_timeout_ms(&p->run));
-    return sooner(ms, egress_timeout_ms(p->run.egress));
+        ms = clock_sooner_ms(ms, clock_until_ms(p->fronts[i].room.restart.back_ns));
+    ms = clock_sooner_ms(ms, run_keeper_timeout_ms(&p->run));
+    return clock_sooner_ms(ms, egress_timeout_ms(p->run.egress));
 }
 
 static struct pollfd watch(int fd)

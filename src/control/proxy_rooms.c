@@ -255,10 +255,10 @@ int proxy_front_turn(struct proxy_front *f, bool said, struct error *e)
         if (status == 1)
             status = died(f, e);
     }
-    if (status < 0 || f->room.back_ns == 0 || f->p->phase != PROXY_RUNNING ||
-        f->room.back_ns > clock_monotonic_ns())
+    if (status < 0 || f->room.restart.back_ns == 0 || f->p->phase != PROXY_RUNNING ||
+        f->room.restart.back_ns > clock_monotonic_ns())
         return status;
-    f->room.back_ns = 0;
+    f->room.restart.back_ns = 0;
     return proxy_front_start(f, e);
 }
 
@@ -301,7 +301,7 @@ int proxy_fronts_regranted(struct proxy *p, struct error *e)
 void proxy_front_drain(struct proxy_front *f, uint64_t within_ns)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    f->room.back_ns = 0;
+    f->room.restart.back_ns = 0;
     if (!f->room.live)
         return;
     buf_u64(&payload, within_ns);

@@ -281,28 +281,17 @@ static int next_phase(struct serve *s, struct error *e)
 #define POLL_FIXED (3 + STDIO_POLL_FDS)
 #define POLL_MAX (POLL_FIXED + 3 * INGRESS_PAIRS_MAX)
 
-static int sooner(int a, int b)
-{
-    return a < 0 ? b : b < 0 ? a : MIN(a, b);
-}
-
-static int until_ms(uint64_t ns)
-{
-    uint64_t now = clock_monotonic_ns();
-    return ns == 0 ? -1 : ns <= now ? 0 : (int)MIN((ns - now) / NS_PER_MS + 1, UINT64_C(3600000));
-}
-
 static int timeout_ms(struct serve *s, bool soon)
 {
-    int ms = s->phase == SERVE_RUNNING ? -1 : until_ms(s->until_ns);
+    int ms = s->phase == SERVE_RUNNING ? -1 : clock_until_ms(s->until_ns);
     if (soon)
-        ms = sooner(ms, 200);
+        ms = clock_sooner_ms(ms, 200);
     for (uint32_t i = 0; i < s->pair_count; i++) {
-        ms = sooner(ms, until_ms(s->pairs[i].worker.back_ns));
-        ms = sooner(ms, until_ms(s->pairs[i].ingress.back_ns));
+        ms = clock_sooner_ms(ms, clock_until_ms(s->pairs[i].worker.restart.back_ns));
+        ms = clock_sooner_ms(ms, clock_until_ms(s->pairs[i].ingress.restart.back_ns));
     }
-    ms = sooner(ms, run_keeper_timeout_ms(&s->run));
-    return s->run.egress != NULL ? sooner(ms, egress_timeout_ms(s->run.egress)) : ms;
+    ms = clock_sooner_ms(ms, run_keeper_timeout_ms(&s->run));
+    return s->run.egress != NULL ? clock_sooner_ms(ms, egress_timeout_ms(s->run.egress)) : ms;
 }
 
 static struct pollfd watch(int fd)

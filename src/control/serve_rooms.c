@@ -414,7 +414,7 @@ static int worker_died(struct serve_pair *p, struct error *e)
     bury(p, &p->worker, "worker", INGRESS_COUNT_worker_restarts_total);
     if (p->s->run.egress != NULL)
         egress_unlink(p->s->run.egress, p->index);
-    if (p->worker.back_ns == 0 || !p->ingress.live)
+    if (p->worker.restart.back_ns == 0 || !p->ingress.live)
         return 0;
     /* Its clients are answered now, not when there is a new one. */
     int status = link_make(p->link, other, e);
@@ -483,12 +483,13 @@ static int start_due(struct serve_pair *p, struct error *e)
     int status = 0;
     if (p->s->phase >= SERVE_STOPPING)
         return 0;
-    if (p->ingress.back_ns != 0 && p->ingress.back_ns <= now && p->s->phase == SERVE_RUNNING) {
-        p->ingress.back_ns = 0;
+    if (p->ingress.restart.back_ns != 0 && p->ingress.restart.back_ns <= now &&
+        p->s->phase == SERVE_RUNNING) {
+        p->ingress.restart.back_ns = 0;
         status = start_ingress_again(p, e);
     }
-    if (status == 0 && p->worker.back_ns != 0 && p->worker.back_ns <= now) {
-        p->worker.back_ns = 0;
+    if (status == 0 && p->worker.restart.back_ns != 0 && p->worker.restart.back_ns <= now) {
+        p->worker.restart.back_ns = 0;
         status = start_worker_again(p, e);
     }
     return status;
@@ -549,7 +550,7 @@ int serve_relink_egress(void *context, uint32_t owner, const int fds[static LINK
 void serve_drain_pair(struct serve_pair *p, uint64_t within_ns)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    p->ingress.back_ns = 0;
+    p->ingress.restart.back_ns = 0;
     if (!p->ingress.live)
         return;
     buf_u64(&payload, within_ns);
@@ -561,7 +562,7 @@ void serve_drain_pair(struct serve_pair *p, uint64_t within_ns)
 void serve_stop_worker(struct serve_pair *p)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(8);
-    p->worker.back_ns = 0;
+    p->worker.restart.back_ns = 0;
     if (!p->worker.live || p->worker.done)
         return;
     buf_u32(&payload, RUN_STOP_INTERRUPT);
