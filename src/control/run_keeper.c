@@ -12,7 +12,8 @@
 #include "base/mem.h"
 #include "control/run_parts.h"
 
-#define SECRET_EVENTS_MAX 1024 /* releases and refusals that are kept in a receipt */
+#define SECRET_EVENTS_MAX \
+    1024 /* of each kind that are kept in a receipt: refusals crowd out no release */
 
 static json_t *text_json(const char *text)
 {
@@ -24,14 +25,16 @@ static json_t *number_json(uint64_t n)
     return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
 }
 
-static int record(struct run *r, const char *name, json_t *event, struct error *e)
+static int record(struct run *r, enum run_secret_event kind, json_t *event, struct error *e)
 {
-    if (r->secrets_recorded++ >= SECRET_EVENTS_MAX) {
+    static const char *const names[] = { "secret.used", "secret.denied", "secret.suspended" };
+    if (r->secrets_recorded[kind] == SECRET_EVENTS_MAX) {
         json_decref(event);
         return 0;
     }
+    r->secrets_recorded[kind]++;
     json_object_set_new(event, "observed_by", json_string("keeper"));
-    return receipt_put(r->receipt, name, event, e);
+    return receipt_put(r->receipt, names[kind], event, e);
 }
 
 static json_t *of_request(uint64_t number, uint32_t rule, const char *name)
@@ -69,7 +72,8 @@ static int on_used(void *context, uint32_t life, uint64_t number, uint32_t rule,
 {
     (void)life;
     int status = count_use(context, name, e);
-    return status < 0 ? status : record(context, "secret.used", of_request(number, rule, name), e);
+    return status < 0 ? status
+                      : record(context, RUN_SECRET_USED, of_request(number, rule, name), e);
 }
 
 static int on_denied(void *context, uint32_t life, uint64_t number, uint32_t rule, const char *name,
@@ -78,7 +82,7 @@ static int on_denied(void *context, uint32_t life, uint64_t number, uint32_t rul
     json_t *event = of_request(number, rule, name);
     (void)life;
     json_object_set_new(event, "why", text_json(why));
-    return record(context, "secret.denied", event, e);
+    return record(context, RUN_SECRET_DENIED, event, e);
 }
 
 static int on_suspended(void *context, const char *name, const char *why, struct error *e)
@@ -86,7 +90,7 @@ static int on_suspended(void *context, const char *name, const char *why, struct
     json_t *event = json_object();
     json_object_set_new(event, "name", text_json(name));
     json_object_set_new(event, "why", text_json(why));
-    return record(context, "secret.suspended", event, e);
+    return record(context, RUN_SECRET_SUSPENDED, event, e);
 }
 
 static int on_ready(void *context, uint32_t missing, struct error *e)

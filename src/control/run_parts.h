@@ -36,6 +36,13 @@ struct run_keeper_links {
     int (*back)(void *context, struct error *e); /* it was started again; egress has its channel */
 };
 
+enum run_secret_event {
+    RUN_SECRET_USED,
+    RUN_SECRET_DENIED,
+    RUN_SECRET_SUSPENDED,
+    RUN_SECRET_EVENT_COUNT
+};
+
 struct run {
     const struct run_request *request;
     const struct run_observer *observer;
@@ -71,7 +78,7 @@ struct run {
     struct vault_files *vault; /* NULL: no grant names a secret */
     struct keeper *keeper;     /* NULL: nor are certificates wanted */
     struct run_keeper_links keeper_links;
-    uint64_t secrets_recorded;
+    uint64_t secrets_recorded[RUN_SECRET_EVENT_COUNT];
 };
 
 /* Sets the report's end, unless it has one; `e` may be NULL. */

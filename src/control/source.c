@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -256,9 +257,21 @@ static int watch_signals(struct typing *t, struct error *e)
     return t->signals < 0 || t->resumed < 0 ? error_set_errno(e, errno, "signals") : 0;
 }
 
+/* What is typed is in our memory for a while, and SIGQUIT may end us there. */
+static int leave_no_core(struct error *e)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) < 0)
+        return error_set_errno(e, errno, "the limit of core files cannot be read");
+    limit.rlim_cur = 0;
+    return setrlimit(RLIMIT_CORE, &limit) < 0
+               ? error_set_errno(e, errno, "core files cannot be turned off")
+               : 0;
+}
+
 static int typing_begin(struct typing *t, struct error *e)
 {
-    t->signals = t->resumed = -1;
+    t->tty = t->signals = t->resumed = -1;
     (void)sigprocmask(SIG_BLOCK, NULL, &t->mask_before);
     t->tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (t->tty < 0 || tcgetattr(t->tty, &t->before) < 0) {
@@ -266,7 +279,9 @@ static int typing_begin(struct typing *t, struct error *e)
         error_hint(e, "run it on a terminal; unattended, name a file of mode 0600 or a command");
         return error_set(e, -ENOTTY, "there is no terminal to ask on");
     }
-    int status = watch_signals(t, e);
+    int status = leave_no_core(e);
+    if (status == 0)
+        status = watch_signals(t, e);
     t->quiet = t->before;
     t->quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG);
     t->quiet.c_cc[VMIN] = 1;

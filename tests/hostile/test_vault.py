@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from serving import Serving, children, component, wait_for
 from test_secret import OK, OTHER, VALUE, in_three_lines, place, put, secret, vault
 
 SECOND = "kq8-Zt2.wPz6_rV1~mB4xN9s"  # 24 bytes
+CORES = (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2
 KEPT_MAX = 64 << 20                  # of a mapping that is read; a sanitizer's shadow is larger
 
 
@@ -147,6 +149,35 @@ def test_a_value_of_a_proxy_is_in_keeper_alone():
             lacks("\n".join(p.said), SECOND)
             # Keys of leaves are keeper's and the fronts': not control's, egress's, nor a file's.
             equal(set(everyone(p.pid)) >= {"control", "keeper", "egress", "ingress"}, True)
+
+
+def test_denials_crowd_out_no_release():
+    """A receipt keeps a bounded number of refusals and of releases, each for itself: who has a thousand refused first hides no use."""
+    env = place(guests=True)
+    put(env)
+    run("secret", "set", "minted", "--kind", "oauth-client", "--set=token_url=https://127.0.0.1:1/token", "--set=client_id=me",
+        "--set=addresses=127.0.0.0/8", *allow_missing(), env=env, stdin=VALUE, rc=0)
+    guest = ambit.script("""
+import sys, urllib.request
+refused, used = map(int, sys.argv[1:])
+def ask(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/a", timeout=60) as r:
+            return r.status
+    except OSError:
+        return 0
+print(sum(ask(refused) == 200 for _ in range(1100)), ask(used))
+""")
+    receipt = pathlib.Path("refused.jsonl")
+    with Raw(OK) as never, Raw(OK) as o:
+        flags = [f for name, at in (("minted", never), ("github-token", o)) for f in
+                 ("--net", f"GET http://127.0.0.1:{at.port}/**", "--secret", f"{name}@127.0.0.1:{at.port}")]
+        r = run("run", "--receipt", receipt, "--cpu", "100s", *flags, guest, str(never.port), str(o.port), env=env, timeout=280)
+        equal((r.rc, r.out), (0, "0 200\n"), repr(r))
+        equal(never.heard, [])
+    events = [json.loads(line) for line in receipt.read_text().splitlines()]
+    kinds = [e["event"] for e in events if e["event"].startswith("secret.")]
+    equal((kinds.count("secret.denied"), kinds.count("secret.used")), (1024, 1))
 
 
 # ---- hostile files ----
@@ -287,7 +318,7 @@ class Asked:
         self.master, slave = os.openpty()
         self.process = subprocess.Popen([str(ambit.AMBIT), "secret", "set", "tok", "--vault-key", "passphrase", *allow_missing()],
                                         stdin=open(file, "rb"), stdout=slave, stderr=slave, env=ambit.environment(env), start_new_session=True,
-                                        preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0))
+                                        preexec_fn=lambda: (fcntl.ioctl(slave, termios.TIOCSCTTY, 0), resource.setrlimit(resource.RLIMIT_CORE, CORES)))
         self.slave, self.shown = slave, b""
         while not self.shown.endswith(b": "):
             self.shown += os.read(self.master, 4096)
@@ -310,6 +341,9 @@ def test_the_echo_is_there_again():
             a.process.send_signal(number)
             assert a.process.wait(60) != 0
             assert echoes(a.slave), number
+    with Asked(env) as a:  # what was typed is in no core file, whoever ends it where
+        core, = (line.split()[4] for line in pathlib.Path(f"/proc/{a.process.pid}/limits").read_text().splitlines() if line.startswith("Max core"))
+        equal(core, "0")
     for typed in (b"\x03", b"\x1c", b"x" * 5000):
         with Asked(env) as a:
             with contextlib.suppress(BlockingIOError):
