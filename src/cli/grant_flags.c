@@ -316,7 +316,7 @@ int grant_flags_take(struct grant_flags *f, const struct cli *c, struct error *e
     }
 }
 
-bool grant_flag_is(const struct help_flag *flag)
+static bool grant_flag_is(const struct help_flag *flag)
 {
     return flag->id == RUN_FLAG_READ || flag->id == RUN_FLAG_WRITE || flag->id == RUN_FLAG_NET ||
            flag->id == RUN_FLAG_KEYVALUE || flag->id == RUN_FLAG_GRANTS ||

@@ -18,11 +18,11 @@ struct grant_flags {
 int grant_flags_init(struct grant_flags *f, struct error *e) MUST_CHECK;
 void grant_flags_done(struct grant_flags *f);
 /* Takes the flag that cli_next() gave. 0: it was one of these; 1: it is none of them; < 0 an error:
- * of a grant where grant_flag_is() says so (exit code CLI_GRANT), else of usage. */
+ * of a grant where the flag gives or names grants (exit code CLI_GRANT), else of usage: ask
+ * grant_flags_fail(). */
 int grant_flags_take(struct grant_flags *f, const struct cli *c, struct error *e) MUST_CHECK;
 /* After the last flag: what refers to others of them. An error is one of a grant. */
 int grant_flags_finish(struct grant_flags *f, struct error *e) MUST_CHECK;
-bool grant_flag_is(const struct help_flag *flag);
 /* After an error: prints it and gives the exit code. */
 int grant_flags_fail(const struct cli *c, struct error *e);
 

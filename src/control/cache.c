@@ -88,7 +88,8 @@ void cache_key_of(const struct cache *c, const struct digest *component,
     memcpy(ret, key.bytes, CACHE_KEY_SIZE);
 }
 
-void cache_key_text(const uint8_t key[static CACHE_KEY_SIZE], char ret[static CACHE_KEY_TEXT_SIZE])
+static void cache_key_text(const uint8_t key[static CACHE_KEY_SIZE],
+                           char ret[static CACHE_KEY_TEXT_SIZE])
 {
     hex_text(key, CACHE_KEY_SIZE, ret);
 }
@@ -98,7 +99,10 @@ void cache_name(char ret[static CACHE_NAME_SIZE], const char *key, const char *s
     (void)snprintf(ret, CACHE_NAME_SIZE, "%.64s%s", key, suffix);
 }
 
-int cache_lock(struct cache *c, int64_t offset, bool wait, struct error *e)
+/* Byte-range locks of open file descriptions: gone with the process, however it ends. */
+#define CACHE_LOCK_ENTRIES INT64_C(0)
+/* 1: taken by another (only !wait). */
+static int cache_lock(struct cache *c, int64_t offset, bool wait, struct error *e)
 {
     struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1 };
     for (;;) {
@@ -111,7 +115,7 @@ int cache_lock(struct cache *c, int64_t offset, bool wait, struct error *e)
     }
 }
 
-void cache_unlock(struct cache *c, int64_t offset)
+static void cache_unlock(struct cache *c, int64_t offset)
 {
     struct flock range = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1 };
     (void)fcntl(c->lock_fd, F_OFD_SETLK, &range);

@@ -17,7 +17,6 @@ struct cache {
 
 void cache_key_of(const struct cache *c, const struct digest *component,
                   uint8_t ret[static CACHE_KEY_SIZE]);
-void cache_key_text(const uint8_t key[static CACHE_KEY_SIZE], char ret[static CACHE_KEY_TEXT_SIZE]);
 void cache_name(char ret[static CACHE_NAME_SIZE], const char *key, const char *suffix);
 
 enum cache_lookup {
@@ -30,9 +29,3 @@ enum cache_lookup {
  * open. `full`: hash the code in any case. enum cache_lookup or < 0. */
 int cache_lookup(struct cache *c, const char *key, bool want_code, bool full,
                  struct cache_record *ret, int *ret_code_fd, struct error *e) MUST_CHECK;
-
-/* Byte-range locks of open file descriptions: gone with the process, however it ends. */
-#define CACHE_LOCK_ENTRIES INT64_C(0)
-/* 1: taken by another (only !wait). */
-int cache_lock(struct cache *c, int64_t offset, bool wait, struct error *e) MUST_CHECK;
-void cache_unlock(struct cache *c, int64_t offset);

@@ -167,7 +167,7 @@ static int write_file(struct proxy_file *f, struct buf *text, unsigned mode, str
     return status;
 }
 
-int proxy_ca_write(struct proxy *p, struct error *e)
+static int proxy_ca_write(struct proxy *p, struct error *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(ENV_MAX);
     buf_puts(&text,

@@ -82,7 +82,6 @@ void proxy_names_done(struct proxy *p);
 /* Opens the folders and looks at what is there; nothing is written. */
 int proxy_files_open(struct proxy *p, struct error *e) MUST_CHECK;
 int proxy_files_write(struct proxy *p, struct error *e) MUST_CHECK;
-int proxy_ca_write(struct proxy *p, struct error *e) MUST_CHECK;
 void proxy_files_done(struct proxy *p); /* removes what lies in the state folder */
 
 /* proxy_rooms.c. < 0 is a fault that ends it all. */

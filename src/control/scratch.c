@@ -14,33 +14,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-int scratch_make(const char *root, char **ret_path, int *ret_fd, struct error *e)
-{
-    char id[ID_TEXT_SIZE];
-    CLEANUP(fd_closep) int root_fd = -1;
-
-    int r = file_make_private_dir(root, &root_fd, e);
-    if (r < 0)
-        return r;
-    scratch_sweep(root);
-    if ((r = id_new(id)) < 0)
-        return error_set_errno(e, -r, "no random name");
-    CLEANUP(mem_freep) char *path = mem_printf("%s/%s", root, id);
-    if (path == NULL)
-        return error_set(e, -ENOMEM, "no memory");
-    if (mkdirat(root_fd, id, 0700) < 0)
-        return error_set_errno(e, errno, "the private folder %s cannot be made", path);
-    /* Between mkdir and the lock another run may sweep it away: then the open fails, and that is an
-     * error here. */
-    CLEANUP(fd_closep)
-    int fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0)
-        return error_set_errno(e, errno, "the private folder %s cannot be locked", path);
-    *ret_path = TAKE(path);
-    *ret_fd = fd_take(&fd);
-    return 0;
-}
-
 static void remove_files(int fd)
 {
     int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,7 +38,8 @@ void scratch_remove(const char *path, int *fd)
     fd_closep(fd);
 }
 
-void scratch_sweep(const char *root)
+/* Removes folders whose runs are gone. Best effort. */
+static void scratch_sweep(const char *root)
 {
     int own = open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *folder = own < 0 ? NULL : fdopendir(own);
@@ -91,4 +65,31 @@ void scratch_sweep(const char *root)
         (void)unlinkat(dirfd(folder), entry->d_name, AT_REMOVEDIR);
     }
     (void)closedir(folder);
+}
+
+int scratch_make(const char *root, char **ret_path, int *ret_fd, struct error *e)
+{
+    char id[ID_TEXT_SIZE];
+    CLEANUP(fd_closep) int root_fd = -1;
+
+    int r = file_make_private_dir(root, &root_fd, e);
+    if (r < 0)
+        return r;
+    scratch_sweep(root);
+    if ((r = id_new(id)) < 0)
+        return error_set_errno(e, -r, "no random name");
+    CLEANUP(mem_freep) char *path = mem_printf("%s/%s", root, id);
+    if (path == NULL)
+        return error_set(e, -ENOMEM, "no memory");
+    if (mkdirat(root_fd, id, 0700) < 0)
+        return error_set_errno(e, errno, "the private folder %s cannot be made", path);
+    /* Between mkdir and the lock another run may sweep it away: then the open fails, and that is an
+     * error here. */
+    CLEANUP(fd_closep)
+    int fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0)
+        return error_set_errno(e, errno, "the private folder %s cannot be locked", path);
+    *ret_path = TAKE(path);
+    *ret_fd = fd_take(&fd);
+    return 0;
 }

@@ -13,5 +13,3 @@
 int scratch_make(const char *root, char **ret_path, int *ret_fd, struct error *e) MUST_CHECK;
 /* Removes the folder with its files and closes the descriptor. */
 void scratch_remove(const char *path, int *fd);
-/* Removes folders whose runs are gone. Best effort. */
-void scratch_sweep(const char *root);

@@ -93,7 +93,6 @@ int glob_intersects(const char *a, const char *b, struct glob_budget *budget) MU
 /* ---- set.c ---- */
 /* One grant by itself: what grant_set_add checks before it looks at the others. */
 int grant_check(const struct grant *g, struct error *e) MUST_CHECK;
-int grant_copy(const struct grant *from, struct grant *ret, struct error *e) MUST_CHECK;
 int grant_no_memory(struct error *e);
 int strings_of_one(const char *text, char ***ret, size_t *ret_count, struct error *e) MUST_CHECK;
 bool strings_have(char *const *strings, size_t count, const char *text);

@@ -433,7 +433,7 @@ static struct grant grant_plain(const struct grant *from)
     return g;
 }
 
-int grant_copy(const struct grant *from, struct grant *ret, struct error *e)
+static int grant_copy(const struct grant *from, struct grant *ret, struct error *e)
 {
     CLEANUP(grant_done) struct grant g = grant_plain(from);
     int r = text_copy(from->origin, &g.origin);

@@ -42,7 +42,5 @@ extern const struct exchange_owner h1_owner;
 /* Answers by ourselves, with no worker; step() is the caller's. `retry`: says when to come again. */
 void h1_answer(struct conn *c, uint16_t status, bool last);
 void h1_answer_metrics(struct conn *c, const struct http1_head *head);
-/* The answer is whole in `out`: what comes next? */
-void h1_answered(struct conn *c);
 /* The exchange is over for us. */
 void h1_drop_exchange(struct h1 *h);

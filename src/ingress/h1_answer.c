@@ -240,7 +240,8 @@ void h1_answer_metrics(struct conn *c, const struct http1_head *head)
 
 /* ---- by the worker ---- */
 
-void h1_answered(struct conn *c)
+/* The answer is whole in `out`: what comes next? */
+static void h1_answered(struct conn *c)
 {
     struct h1 *h = c->h1;
     h->answering = false;

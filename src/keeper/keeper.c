@@ -78,8 +78,15 @@ static int report_fault(struct keeper_room *room, const struct error *why)
 
 /* ---- clients ---- */
 
-int client_open(struct client *c, int fd, uint32_t life, const struct frame_rule *rules,
-                size_t rule_count, struct error *e)
+static void client_close(struct client *c)
+{
+    channel_free(c->channel);
+    c->channel = NULL;
+    c->writes = c->broken = false;
+}
+
+static int client_open(struct client *c, int fd, uint32_t life, const struct frame_rule *rules,
+                       size_t rule_count, struct error *e)
 {
     int own;
     int status = room_take_fd(fd, &own, e);
@@ -97,14 +104,7 @@ int client_open(struct client *c, int fd, uint32_t life, const struct frame_rule
     return 0;
 }
 
-void client_close(struct client *c)
-{
-    channel_free(c->channel);
-    c->channel = NULL;
-    c->writes = c->broken = false;
-}
-
-void client_flush(struct client *c)
+static void client_flush(struct client *c)
 {
     int status = channel_flush(c->channel, NULL);
     c->writes = status > 0;

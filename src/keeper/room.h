@@ -127,12 +127,8 @@ struct keeper_room {
 void room_tell(struct keeper_room *room, uint16_t kind, const struct buf *payload);
 void room_refuse(struct keeper_room *room, const struct error *why); /* KEEPER_REFUSED */
 struct release_terms room_terms(const struct keeper_room *room);
-int client_open(struct client *c, int fd, uint32_t life, const struct frame_rule *rules,
-                size_t rule_count, struct error *e) MUST_CHECK;
 /* Wiped when sent. A client that takes nothing is broken. */
 void client_send(struct client *c, uint16_t kind, struct buf *payload);
-void client_close(struct client *c);
-void client_flush(struct client *c);
 int room_take_fd(int fd, int *ret, struct error *e) MUST_CHECK;
 
 /* ---- requests.c ---- */
@@ -162,7 +158,6 @@ int values_turn(struct keeper_room *room, struct error *e) MUST_CHECK;
 int values_taken(struct keeper_room *room, struct bytes value, struct error *e) MUST_CHECK;
 int values_failed(struct keeper_room *room, const char *why, const char *hint,
                   struct error *e) MUST_CHECK;
-void values_drop_vault(struct keeper_room *room); /* what no later grant can need */
 void values_done(struct keeper_room *room);
 
 /* ---- asks.c ---- */

@@ -201,6 +201,15 @@ static void want(struct keeper_room *room, struct value_slot *s)
     room_tell(room, KEEPER_WANT, &payload);
 }
 
+/* A run that can get no more grants needs what it has and no other secret. */
+static void values_drop_vault(struct keeper_room *room)
+{
+    if (!room->has_vault || room->space || room->start.more > 0)
+        return;
+    vault_done(&room->vault);
+    room->has_vault = false;
+}
+
 static int say_ready(struct keeper_room *room, struct error *e)
 {
     CLEANUP(buf_done) struct buf pem = BUF_INIT(FRAME_MAX / 2);
@@ -257,17 +266,6 @@ int values_taken(struct keeper_room *room, struct bytes value, struct error *e)
         return values_failed(room, cause.what, cause.hint, e);
     room->wanted = NULL;
     return 0;
-}
-
-/* ---- going ---- */
-
-/* A run that can get no more grants needs what it has and no other secret. */
-void values_drop_vault(struct keeper_room *room)
-{
-    if (!room->has_vault || room->space || room->start.more > 0)
-        return;
-    vault_done(&room->vault);
-    room->has_vault = false;
 }
 
 void values_done(struct keeper_room *room)

@@ -205,7 +205,8 @@ static void part_from_body(struct exchange *x)
     body_release(b);
 }
 
-void guest_exchange_over(struct exchange *x)
+/* Off the table, both directions ended; may free it. */
+static void guest_exchange_over(struct exchange *x)
 {
     leave(x);
     x->in_ended = x->out_ended = true;

@@ -121,8 +121,6 @@ void http_peer_done(struct http_peer *p); /* every exchange must be over */
 /* A link of a room that was (re)started; taken. What was on the old one fails. NULL: none. */
 int http_peer_attach(struct http_peer *p, struct loop *l, struct link *link,
                      struct error *e) MUST_CHECK;
-/* The link is gone; every exchange on it fails with CONNECTION_TERMINATED. */
-void http_peer_fail(struct http_peer *p);
 /* Are there requests to be told to wait: too much that the link did not take? */
 static inline bool http_peer_busy(const struct http_peer *p)
 {

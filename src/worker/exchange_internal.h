@@ -10,8 +10,6 @@ int guest_exchange_enter(struct exchange *x, struct http_peer *p, uint64_t numbe
 struct exchange *guest_exchange_find(struct http_peer *p, uint64_t number); /* NULL = none */
 /* Who waits for it (for_write: for its body) may go on. */
 void guest_exchange_tell(const struct exchange *x, bool for_write);
-/* Off the table, both directions ended; may free it. */
-void guest_exchange_over(struct exchange *x);
 void guest_exchange_check_over(struct exchange *x);
 void guest_exchange_owe(struct exchange *x, size_t size); /* so much was read */
 

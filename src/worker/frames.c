@@ -269,6 +269,30 @@ static struct http_peer *peer_of(struct source *s)
     return (struct http_peer *)((char *)s - offsetof(struct http_peer, source));
 }
 
+/* The link is gone; every exchange on it fails with CONNECTION_TERMINATED. */
+static void http_peer_fail(struct http_peer *p)
+{
+    if (!p->link)
+        return;
+    loop_remove_source(p->loop, &p->source);
+    link_free(p->link);
+    p->link = NULL;
+    for (size_t i = 0; i < p->table_size; i++) {
+        while (p->table[i]) {
+            struct exchange *x = p->table[i];
+            if (x->incoming && p->gone)
+                p->gone(p->context, x);
+            if (p->table[i] == x)
+                guest_exchange_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, UINT64_MAX,
+                                    bytes_of("the room that does this has ended"));
+        }
+    }
+    buf_clear(&p->backlog);
+    p->backlog_sent = 0;
+    p->broken = false;
+    p->last = 0;
+}
+
 static int take(struct source *s, struct error *e)
 {
     struct http_peer *p = peer_of(s);
@@ -308,29 +332,6 @@ void http_peer_init(struct http_peer *p, bool asks)
         .backlog = BUF_INIT(HTTP_BACKLOG_MAX),
         .scratch = BUF_INIT(LINK_PAYLOAD_MAX - sizeof(uint64_t)),
     };
-}
-
-void http_peer_fail(struct http_peer *p)
-{
-    if (!p->link)
-        return;
-    loop_remove_source(p->loop, &p->source);
-    link_free(p->link);
-    p->link = NULL;
-    for (size_t i = 0; i < p->table_size; i++) {
-        while (p->table[i]) {
-            struct exchange *x = p->table[i];
-            if (x->incoming && p->gone)
-                p->gone(p->context, x);
-            if (p->table[i] == x)
-                guest_exchange_fail(x, HTTP_ERROR_CONNECTION_TERMINATED, UINT64_MAX,
-                                    bytes_of("the room that does this has ended"));
-        }
-    }
-    buf_clear(&p->backlog);
-    p->backlog_sent = 0;
-    p->broken = false;
-    p->last = 0;
 }
 
 int http_peer_attach(struct http_peer *p, struct loop *l, struct link *link, struct error *e)
