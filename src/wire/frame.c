@@ -36,6 +36,8 @@ int frame_reader_push(struct frame_reader *r, const void *bytes, size_t size, st
     if (r->consumed) {
         r->held.size -= r->consumed;
         memmove(r->held.data, r->held.data + r->consumed, r->held.size);
+        if (r->held.wipes) /* what moved stands there twice */
+            mem_wipe(r->held.data + r->held.size, r->consumed);
         r->consumed = 0;
     }
     buf_append(&r->held, bytes, size);

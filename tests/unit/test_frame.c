@@ -128,6 +128,30 @@ TEST(gate)
     CHECK_EQ(frame_gate_dispatch(&g, &f, NULL, 0, NULL, NULL), -EPROTO);
 }
 
+TEST(what_moved_is_not_there_twice)
+{
+    CLEANUP(buf_done) struct buf out = BUF_INIT(1000);
+    for (int wipes = 0; wipes < 2; wipes++) {
+        CLEANUP(frame_reader_done) struct frame_reader r;
+        struct frame f;
+        size_t left = 0;
+        frame_reader_init(&r);
+        r.held.wipes = wipes;
+        buf_clear(&out);
+        CHECK_EQ(frame_write(&out, 7, "0123456789abcdefghij", 20, NULL), 0);
+        CHECK_EQ(frame_write(&out, 7, "secret", 6, NULL), 0);
+        CHECK_EQ(frame_reader_push(&r, out.data, out.size - 1, NULL), 0);
+        CHECK_EQ(frame_reader_next(&r, &f, NULL), 1);
+        CHECK_EQ(frame_reader_next(&r, &f, NULL), 0);
+        CHECK_EQ(frame_reader_push(&r, out.data + out.size - 1, 1, NULL), 0);
+        CHECK_EQ(frame_reader_next(&r, &f, NULL), 1);
+        CHECK(f.size == 6 && memcmp(f.payload, "secret", 6) == 0);
+        for (size_t i = r.held.size + 1; i < out.size; i++)
+            left += r.held.data[i] != 0;
+        CHECK_EQ(left > 0, !wipes);
+    }
+}
+
 static int through(void)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(1000);
