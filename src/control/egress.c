@@ -198,6 +198,7 @@ static int spawn(struct egress *g, struct error *e)
     int status = room_spawn(ROOM_EGRESS, g->start.allow_missing, &g->room, e);
     if (status < 0)
         return status;
+    channel_reads_ahead(g->room.channel);
     g->alive = true;
     g->life++;
     g->ready = g->fault = false;

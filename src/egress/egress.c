@@ -33,6 +33,7 @@
 
 #define CA_SIZE_MAX (8u << 20)
 #define EVENTS_MAX 64
+#define UNSENT_MAX (64u << 10) /* bytes of records that may wait for the others of a turn */
 #define ADDRESS_SPACE_MAX (UINT64_C(6) << 30) /* links map 8 MiB each */
 
 enum phase { PHASE_WAITING, PHASE_RUNNING };
@@ -195,12 +196,21 @@ static int flush_control(struct egress_room *room)
                       EPOLLIN | (more ? EPOLLOUT : 0));
 }
 
+static int send_records(struct egress_room *room)
+{
+    room->unsent = 0;
+    return flush_control(room);
+}
+
 int room_record(struct egress_room *room, uint16_t kind, const struct buf *payload)
 {
     int status = buf_status(payload);
     if (status == 0)
         status = channel_queue(room->control, kind, payload->data, payload->size, NULL);
-    return status < 0 ? status : flush_control(room);
+    room->unsent += status == 0 ? payload->size : 0;
+    if (status == 0 && (!room->gathers || room->unsent > UNSENT_MAX))
+        status = send_records(room);
+    return status;
 }
 
 static int report_fault(struct egress_room *room, const struct error *why)
@@ -369,7 +379,10 @@ static int on_event(struct egress_room *room, int fd, uint32_t events, struct er
         link_awake(((struct peer *)w->owner)->link);
         return 0;
     case WATCH_CURL:
-        pool_event(w->owner, fd, events);
+        if (w->rests)
+            (void)!poller_set(&room->poller, fd, WATCH_NONE, NULL, 0);
+        else
+            pool_event(w->owner, fd, events);
         return 0;
     case WATCH_NAMES:
         names_event(w->owner, fd, events);
@@ -400,12 +413,22 @@ static int turn(struct egress_room *room, struct error *e)
         if (status < 0)
             return status;
     }
+    /* A new request is only given to curl here, which sends nothing before the tick below. So the
+     * intents of a turn go to control at once, and before anything goes to an origin. */
+    room->gathers = true;
     for (struct peer *p = room->peers; p; p = p->next)
         peer_turn(p);
+    room->gathers = false;
+    (void)!send_records(room); /* a control that is gone ends the loop */
+    if (room->gone)
+        return 0;
     pools_tick(room, clock_monotonic_ns());
     names_tick(room->names);
     minting_tick(room, clock_monotonic_ns());
+    room->gathers = true;
     sweep(room);
+    room->gathers = false;
+    (void)!send_records(room);
     for (struct peer *p = room->peers; p; p = p->next)
         link_flush(p->link);
     return 0;

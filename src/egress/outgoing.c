@@ -348,6 +348,23 @@ static void begin(struct outgoing *x)
         resolve(x);
 }
 
+/* Into an array as large as is needed. */
+static int read_request(struct outgoing *x, struct error *e)
+{
+    static struct http_field fields[HTTP_FIELDS_MAX];
+    struct cursor c = cursor_of(x->payload.data, x->payload.size);
+    int status = http_request_get(&c, fields, &x->request, e);
+    if (status < 0)
+        return status;
+    size_t size = x->request.field_count * sizeof(*fields);
+    x->fields = mem_alloc(size);
+    if (!x->fields)
+        return -ENOMEM;
+    memcpy(x->fields, fields, size);
+    x->request.fields = x->fields;
+    return 0;
+}
+
 int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
 {
     struct egress_room *room = p->room;
@@ -368,13 +385,9 @@ int outgoing_new(struct peer *p, uint64_t id, struct cursor *c, struct error *e)
     x->deadline_ns = x->idle_ns = NEVER;
     url_init(&x->url);
     buf_append(&x->payload, c->at, cursor_left(c));
-    x->fields = mem_array(HTTP_FIELDS_MAX, sizeof(*x->fields));
     int status = buf_status(&x->payload);
-    if (status == 0 && !x->fields)
-        status = -ENOMEM;
-    struct cursor copy = cursor_of(x->payload.data, x->payload.size);
     if (status == 0)
-        status = http_request_get(&copy, x->fields, &x->request, e);
+        status = read_request(x, e);
     if (status == 0 && (x->request.flags & HTTP_UPGRADE) && !(p->flags & EGRESS_LINK_EXPLAINS))
         status = error_set(e, -EBADMSG, "a WebSocket on a link that may ask for none");
     if (status < 0) {

@@ -77,6 +77,7 @@ struct watch {
     enum watch_kind kind;
     uint32_t events;
     void *owner;
+    bool rests;
 };
 struct poller {
     int epoll;
@@ -87,6 +88,10 @@ int poller_init(struct poller *p, struct error *e) MUST_CHECK;
 /* events 0 removes. < 0: too many descriptors, no memory. */
 int poller_set(struct poller *p, int fd, enum watch_kind kind, void *owner,
                uint32_t events) MUST_CHECK;
+/* Nobody wants to know now, but somebody soon will: the watch stays, and its next event, if one comes
+ * before poller_set(), ends it. Who opens a descriptor forgets what rests by its number. */
+void poller_rest(struct poller *p, int fd);
+void poller_forget(struct poller *p, int fd);
 
 /* ---- names.c ---- */
 
@@ -132,7 +137,7 @@ struct line_place { /* a field in `lines`: offsets, because the buffer moves */
 struct response {
     struct buf lines;
     struct line_place *fields;
-    size_t field_count;
+    size_t field_count, field_room;
     uint16_t status, version;
     unsigned interim;
     bool head_done, started; /* the head was given on; a status line was seen */
@@ -392,6 +397,8 @@ struct egress_room {
     struct poller poller;
     struct egress_start start;
     bool started, stop, gone, control_writes;
+    bool gathers;  /* records wait for send_records() */
+    size_t unsent; /* bytes of them */
     int ca_fd;
     X509_STORE *certificates;
     struct placeholder *placeholders;

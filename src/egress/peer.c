@@ -220,15 +220,14 @@ static int on_end(struct outgoing *x, struct cursor *c, struct error *e)
         return error_set(e, -EBADMSG, "a body that ends twice");
     x->in_ended = true;
     buf_append(&x->in_trailers, c->at, cursor_left(c));
-    struct http_field *fields = mem_array(HTTP_FIELDS_MAX, sizeof(*fields));
+    static struct http_field fields[HTTP_FIELDS_MAX];
     size_t count;
-    int status = fields ? http_fields_get(c, fields, &count, e) : -ENOMEM;
+    int status = http_fields_get(c, fields, &count, e);
     if (status == 0 && !x->failed && !x->in_discarded) {
         if (!(x->request.flags & HTTP_UPGRADE))
             placeholders_at_end(x, &x->in.bytes);
         placeholders_in_trailers(x, fields, count);
     }
-    mem_free(fields);
     if (status < 0)
         return error_set(e, status, "trailers that cannot be read");
     if (x->failed || x->in_discarded)

@@ -18,6 +18,10 @@ int poller_set(struct poller *p, int fd, enum watch_kind kind, void *owner, uint
     struct watch *w = &p->watches[fd];
     struct epoll_event event = { .events = events, .data.fd = fd };
     bool known = w->kind != WATCH_NONE;
+    if (w->rests && w->kind == kind && w->owner == owner && w->events == events) {
+        w->rests = false;
+        return 0;
+    }
     if (events == 0) {
         if (known)
             (void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, fd, NULL); /* closed: gone already */
@@ -32,4 +36,16 @@ int poller_set(struct poller *p, int fd, enum watch_kind kind, void *owner, uint
         return -errno;
     *w = (struct watch){ .kind = kind, .events = events, .owner = owner };
     return 0;
+}
+
+void poller_rest(struct poller *p, int fd)
+{
+    if (fd >= 0 && fd < DESCRIPTORS_MAX)
+        p->watches[fd].rests = p->watches[fd].kind != WATCH_NONE;
+}
+
+void poller_forget(struct poller *p, int fd)
+{
+    if (fd >= 0 && fd < DESCRIPTORS_MAX && p->watches[fd].rests)
+        p->watches[fd] = (struct watch){ .kind = WATCH_NONE };
 }

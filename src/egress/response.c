@@ -12,7 +12,8 @@
 #include "egress/parts.h"
 #include "wire/http1.h"
 
-#define INTERIM_MAX 16 /* 1xx answers to one request */
+#define FIELDS_USUAL 16 /* room for so many at first */
+#define INTERIM_MAX 16  /* 1xx answers to one request */
 
 #ifdef AMBIT_TEST_HOOKS
 #define STRICT(x) (((x)->peer->room->skip & EGRESS_SKIP_STRICT) == 0)
@@ -135,10 +136,14 @@ static bool field_line(struct outgoing *x, struct bytes line)
                     "a header value of the answer is folded or holds a control character");
     if (r->field_count == HTTP_FIELDS_MAX)
         return too_many(x);
-    if (!r->fields)
-        r->fields = mem_array(HTTP_FIELDS_MAX, sizeof(*r->fields));
-    if (!r->fields)
-        return fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's header");
+    if (r->field_count == r->field_room) {
+        size_t more = r->field_room ? 2 * r->field_room : FIELDS_USUAL;
+        struct line_place *grown = mem_grow(r->fields, more, sizeof(*grown));
+        if (!grown)
+            return fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's header");
+        r->fields = grown;
+        r->field_room = more;
+    }
     r->lines.max = HTTP_HEAD_MAX;
     struct line_place place = { .name = (uint32_t)r->lines.size,
                                 .name_size = (uint32_t)name.size,

@@ -47,9 +47,11 @@ static int on_timer(CURLM *multi, long timeout_ms, void *context)
 static int on_watch(CURL *easy, curl_socket_t fd, int what, void *context, void *ignored)
 {
     struct pool *p = context;
-    uint32_t events = 0;
-    if (what != CURL_POLL_REMOVE)
-        events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+    if (what == CURL_POLL_REMOVE) { /* mostly until the next request over this connection */
+        poller_rest(&p->room->poller, fd);
+        return 0;
+    }
     return poller_set(&p->room->poller, fd, WATCH_CURL, p, events) < 0 ? -1 : 0;
 }
 
@@ -323,7 +325,9 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
         refuse_dial(x, reason);
         return CURL_SOCKET_BAD;
     }
-    return socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    poller_forget(&x->peer->room->poller, fd);
+    return fd;
 }
 
 /* A connection is there, and the request is about to go over it. */

@@ -96,8 +96,10 @@ void conn_event(struct conn *c, uint32_t events)
 {
     if (c->closed)
         return;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         c->readable = true;
+        c->emptied = false;
+    }
     if (events & EPOLLOUT)
         c->writable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))

@@ -155,6 +155,7 @@ struct conn {
     enum protocol protocol;
     bool metrics;
     bool readable, writable; /* edges that came and were not used up */
+    bool emptied; /* under TLS: the socket gave all it had, and no edge came since */
     bool hung_up, closed;
     bool begun;          /* a request was read: it does not begin as HTTP/2 any more */
     bool eof, failed;    /* of reading */

@@ -107,8 +107,12 @@ static int tunnel_read(BIO *bio, char *to, int size)
         t->ahead_at += (size_t)n;
         if (t->ahead_at == t->ahead_size)
             mem_free(TAKE(t->ahead));
+    } else if (c->emptied && !c->hung_up) {
+        BIO_set_retry_read(bio);
+        return -1;
     } else {
         n = read(c->fd, to, (size_t)size);
+        c->emptied = n > 0 && n < size; /* see conn_read() */
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             BIO_set_retry_read(bio);
     }
@@ -236,6 +240,7 @@ int tls_room_new_front(struct tls_room **ret, struct error *e)
         tls_room_free(t);
         return failed(e, "TLS cannot be started");
     }
+    SSL_CTX_set_read_ahead(t->context, 1); /* a record's head and its bytes in one read */
     SSL_CTX_set_client_hello_cb(t->context, on_client_hello, NULL);
     SSL_CTX_set_num_tickets(t->context, 1);
     *ret = t;

@@ -3,7 +3,7 @@
  * Channels. A stream socket keeps no frame boundaries, and descriptors are glued to bytes; so a
  * channel never reads past the frame it is in: descriptors that arrive while a frame is read are
  * that frame's, because the sender attaches them to its first bytes. Two reads per frame are the
- * price.
+ * price, except where no descriptors come (channel_reads_ahead()).
  *
  * Every descriptor that was received is in `fds` and closed at the next receive, unless its place
  * was set to -1 by fd_take(). The socket stays in blocking mode; what must not block says
@@ -27,7 +27,7 @@ struct channel {
     size_t queue_sent;
     int fds[CHANNEL_FDS_MAX];
     size_t fd_count;
-    bool wipes;
+    bool wipes, ahead;
     bool whole; /* the frame that `fds` came with was given out */
     uint8_t chunk[CHUNK];
 };
@@ -43,9 +43,14 @@ int channel_new(int fd, struct channel **ret, struct error *e)
     frame_reader_init(&c->reader);
     c->queue = (struct buf)BUF_INIT(CHANNEL_QUEUE_MAX);
     c->queue_sent = c->fd_count = 0;
-    c->whole = c->wipes = false;
+    c->whole = c->wipes = c->ahead = false;
     *ret = c;
     return 0;
+}
+
+void channel_reads_ahead(struct channel *c)
+{
+    c->ahead = true;
 }
 
 static void close_received(struct channel *c)
@@ -234,18 +239,19 @@ static int keep_descriptors(struct channel *c, struct msghdr *message, struct er
     return 0;
 }
 
-/* Reads at most what the current frame still needs. 1 something, 0 nothing now, < 0. */
+/* Reads at most what the current frame still needs, or what is there. 1 something, 0 nothing now, < 0. */
 static int receive_some(struct channel *c, bool block, struct error *e)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
         struct cmsghdr align;
     } control;
-    struct iovec bytes = { c->chunk, MIN(frame_reader_needs(&c->reader), sizeof c->chunk) };
+    size_t size = c->ahead ? sizeof c->chunk : frame_reader_needs(&c->reader);
+    struct iovec bytes = { c->chunk, MIN(size, sizeof c->chunk) };
     struct msghdr message = { .msg_iov = &bytes,
                               .msg_iovlen = 1,
-                              .msg_control = control.bytes,
-                              .msg_controllen = sizeof control.bytes };
+                              .msg_control = c->ahead ? NULL : control.bytes,
+                              .msg_controllen = c->ahead ? 0 : sizeof control.bytes };
     ssize_t got;
     do {
         got = recvmsg(c->fd, &message, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
@@ -289,7 +295,8 @@ int channel_receive(struct channel *c, bool block, struct frame *ret, int **ret_
 int channel_dispatch(struct channel *c, struct frame_gate *gate, void *context, bool block,
                      struct error *e)
 {
-    for (int i = 0; i < CHANNEL_BURST_MAX; i++) {
+    /* poll tells nothing of frames that were read: those are dispatched, too. */
+    for (int i = 0; i < CHANNEL_BURST_MAX || frame_reader_needs(&c->reader) == 0; i++) {
         struct frame frame;
         int *fds;
         size_t fd_count;

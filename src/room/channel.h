@@ -19,6 +19,8 @@ static inline void channel_freep(struct channel **c)
     channel_free(*c);
 }
 int channel_fd(const struct channel *c);
+/* No frame that comes has descriptors (one that does is a fault): many are read at once. */
+void channel_reads_ahead(struct channel *c);
 /* What came and what was sent is wiped when it is done with: a channel for values of secrets. */
 void channel_wipes(struct channel *c);
 

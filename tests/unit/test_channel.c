@@ -164,6 +164,31 @@ TEST(dispatch)
     CHECK_EQ(channel_dispatch(c, &gate, &count, true, NULL), 1);
 }
 
+/* Poll says nothing of what was read ahead: all of it is dispatched. Descriptors are a fault, and closed. */
+TEST(reading_ahead)
+{
+    int raw, count = 0, before = open_descriptors();
+    struct channel *c = pair(&raw);
+    struct frame_gate gate = { .rules = rules, .rule_count = 1 };
+    channel_reads_ahead(c);
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(write(raw, two_frames + 10, 8), 8);
+    CHECK_EQ(write(raw, two_frames + 10, 3), 3);
+    CHECK_EQ(channel_dispatch(c, &gate, &count, true, NULL), 0);
+    CHECK_EQ(count, 100);
+    CHECK_EQ(write(raw, two_frames + 13, 5), 5);
+    CHECK_EQ(channel_dispatch(c, &gate, &count, false, NULL), 0);
+    CHECK_EQ(count, 101);
+    int some[1] = { 0 };
+    struct error e = ERROR_INIT;
+    CHECK_EQ(send_fds(raw, two_frames + 10, 8, some, 1), 0);
+    CHECK_EQ(channel_dispatch(c, &gate, &count, false, &e), -EPROTO);
+    CHECK_EQ(count, 101);
+    channel_free(c);
+    close(raw);
+    CHECK_EQ(open_descriptors(), before);
+}
+
 TEST(queue_is_bounded_and_kept_in_order)
 {
     int raw;
