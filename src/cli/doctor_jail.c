@@ -277,6 +277,9 @@ static void put_condition(struct buf *out, const struct seccomp_rule *r)
     case SECCOMP_WITHOUT:
         buf_printf(out, "argument %u has no `%s`", r->argument, r->value_name);
         break;
+    case SECCOMP_BOTH:
+        buf_printf(out, "argument %u has `%s`", r->argument, r->value_name);
+        break;
     case SECCOMP_INTERNET:
         buf_puts(out, "IPv4 or IPv6, stream or datagram, protocol 0");
         break;

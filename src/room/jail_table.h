@@ -17,6 +17,7 @@
  *     ROOM, closed by jail_close() when the room has what it needs, in this order
  * JAIL_CALLS(X)   X(call, rooms, condition, argument, value, errno, reason)
  *     conditions: ANY; EQUAL: the argument is the value; WITHOUT: it has none of the value's bits;
+ *     BOTH: it has both of the value's two bits;
  *     INTERNET: socket() of IPv4 or IPv6, stream or datagram, the usual protocol. errno: 0 = the call
  *     is made; else it fails with that and does nothing. Rows of one call are tried in their order.
  */
@@ -35,7 +36,7 @@
       "pivot_root into an empty read-only tmpfs, the old root detached; each mount of a worker is a detached clone, " \
       "nosuid, nodev, noexec, and read-only where nothing may write") \
     X(JAIL_RLIMITS, ALL, ROOM, "core dumps; descriptors, CPU, address space and file sizes without end", \
-      "RLIMIT_CORE 0, NOFILE, and by room CPU, AS, FSIZE") \
+      "RLIMIT_CORE 0, NOFILE, and by room CPU, AS, DATA, FSIZE") \
     X(JAIL_NO_NEW_PRIVILEGES, ALL, ROOM, "getting power back by exec; ptrace and /proc/PID/mem by the same user", \
       "every capability dropped from every set, securebits locked, no_new_privs, non-dumpable") \
     X(JAIL_LANDLOCK, ALL, ROOM, \
@@ -46,6 +47,7 @@
 #define JAIL_CALLS(X) \
     /* memory */ \
     X(brk, ALL, ANY, 0, 0, 0, "the heap") \
+    X(mmap, ALL, BOTH, 3, MAP_SHARED | MAP_ANONYMOUS, ENOMEM, "shared memory without a file, which RLIMIT_DATA does not count") \
     X(mmap, ALL, WITHOUT, 2, PROT_EXEC, 0, "memory; no page becomes executable after the jail closed") \
     X(mprotect, ALL, WITHOUT, 2, PROT_EXEC, 0, "guard pages and heaps that grow; never executable") \
     X(munmap, ALL, ANY, 0, 0, 0, "memory given back") \

@@ -137,6 +137,12 @@ static int fill_memfd(const char *word)
     close(fd);
     return result;
 }
+/* Shared by nobody, so that no limit of private memory counts it. */
+static int fill_shared_memory(const char *word)
+{
+    void *at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? -errno : done(munmap(at, 1 << 20));
+}
 /* Writable memory far beyond what a room may have; it is not touched. */
 static int fill_memory(const char *word)
 {
@@ -459,6 +465,7 @@ static const struct {
     { "fill-shared", fill_shared },
     { "fill-memfd", fill_memfd },
     { "fill-memory", fill_memory },
+    { "fill-shared-memory", fill_shared_memory },
     { "bind-loopback", bind_loopback },
 #ifdef __x86_64__
     { "other-architecture", other_architecture },

@@ -151,6 +151,13 @@ static void emit_rule(struct program *p, const struct seccomp_rule *r)
             fails[fail_count++] = p->count;
             emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(r->value >> 32), 0, 0);
         }
+    } else if (r->condition == SECCOMP_BOTH) {
+        uint32_t one = (uint32_t)r->value & -(uint32_t)r->value;
+        emit_load(p, low_half(r->argument));
+        fails[fail_count++] = p->count;
+        emit(p, BPF_JMP | BPF_JSET | BPF_K, one, 0, 0);
+        fails[fail_count++] = p->count;
+        emit(p, BPF_JMP | BPF_JSET | BPF_K, (uint32_t)r->value & ~one, 0, 0);
     } else if (r->condition == SECCOMP_WITHOUT) {
         emit_load(p, low_half(r->argument));
         emit(p, BPF_JMP | BPF_JSET | BPF_K, (uint32_t)r->value, 1, 0);

@@ -9,7 +9,13 @@
 
 #define SECCOMP_PROGRAM_MAX 1024
 
-enum seccomp_condition { SECCOMP_ANY, SECCOMP_EQUAL, SECCOMP_WITHOUT, SECCOMP_INTERNET };
+enum seccomp_condition {
+    SECCOMP_ANY,
+    SECCOMP_EQUAL,
+    SECCOMP_WITHOUT,
+    SECCOMP_BOTH,
+    SECCOMP_INTERNET
+};
 /* One row of the table (jail_table.h says what its fields mean). */
 struct seccomp_rule {
     int nr;

@@ -47,6 +47,7 @@ STOPPED_BY = {
     "fill-shared": "mL",
     "fill-memfd": "S",
     "fill-memory": "r",
+    "fill-shared-memory": "S",
     "bind-loopback": "LS",
     "other-architecture": "S",
     "open-dotdot": "mL",

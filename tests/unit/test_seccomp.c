@@ -119,6 +119,22 @@ TEST(arguments_decide)
 {
     CHECK_EQ(answer(ROOM_WORKER, SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE), SECCOMP_RET_ALLOW);
     CHECK_EQ(answer(ROOM_WORKER, SYS_mmap, 0, 4096, PROT_EXEC), SECCOMP_RET_KILL_PROCESS);
+    static const struct {
+        uint64_t flags;
+        uint32_t wanted;
+    } maps[] = { { MAP_PRIVATE | MAP_ANONYMOUS, SECCOMP_RET_ALLOW },
+                 { MAP_SHARED, SECCOMP_RET_ALLOW },
+                 { MAP_SHARED | MAP_ANONYMOUS, SECCOMP_RET_ERRNO | ENOMEM },
+                 { MAP_SHARED_VALIDATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   SECCOMP_RET_ERRNO | ENOMEM } };
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+        for (unsigned role = 0; role < ROOM_ROLE_COUNT; role++) {
+            const uint64_t arguments[6] = { 0, 4096, PROT_READ | PROT_WRITE, maps[i].flags };
+            size_t of_role;
+            struct sock_filter own[SECCOMP_PROGRAM_MAX];
+            CHECK_EQ(seccomp_build(role, own, &of_role, NULL), 0);
+            CHECK_EQ(seccomp_answer(own, of_role, ARCH, SYS_mmap, arguments), maps[i].wanted);
+        }
     CHECK_EQ(answer(ROOM_COMPILER, SYS_mprotect, 0, 4096, PROT_READ | PROT_EXEC),
              SECCOMP_RET_KILL_PROCESS);
     CHECK_EQ(answer(ROOM_WORKER, SYS_tgkill, 1, 1, SIGABRT), SECCOMP_RET_ALLOW);
