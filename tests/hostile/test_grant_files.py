@@ -88,7 +88,7 @@ def test_bad_grant_files():
     refused(HEAD + '  - {http: https://example.org, set_headers: {x: "a\\r\\nhost: b"}}\n', at=(3, 50))
     refused(HEAD + "  - {http: https://example.org, set_headers: {Host: b}}\n", at=(3, 47))
     refused(HEAD + '  - {http: https://example.org, set_headers: {authorization: "Bearer ${TOKEN}"}}\n', "means nothing", at=(3, 62))
-    refused(HEAD + '  - {http: http://example.org, set_headers: {authorization: "Bearer ${secret:x}"}}\n', "over http", at=(3, 5))
+    refused(HEAD + '  - {http: http://example.org, set_headers: {authorization: "Bearer ${secret:x}"}}\n', "over http", at=(3, 12))
     refused(HEAD + '  - {http: https://example.org, require_headers: {authorization: "Bearer ${secret:x}"}}\n', "only in `set_headers`", at=(3, 66))
     refused(HEAD + "  - {http: https://example.org, registry_guard: lockfile}\n", "not available", at=(3, 33))
     refused(HEAD + "  - {http: https://example.org, addresses: [169.254.169.254]}\n", "secrets")

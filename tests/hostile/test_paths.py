@@ -59,7 +59,7 @@ class Tree:
         """What a run could leave: in its temporary folder, in the state folder's own, in the room of processes."""
         names = set(os.listdir(os.environ["TMPDIR"])) if "TMPDIR" in os.environ else set()
         state = pathlib.Path(os.environ["AMBIT_STATE_DIR"])
-        names |= {str(p.relative_to(state)) for p in state.rglob("*") if p.parent.name not in ("runs", "cache") and p.is_file()
+        names |= {str(p.relative_to(state)) for p in state.rglob("*") if p.parent.name not in ("runs", "cache", "sources") and p.is_file()
                   and "lock" not in p.name and "key" not in p.name}
         return {n for n in names if not n.startswith(("receipt-", "wat-"))}
 
