@@ -682,6 +682,7 @@ TEST(idle_tunnels_are_small)
     front_close(&f);
 }
 
+#ifdef AMBIT_TEST_HOOKS
 /* What each defence is for: without it the same is done. */
 TEST(without_its_defences)
 {
@@ -702,6 +703,7 @@ TEST(without_its_defences)
     tunnel_close(&t);
     front_close(&f);
 }
+#endif
 
 TEST(slow_clients_of_a_tunnel_lose_their_places)
 {

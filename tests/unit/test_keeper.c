@@ -366,6 +366,7 @@ TEST(asks_under_a_rule_that_is_not_there_yet)
 
 /* ---- escaped code in the room as it is started, with its descriptors and its own limits ---- */
 
+#ifdef AMBIT_TEST_HOOKS
 static void escaped(const char *attempt, const char *word, uint32_t skip, const char *wanted)
 {
     struct fixture f;
@@ -417,6 +418,8 @@ TEST(what_an_escaped_keeper_cannot_do)
                 : strcmp(rows[i].attempt, "connect-unix") == 0 ? "No such file"
                                                                : "succeeded");
 }
+
+#endif
 
 /* ---- minting ---- */
 
