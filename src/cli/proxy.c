@@ -14,6 +14,7 @@
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
 #include "control/egress.h"
+#include "control/listen.h"
 #include "control/proxy.h"
 #include "wire/serve.h"
 
@@ -42,8 +43,8 @@ static int take_own_flag(struct proxy_command *c, struct error *e)
     const char **text;
     switch (c->cli.flag->id) {
     case SERVE_FLAG_LISTEN:
-        text = &q->listen;
-        break;
+        q->listen = c->cli.value;
+        return listen_check("--listen", q->listen, e);
     case SERVE_FLAG_ACCESS_LOG:
         text = &q->access_log;
         break;

@@ -14,6 +14,7 @@
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
 #include "control/egress.h"
+#include "control/listen.h"
 #include "control/serve.h"
 #include "control/target.h"
 #include "room/spawn.h"
@@ -40,11 +41,11 @@ static int take_own_flag(struct serve_command *c, struct error *e)
     const char **text;
     switch ((enum help_serve_flag)c->cli.flag->id) {
     case SERVE_FLAG_LISTEN:
-        text = &q->listen;
-        break;
+        q->listen = c->cli.value;
+        return listen_check("--listen", q->listen, e);
     case SERVE_FLAG_METRICS:
-        text = &q->metrics;
-        break;
+        q->metrics = c->cli.value;
+        return listen_check("--metrics", q->metrics, e);
     case SERVE_FLAG_ACCESS_LOG:
         text = &q->access_log;
         break;
@@ -264,12 +265,9 @@ int cli_ingress_skip(uint32_t *ret, struct error *e)
         const char *name;
         uint32_t bit;
     } defences[] = {
-        { "timeouts", INGRESS_SKIP_TIMEOUTS },
-        { "eviction", INGRESS_SKIP_EVICTION },
-        { "h2-floods", INGRESS_SKIP_H2_FLOODS },
-        { "token", INGRESS_SKIP_TOKEN },
-        { "name", INGRESS_SKIP_NAME },
-        { "authority", INGRESS_SKIP_AUTHORITY },
+        { "timeouts", INGRESS_SKIP_TIMEOUTS },   { "eviction", INGRESS_SKIP_EVICTION },
+        { "h2-floods", INGRESS_SKIP_H2_FLOODS }, { "token", INGRESS_SKIP_TOKEN },
+        { "name", INGRESS_SKIP_NAME },           { "authority", INGRESS_SKIP_AUTHORITY },
     };
     const char *name = getenv("AMBIT_TEST_INGRESS_SKIP");
     for (size_t i = 0; name != NULL && i < ARRAY_SIZE(defences); i++) {

@@ -67,6 +67,12 @@ static int parse_place(const char *flag, const char *text, struct place *ret, st
     return 0;
 }
 
+int listen_check(const char *flag, const char *text, struct error *e)
+{
+    struct place place;
+    return parse_place(flag, text, &place, e);
+}
+
 static int bind_one(const struct place *p, bool shared, int *ret)
 {
     static const int on = 1;

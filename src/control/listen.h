@@ -14,5 +14,7 @@
  * `ret_authority` (mem_free): the address with its real port. What was opened before an error is the caller's to close. */
 int listen_all(const char *flag, const char *text, int **fds, size_t count, char **ret_authority,
                struct error *e) MUST_CHECK;
+/* Could listen_all() read it? 0 or -EINVAL. */
+int listen_check(const char *flag, const char *text, struct error *e) MUST_CHECK;
 /* What listen_all() named. 0 or -EINVAL. */
 int listen_name_parse(const char *text, struct address *ret_address, uint16_t *ret_port) MUST_CHECK;

@@ -38,6 +38,9 @@ static int read_pem(const char *flag, const char *name, char **ret, struct error
         if (*ret == NULL)
             status = error_set(e, -ENOMEM, "no memory for %s", flag);
     } else if (status == 0) {
+        error_hint(
+            e,
+            "a PEM file begins with -----BEGIN; DER becomes one with openssl x509 or openssl pkey");
         status = error_set(e, -EINVAL, "%s %s is not a PEM file", flag, name);
     }
     if (text.data != NULL)
@@ -51,7 +54,9 @@ int serve_read_tls(struct serve *s, struct error *e)
     if (q->tls_certificate == NULL && q->tls_key == NULL)
         return 0;
     if (q->tls_certificate == NULL || q->tls_key == NULL) {
-        error_set(e, -EINVAL, "--tls-cert and --tls-key go together");
+        error_set(e, -EINVAL, "--tls-%s is missing: a certificate and its key go together",
+                  q->tls_certificate == NULL ? "cert" : "key");
+        error_hint(e, "--tls-cert FILE --tls-key FILE, both PEM");
         return -EINVAL;
     }
     int status = read_pem("--tls-cert", q->tls_certificate, &s->certificate, e);

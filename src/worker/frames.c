@@ -221,6 +221,18 @@ static int on_discard(struct http_peer *p, struct exchange *x, struct cursor *c,
     return 0;
 }
 
+/* The code for a denial has no text, and says to a guest's library that no grant allows the request. Of a secret that was
+ * not released that is not so; why it was not is told in the receipt, and is not the guest's to know. */
+static void fail_denied(struct exchange *x, const struct http_failure *f)
+{
+    if (f->error == HTTP_ERROR_REQUEST_DENIED && f->reason == GRANT_SECRET)
+        guest_exchange_fail(x, HTTP_ERROR_INTERNAL, f->number,
+                            bytes_of("denied by Ambit: the secret that its grant adds was not "
+                                     "released (the receipt says why)"));
+    else
+        guest_exchange_fail(x, f->error, f->number, f->text);
+}
+
 static int on_abort(struct http_peer *p, struct exchange *x, struct cursor *c, struct error *e)
 {
     struct http_failure f;
@@ -232,7 +244,7 @@ static int on_abort(struct http_peer *p, struct exchange *x, struct cursor *c, s
         p->refused(p->context, x, &f);
     if (x->incoming && p->gone)
         p->gone(p->context, x);
-    guest_exchange_fail(x, f.error, f.number, f.text);
+    fail_denied(x, &f);
     return 0;
 }
 

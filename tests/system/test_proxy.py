@@ -86,7 +86,7 @@ def test_files_go_nowhere_else():
 
 def test_says_what_it_cannot_do():
     for flags, code, words in (
-            ([], ambit.USAGE, "--listen is missing"), (["--listen", "nonsense"], ambit.BAD_GRANT, "is not ADDR:PORT"),
+            ([], ambit.USAGE, "--listen is missing"), (["--listen", "nonsense"], ambit.USAGE, "is not ADDR:PORT"),
             (["--listen", "127.0.0.1:0", "more"], ambit.USAGE, "one word too many"),
             (["--listen", "127.0.0.1:0", "--fronts", "0"], ambit.USAGE, "a number from 1 to"),
             (["--listen", "127.0.0.1:0", "--ca", "none.pem"], ambit.INTERNAL, "none.pem"),
