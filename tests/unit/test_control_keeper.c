@@ -92,6 +92,9 @@ static void play(struct channel *c, const char *line, char *memory)
         say(c, (uint16_t)a, &out);
     } else if (strcmp(line, "hear") == 0) {
         (void)hear(c, &heard);
+    } else if (strcmp(line, "deaf") == 0) {
+        while (memory[0]++ == 0) /* its first life */
+            (void)pause();
     } else if (strcmp(line, "admitted") == 0) {
         play_admitted(c, memory);
     }
@@ -305,6 +308,20 @@ TEST(an_admission_outlives_its_keeper)
     fd_close(fd);
     keeper_ended(w.keeper, 1, 7);
     keeper_ended(w.keeper, 1, 7); /* once is enough */
+    close_world(&w);
+}
+
+/* One that takes nothing any more (it was taken over, or hangs) does not have control wait for ever. */
+TEST(a_keeper_that_hears_nothing_is_ended)
+{
+    struct world w;
+    open_world(&w);
+    CHECK_EQ(start(&w, true, "ready 0\ndeaf\nused 1 1 0 tok"), 0);
+    for (uint64_t n = 1; n <= 20000; n++)
+        CHECK_EQ(keeper_admit(w.keeper, 1, n, 0, NULL), 0);
+    CHECK_EQ(run_until(&w, &w.died, 1), 0);
+    CHECK_EQ(run_until(&w, &w.used, 1), 0);
+    CHECK_EQ(w.back, 1);
     close_world(&w);
 }
 
