@@ -184,6 +184,17 @@ void cli_escaped(struct buf *out, const char *text)
         text_escape(out, text, strlen(text));
 }
 
+void cli_put_log(struct buf *out, enum log_level level, const char *topic, const char *message)
+{
+    buf_printf(out, "[%s] ", log_level_names[level]);
+    if (topic[0] != '\0') {
+        cli_escaped(out, topic);
+        buf_puts(out, ": ");
+    }
+    cli_escaped(out, message);
+    buf_putc(out, '\n');
+}
+
 void cli_put_grant(struct buf *out, const char *indent, const char *yaml)
 {
     for (const char *at = yaml; at != NULL && *at != '\0';) {

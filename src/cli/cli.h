@@ -66,6 +66,9 @@ int cli_take_number(const struct cli *c, uint32_t least, uint32_t most, uint32_t
 int cli_take_time(const struct cli *c, uint64_t least_ns, uint64_t *ret,
                   struct error *e) MUST_CHECK; /* at most a day */
 int cli_take_layer(const struct cli *c, uint32_t *bits, struct error *e) MUST_CHECK; /* adds it */
+/* What run, serve and proxy have alike besides grants (grant_flags.h). 0: it was one; 1: it is none of them; < 0. */
+int cli_take_run_flag(struct cli *c, struct run_request *r, bool *quiet,
+                      struct error *e) MUST_CHECK;
 
 /* Whole outputs: CLI_OK or CLI_INTERNAL. A closed pipe is no error. */
 /* To stdout, as it is: `text` must be escaped already. */
@@ -74,6 +77,8 @@ int cli_put(struct buf *text);
 int cli_put_json(const json_t *value);
 /* Appends an untrusted C string, escaped for one line. NULL = "". */
 void cli_escaped(struct buf *out, const char *text);
+/* Appends a line of a guest's log, as a person reads it. */
+void cli_put_log(struct buf *out, enum log_level level, const char *topic, const char *message);
 /* Appends a grant to be pasted, each line after `indent`: its own text has all that does not show
  * escaped, and its backslashes stay as they are. What is no such text is escaped all the same. */
 void cli_put_grant(struct buf *out, const char *indent, const char *yaml);

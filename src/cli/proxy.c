@@ -13,7 +13,6 @@
 #include "base/mem.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
-#include "control/egress.h"
 #include "control/listen.h"
 #include "control/proxy.h"
 #include "wire/serve.h"
@@ -74,29 +73,14 @@ static int take_own_flag(struct proxy_command *c, struct error *e)
 static int take_flag(struct proxy_command *c, struct error *e)
 {
     int r = grant_flags_take(&c->flags, &c->cli, e);
+    if (r > 0)
+        r = cli_take_run_flag(&c->cli, &c->request.run, &c->quiet, e);
     if (r <= 0)
         return r;
     switch (c->cli.flag->id) {
-    case RUN_FLAG_RECEIPT:
-        c->request.run.receipt_copy = c->cli.value;
-        return 0;
     case RUN_FLAG_LEARN:
         c->learn = c->cli.value;
         return run_learn_check(c->learn, e);
-    case RUN_FLAG_CA:
-        c->request.run.ca_file = c->cli.value;
-        return 0;
-    case RUN_FLAG_RESOLVER:
-        c->request.run.resolver = c->cli.value;
-        return egress_resolver_check(c->cli.value, e);
-    case RUN_FLAG_JSON:
-        c->cli.json = true;
-        return 0;
-    case RUN_FLAG_QUIET:
-        c->quiet = true;
-        return 0;
-    case RUN_FLAG_ALLOW_MISSING:
-        return cli_take_layer(&c->cli, &c->request.run.allow_missing, e);
     default:
         return take_own_flag(c, e);
     }
@@ -164,8 +148,7 @@ static void tell_json(struct proxy_command *c, json_t *taken)
     CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
     if (line == NULL || json_line(line, &text) < 0)
         return;
-    if (text.size > 0 && text.data[text.size - 1] != '\n')
-        buf_putc(&text, '\n');
+    buf_putc(&text, '\n');
     to_stderr(c, &text);
 }
 
@@ -319,8 +302,7 @@ static int tell(struct proxy_command *c, const struct run_report *p, const struc
     if (c->cli.json) {
         if (summary_put_json(&text, p) < 0)
             return cli_fail(&people, CLI_INTERNAL, NULL, "no memory for the result");
-        if (text.size == 0 || text.data[text.size - 1] != '\n')
-            buf_putc(&text, '\n');
+        buf_putc(&text, '\n');
     } else if (!c->quiet && p->outcome == RUN_EXITED) {
         put_totals(&text, t);
         buf_printf(&text, "ambit: receipt: ambit runs show %s\n", p->id);

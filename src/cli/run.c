@@ -13,9 +13,9 @@
 #include "cli/ask.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
-#include "control/egress.h"
 #include "control/run.h"
 #include "room/spawn.h"
+#include "wire/egress.h"
 
 #define OUTPUT_MAX (64u << 20)
 #define PROGRESS_AFTER_NS NS_PER_S
@@ -59,22 +59,12 @@ static int flag_cwd(struct run_command *c, struct error *e)
     return 0;
 }
 
-static int flag_allow_missing(struct run_command *c, struct error *e)
-{
-    uint32_t bits;
-    if (jail_layer_parse(c->cli.value, &bits) < 0) {
-        error_set(e, -EINVAL, "there is no jail layer \"%s\"", c->cli.value);
-        error_hint(e, "ambit doctor lists them; `namespaces` is all five namespaces");
-        return -EINVAL;
-    }
-    c->request.allow_missing |= bits;
-    return 0;
-}
-
 /* 0; -EINVAL a usage error; other faults are those of a grant. */
 static int take_flag(struct run_command *c, struct error *e)
 {
     int r = grant_flags_take(&c->flags, &c->cli, e);
+    if (r > 0)
+        r = cli_take_run_flag(&c->cli, &c->request, &c->quiet, e);
     if (r <= 0)
         return r;
     switch ((enum help_run_flag)c->cli.flag->id) {
@@ -88,29 +78,12 @@ static int take_flag(struct run_command *c, struct error *e)
     case RUN_FLAG_INVOKE:
         c->request.invoke = c->cli.value;
         return 0;
-    case RUN_FLAG_RECEIPT:
-        c->request.receipt_copy = c->cli.value;
-        return 0;
     case RUN_FLAG_LEARN:
         c->learn = c->cli.value;
         return run_learn_check(c->learn, e);
     case RUN_FLAG_ASK:
         c->request.ask = true;
         return c->ask.terminal < 0 ? ask_open(&c->ask, e) : 0;
-    case RUN_FLAG_JSON:
-        c->cli.json = true;
-        return 0;
-    case RUN_FLAG_QUIET:
-        c->quiet = true;
-        return 0;
-    case RUN_FLAG_ALLOW_MISSING:
-        return flag_allow_missing(c, e);
-    case RUN_FLAG_CA:
-        c->request.ca_file = c->cli.value;
-        return 0;
-    case RUN_FLAG_RESOLVER:
-        c->request.resolver = c->cli.value;
-        return egress_resolver_check(c->cli.value, e);
     default:
         break;
     }
@@ -200,13 +173,7 @@ static void on_log(void *context, enum log_level level, const char *topic, const
     CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
 
     clear_progress(c);
-    buf_printf(&text, "[%s] ", log_level_names[level]);
-    if (topic[0] != '\0') {
-        cli_escaped(&text, topic);
-        buf_puts(&text, ": ");
-    }
-    cli_escaped(&text, message);
-    buf_putc(&text, '\n');
+    cli_put_log(&text, level, topic, message);
     if (to_stderr(&text) < 0)
         c->quiet = true;
 }
@@ -277,8 +244,7 @@ static int tell(struct run_command *c, const struct run_report *p)
     if (c->cli.json) {
         if (summary_put_json(&text, p) < 0)
             return cli_fail(&people, CLI_INTERNAL, NULL, "no memory for the result");
-        if (text.size == 0 || text.data[text.size - 1] != '\n')
-            buf_putc(&text, '\n');
+        buf_putc(&text, '\n');
     } else if (!c->quiet && p->has_figures) {
         summary_put(&text, &c->request, p, cli_colour(STDERR_FILENO));
     }

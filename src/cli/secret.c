@@ -13,7 +13,6 @@
 #include "cli/cli.h"
 #include "control/keeper.h"
 #include "control/source.h"
-#include "room/spawn.h"
 
 #define OUTPUT_MAX (16u << 20)
 #define WORDS_MAX 3
@@ -64,7 +63,6 @@ static int take_flag(struct secret_command *c, struct error *e)
         { "vault-key", offsetof(struct secret_command, vault_key) },
         { "new-key", offsetof(struct secret_command, new_key) },
     };
-    uint32_t bits;
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         if (cli_is(&c->cli, texts[i].flag)) {
             *(const char **)(void *)((char *)c + texts[i].at) = c->cli.value;
@@ -77,10 +75,7 @@ static int take_flag(struct secret_command *c, struct error *e)
         c->cli.json = true;
         return 0;
     }
-    if (jail_layer_parse(c->cli.value, &bits) < 0)
-        return error_set(e, -EINVAL, "there is no jail layer \"%s\"", c->cli.value);
-    c->allow_missing |= bits;
-    return 0;
+    return cli_take_layer(&c->cli, &c->allow_missing, e);
 }
 
 static int take_word(struct secret_command *c, struct error *e)

@@ -13,11 +13,9 @@
 #include "base/text.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
-#include "control/egress.h"
 #include "control/listen.h"
 #include "control/serve.h"
 #include "control/target.h"
-#include "room/spawn.h"
 
 #define OUTPUT_MAX (64u << 20)
 
@@ -79,29 +77,14 @@ static int take_own_flag(struct serve_command *c, struct error *e)
 static int take_flag(struct serve_command *c, struct error *e)
 {
     int r = grant_flags_take(&c->flags, &c->cli, e);
+    if (r > 0)
+        r = cli_take_run_flag(&c->cli, &c->request.run, &c->quiet, e);
     if (r <= 0)
         return r;
     switch (c->cli.flag->id) {
     case RUN_FLAG_BARE:
         c->request.run.bare = true;
         return 0;
-    case RUN_FLAG_RECEIPT:
-        c->request.run.receipt_copy = c->cli.value;
-        return 0;
-    case RUN_FLAG_CA:
-        c->request.run.ca_file = c->cli.value;
-        return 0;
-    case RUN_FLAG_RESOLVER:
-        c->request.run.resolver = c->cli.value;
-        return egress_resolver_check(c->cli.value, e);
-    case RUN_FLAG_JSON:
-        c->cli.json = true;
-        return 0;
-    case RUN_FLAG_QUIET:
-        c->quiet = true;
-        return 0;
-    case RUN_FLAG_ALLOW_MISSING:
-        return cli_take_layer(&c->cli, &c->request.run.allow_missing, e);
     default:
         return take_own_flag(c, e);
     }
@@ -163,8 +146,7 @@ static void on_listening(void *context, const char *url, const char *metrics, ui
         json_object_set_new(line, "workers", json_integer(pairs));
         if (json_line(line, &text) < 0)
             return;
-        if (text.size > 0 && text.data[text.size - 1] != '\n')
-            buf_putc(&text, '\n');
+        buf_putc(&text, '\n');
         to_stderr(c, &text);
         return;
     }
@@ -192,13 +174,7 @@ static void on_log(void *context, enum log_level level, const char *topic, const
 {
     struct serve_command *c = context;
     CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
-    buf_printf(&text, "[%s] ", log_level_names[level]);
-    if (topic[0] != '\0') {
-        cli_escaped(&text, topic);
-        buf_puts(&text, ": ");
-    }
-    cli_escaped(&text, message);
-    buf_putc(&text, '\n');
+    cli_put_log(&text, level, topic, message);
     to_stderr(c, &text);
 }
 
@@ -245,8 +221,7 @@ static int tell(struct serve_command *c, const struct run_report *p, const struc
     if (c->cli.json) {
         if (summary_put_json(&text, p) < 0)
             return cli_fail(&people, CLI_INTERNAL, NULL, "no memory for the result");
-        if (text.size == 0 || text.data[text.size - 1] != '\n')
-            buf_putc(&text, '\n');
+        buf_putc(&text, '\n');
     } else if (!c->quiet && p->id[0] != '\0' && p->outcome != RUN_BAD_FILE) {
         put_totals(&text, t);
         if (p->has_figures)

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "control/egress.h"
 #include "room/spawn.h"
 
 int cli_take_number(const struct cli *c, uint32_t least, uint32_t most, uint32_t *ret,
@@ -48,4 +49,29 @@ int cli_take_layer(const struct cli *c, uint32_t *bits, struct error *e)
     }
     *bits |= more;
     return 0;
+}
+
+int cli_take_run_flag(struct cli *c, struct run_request *r, bool *quiet, struct error *e)
+{
+    switch (c->flag->id) {
+    case RUN_FLAG_RECEIPT:
+        r->receipt_copy = c->value;
+        return 0;
+    case RUN_FLAG_CA:
+        r->ca_file = c->value;
+        return 0;
+    case RUN_FLAG_RESOLVER:
+        r->resolver = c->value;
+        return egress_resolver_check(c->value, e);
+    case RUN_FLAG_JSON:
+        c->json = true;
+        return 0;
+    case RUN_FLAG_QUIET:
+        *quiet = true;
+        return 0;
+    case RUN_FLAG_ALLOW_MISSING:
+        return cli_take_layer(c, &r->allow_missing, e);
+    default:
+        return 1;
+    }
 }

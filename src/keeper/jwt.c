@@ -82,8 +82,6 @@ static int put_claims(struct buf *out, const char *app_id, uint64_t now_s, struc
                                (json_int_t)(now_s + LIFE_S), "iss", app_id);
     if (!claims || json_line(claims, &text) < 0)
         return error_set(e, -ENOMEM, "no memory for a token of the App");
-    while (text.size && text.data[text.size - 1] == '\n')
-        text.size--;
     base64url_put(out, text.data, text.size);
     return 0;
 }
