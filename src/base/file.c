@@ -51,6 +51,20 @@ int file_read(const char *path, struct buf *out, struct error *e)
     return result;
 }
 
+int file_read_regular(const char *path, struct buf *out, struct error *e)
+{
+    struct stat st;
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_set_errno(e, errno, "cannot open %s", path);
+    if (!S_ISREG(st.st_mode))
+        return error_set(e, -EINVAL, "%s is not a regular file", path);
+    int result = file_read_fd(fd, out, e);
+    if (result < 0)
+        error_prefix(e, "%s", path);
+    return result;
+}
+
 int file_write_fd(int fd, const void *bytes, size_t size, struct error *e)
 {
     const uint8_t *at = bytes;

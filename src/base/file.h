@@ -9,6 +9,8 @@
  * too. */
 int file_read_fd(int fd, struct buf *out, struct error *e) MUST_CHECK;
 int file_read(const char *path, struct buf *out, struct error *e) MUST_CHECK;
+/* For who must not wait: no pipe, terminal or device, whoever put one there. */
+int file_read_regular(const char *path, struct buf *out, struct error *e) MUST_CHECK;
 /* Writes all, EINTR and short writes handled. */
 int file_write_fd(int fd, const void *bytes, size_t size, struct error *e) MUST_CHECK;
 /* Temporary file in the same folder, fsync, rename: a reader sees the old file or the new one,

@@ -202,7 +202,7 @@ static int flag_file(struct taking *t, struct error *e)
     CLEANUP(buf_done) struct buf text = BUF_INIT(GRANT_FILE_MAX);
     CLEANUP(grant_set_freep) struct grant_set *set = NULL;
 
-    int r = file_read(name, &text, e);
+    int r = t->flags->again ? file_read_regular(name, &text, e) : file_read(name, &text, e);
     if (r < 0)
         return r;
     CLEANUP(mem_freep)

@@ -14,6 +14,7 @@ struct grant_flags {
     const char **secrets; /* --secret, as typed: they join grants that may come after them */
     size_t secret_count;
     const char *vault_key; /* --vault-key, or NULL */
+    bool again; /* rooms run: a grant file that is a pipe by now would hold up all of them */
 };
 int grant_flags_init(struct grant_flags *f, struct error *e) MUST_CHECK;
 void grant_flags_done(struct grant_flags *f);

@@ -122,6 +122,7 @@ static int on_reload(void *context, struct grant_set **ret, struct error *e)
     struct cli again = { .verb = c->cli.verb };
     CLEANUP(grant_flags_done) struct grant_flags flags = { 0 };
     int r = grant_flags_init(&flags, e), item = CLI_END;
+    flags.again = true;
     while (r >= 0 && (item = cli_next(&again, c->argc, c->argv, e)) == CLI_FLAG)
         r = grant_flags_take(&flags, &again, e);
     if (r >= 0 && item < 0)
