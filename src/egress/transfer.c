@@ -33,6 +33,7 @@ struct pool {
     struct pool *next; /* of those that are of one WebSocket each */
     CURLM *multi;
     uint64_t timer_ns;
+    bool multiplexes; /* an answer came over HTTP/2 */
 };
 
 /* ---- pools ---- */
@@ -365,6 +366,7 @@ static size_t on_header(char *bytes, size_t one, size_t size, void *context)
     if (x->failed || !response_line(x, (struct bytes){ (uint8_t *)bytes, size }))
         return size + 1;
     if (x->response.head_done) {
+        x->pool->multiplexes |= x->response.version == 20;
         outgoing_idle(x, x->request.between_bytes_timeout_ns, HTTP_ERROR_CONNECTION_READ_TIMEOUT);
         peer_say(x);
     }
@@ -655,12 +657,21 @@ static bool set_body(struct outgoing *x)
             (SET(CURLOPT_TRAILERFUNCTION, on_trailers) && SET(CURLOPT_TRAILERDATA, x)));
 }
 
+/* For a connection that is being made, to share it. Where it turns out to be one of HTTP/1.1, curl wakes who
+ * waits only when somebody's answer has ended: a stream of events would hold up all others. So only the
+ * one origin of which it is known. */
+static long waits_for_connection(const struct outgoing *x)
+{
+    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    return x->url.https && x->pool->multiplexes && !g->http.wildcard;
+}
+
 static bool set_destination(struct outgoing *x)
 {
     CLEANUP(buf_done) struct buf url = BUF_INIT(1024), target = BUF_INIT(2 * URL_TARGET_MAX);
     long version = x->url.https && !x->websocket && !x->injected ? CURL_HTTP_VERSION_2TLS
                                                                  : CURL_HTTP_VERSION_1_1;
-    long verify = 1L, verify_name = 2L;
+    long verify = 1L, verify_name = 2L, wait = waits_for_connection(x);
 #ifdef AMBIT_TEST_HOOKS
     if (x->peer->room->skip & EGRESS_SKIP_TLS)
         verify = verify_name = 0L;
@@ -673,7 +684,7 @@ static bool set_destination(struct outgoing *x)
         return false;
     return SET(CURLOPT_PROTOCOLS_STR, x->url.https ? "https" : "http") &&
            SET(CURLOPT_URL, buf_cstr(&url)) && SET(CURLOPT_REQUEST_TARGET, buf_cstr(&target)) &&
-           SET(CURLOPT_HTTP_VERSION, version) && SET(CURLOPT_PIPEWAIT, x->url.https ? 1L : 0L) &&
+           SET(CURLOPT_HTTP_VERSION, version) && SET(CURLOPT_PIPEWAIT, wait) &&
            SET(CURLOPT_SSL_VERIFYPEER, verify) && SET(CURLOPT_SSL_VERIFYHOST, verify_name) &&
            SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
            SET(CURLOPT_SSL_CTX_FUNCTION, on_tls) && SET(CURLOPT_SSL_CTX_DATA, x) &&
