@@ -177,6 +177,15 @@ static bool holds(const struct outgoing *x, struct bytes text)
     return !copy || !scanner || scrub_text(scanner, (uint8_t *)copy, text.size);
 }
 
+/* The same of a name, which comes in small letters. */
+static bool name_holds(struct outgoing *x, struct bytes name)
+{
+    CLEANUP(mem_freep) char *copy = mem_strndup((const char *)name.data, name.size);
+    for (size_t i = 0; copy && i < name.size; i++)
+        copy[i] = copy[i] >= 'a' && copy[i] <= 'z' ? (char)(copy[i] - 32) : copy[i];
+    return !copy || holds(x, name) || holds(x, (struct bytes){ (uint8_t *)copy, name.size });
+}
+
 struct slot {
     const char *template;
     const struct outgoing *x;
@@ -221,7 +230,7 @@ static bool field_holds(struct outgoing *x, const struct http_field *f)
     const struct egress_room *room = x->peer->room;
     CLEANUP(buf_done) struct buf rest = BUF_INIT(2 * HTTP_HEAD_MAX);
     struct slot slot = { template_of(x, f->name), x };
-    if (holds(x, f->name))
+    if (name_holds(x, f->name))
         return true;
     if (!slot.template)
         return holds(x, f->value);
@@ -234,7 +243,7 @@ static bool field_holds(struct outgoing *x, const struct http_field *f)
 
 void placeholders_in_target(struct outgoing *x)
 {
-    if (wanted(x) && (holds(x, x->request.authority) || holds(x, x->request.target)))
+    if (wanted(x) && (name_holds(x, x->request.authority) || holds(x, x->request.target)))
         refuse(x);
 }
 
@@ -290,7 +299,7 @@ void placeholders_in_trailers(struct outgoing *x, const struct http_field *field
     if (!wanted(x))
         return;
     for (size_t i = 0; i < count && !x->failed; i++)
-        if (holds(x, fields[i].name) || holds(x, fields[i].value))
+        if (name_holds(x, fields[i].name) || holds(x, fields[i].value))
             refuse(x);
 }
 
