@@ -155,7 +155,7 @@ struct conn {
     enum protocol protocol;
     bool metrics;
     bool readable, writable; /* edges that came and were not used up */
-    bool emptied; /* under TLS: the socket gave all it had, and no edge came since */
+    bool emptied;            /* under TLS: the socket gave all it had, and no edge came since */
     bool hung_up, closed;
     bool begun;          /* a request was read: it does not begin as HTTP/2 any more */
     bool eof, failed;    /* of reading */
@@ -313,7 +313,8 @@ size_t problem_fields(const struct problem *p, struct http_field fields[static P
 /* What CONNECT named, canonical. It lives as long as its connection. */
 struct front {
     struct conn *conn;
-    struct list waiting; /* in a leaf's, while keeper is asked */
+    struct list waiting; /* in a leaf's, while keeper is asked; or in the crowd before that */
+    uint64_t until_ns;   /* in the crowd */
     struct leaf *leaf;   /* given; let go of when TLS has begun */
     bool is_address;
     uint16_t port;
@@ -328,7 +329,7 @@ bool proxy_agrees(const struct conn *c, struct bytes authority);
 /* The answer when it is not; recorded. */
 struct problem proxy_disagrees(struct conn *c, struct bytes method, struct bytes authority);
 bool proxy_drops(struct bytes name); /* in lower case: a field that ends here */
-/* leaf.c: keeper answered (leaf NULL: nobody did in time, or too many are asked for). */
+/* leaf.c: keeper answered (leaf NULL: it did not in time). */
 void proxy_on_leaf(struct front *f, struct leaf *leaf);
 /* The handshake of a tunnel failed: says why, where it matters. */
 void proxy_handshake_failed(struct conn *c);

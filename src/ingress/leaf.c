@@ -3,7 +3,8 @@
  * Certificates of hosts, one for each "host:port" that a CONNECT named. Keeper decides and signs; here
  * its answers are kept.
  *
- *   ASKED   at most LEAVES_ASKED_MAX; however many connections wait, keeper is asked once
+ *   ASKED   at most LEAVES_ASKED_MAX; however many connections wait, keeper is asked once. More hosts
+ *           wait in line: a flood of them holds up the others and refuses nobody
  *   KEPT    at most LEAVES_MAX, the least used goes first; until LEAF_MARGIN_NS before its end
  *   DENIED  at most LEAVES_REFUSED_MAX, for LEAF_REFUSED_NS
  *
@@ -38,6 +39,8 @@ struct leaves {
     struct leaf *table[BUCKETS];
     struct list by_state[3];
     size_t counts[3];
+    struct list
+        crowd; /* struct front, oldest first: keeper is asked for them when it has answered others */
 };
 
 /* ---- the table ---- */
@@ -160,7 +163,12 @@ void leaf_ask(struct leaves *l, struct front *f)
         drop(l, leaf);
         leaf = NULL;
     }
-    if (leaf == NULL && l->counts[LEAF_ASKED] < LEAVES_ASKED_MAX) {
+    if (leaf == NULL && l->counts[LEAF_ASKED] >= LEAVES_ASKED_MAX) {
+        f->until_ns = l->i->now_ns + LEAF_WAIT_NS;
+        list_append(&l->crowd, &f->waiting);
+        return;
+    }
+    if (leaf == NULL) {
         leaf = add(l, name, host_size);
         if (leaf != NULL)
             send_ask(l, leaf);
@@ -173,6 +181,17 @@ void leaf_ask(struct leaves *l, struct front *f)
         if (leaf->state == LEAF_KEPT)
             list_append(&l->by_state[LEAF_KEPT], &leaf->place); /* used last */
         proxy_on_leaf(f, leaf);
+    }
+}
+
+/* Who waits for a place among those that are asked for. Not while keeper is being read: asking may end
+ * its channel. */
+static void admit(struct leaves *l)
+{
+    while (!list_empty(&l->crowd) && l->counts[LEAF_ASKED] < LEAVES_ASKED_MAX) {
+        struct front *f = LIST_OF(struct front, waiting, l->crowd.next);
+        list_remove(&f->waiting);
+        leaf_ask(l, f);
     }
 }
 
@@ -295,6 +314,8 @@ int leaves_dispatch(struct leaves *l, struct error *e)
         lose_keeper(l);
         r = 0;
     }
+    if (r == 0)
+        admit(l);
     return r;
 }
 
@@ -348,6 +369,7 @@ int leaves_new(struct ingress *i, int fd, struct leaves **ret, struct error *e)
     l->gate = (struct frame_gate){ .rules = rules, .rule_count = ARRAY_SIZE(rules) };
     for (size_t s = 0; s < ARRAY_SIZE(l->by_state); s++)
         list_init(&l->by_state[s]);
+    list_init(&l->crowd);
     int r = leaves_keeper(l, fd, e);
     if (r < 0) {
         leaves_free(l);
@@ -395,6 +417,14 @@ void leaves_tick(struct leaves *l)
         tell(leaf, NULL);
         leaf_release(leaf);
     }
+    while (!list_empty(&l->crowd)) {
+        struct front *f = LIST_OF(struct front, waiting, l->crowd.next);
+        if (f->until_ns > l->i->now_ns)
+            break;
+        list_remove(&f->waiting);
+        proxy_on_leaf(f, NULL);
+    }
+    admit(l);
     for (int s = LEAF_KEPT; s <= LEAF_DENIED; s++)
         for (struct list *at = l->by_state[s].next, *next = at->next; at != &l->by_state[s];
              at = next, next = at->next) {
