@@ -89,8 +89,8 @@ def test_both_ways():
             contains(o.head, line)
 
 
-def test_over_tls(tmp_path):
-    authority = Authority(tmp_path / "ca")
+def test_over_tls():
+    authority = Authority("ca")
     context = authority.context(["localhost"], alpn=["h2", "http/1.1"])
     with Origin(after=echo, context=context) as o, room(o, "https", host="localhost", ca=authority.ca) as e:
         answer = talk(e, o, *[frame("x" * 5000, mask=True)] * 20, GOODBYE, scheme="https", host="localhost")
