@@ -27,15 +27,15 @@ def blocks(page, language=None):
 
 
 def commands(page):
-    """Each line of a block that begins with the command, without its comment, and what is echoed into it."""
+    """Each line of a block that begins with the command, without its comment, and what goes to its standard input."""
     for language, text in blocks(page):
         if language in ("", "sh", "bash", "console"):
             for line in text.splitlines():
                 words = re.sub(r"\s+#.*", "", line.strip()).removeprefix("$ ")
                 piped = re.match(r'echo "(.*)" \| (.*)', words)
                 given, words = piped.groups() if piped else ("", words)
-                taken = re.match(r"(.*) < (token\.txt)$", words)  # the fixture's
-                given, words = (TOKEN, taken[1]) if taken else (given, words)
+                taken = re.match(r"(.*) < (\S+)$", words)  # a file of the fixture's
+                given, words = (pathlib.Path(taken[2]).read_text(), taken[1]) if taken else (given, words)
                 if re.match(r"(build/)?ambit [a-z]", words):
                     yield words, given
 
@@ -59,6 +59,10 @@ def fixture():
     write("script.py", "try:\n    print(open('notes.txt').read())\nexcept OSError as e:\n    print(e)\n")
     write("hello.py", "print('hello')\n")
     write("agent.py", "print('hello')\n")
+    write("job.py", "print('hello')\n")
+    write("token.txt", TOKEN + "\n")
+    write("keys.txt", "AKIA0123456789ABCDEF 0123456789abcdefghijABCDEFGHIJ0123456789\n")
+    equal(execute(["openssl", "genrsa", "-out", "app.pem", "2048"]).rc, 0)
     write("report.py", "import sys\nprint(sys.argv[1:])\n")
     write("fetch.py", "import urllib.request\n")
     write("app.js", "console.log(process.argv.slice(2))\n")
