@@ -434,7 +434,11 @@ static int start_ticker(void *context, struct error *e)
  * requests has reserved writable memory for all that may be there at once, which this counts. */
 static uint64_t data_bound(const struct grant_limits *limits)
 {
+#if defined(__SANITIZE_ADDRESS__) /* which reserves more than any limit */
+    return 0;
+#else
     return limits->memory_bytes + MIN(DATA_OWN, UINT64_MAX - limits->memory_bytes);
+#endif
 }
 
 static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count,
@@ -454,9 +458,7 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
         .folder_count = count,
         /* Requests have each a limit, who answers them has none. */
         .cpu_seconds = serves ? 0 : limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
-#if !defined(__SANITIZE_ADDRESS__)
         .data_bytes = serves ? 0 : data_bound(limits),
-#endif
         .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
         .allow_missing = w->start.allow_missing,
         .start = start_ticker,
