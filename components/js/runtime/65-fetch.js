@@ -12,9 +12,11 @@ function headerName(name) {
   if (!TOKEN.test(name)) throw new TypeError(`Headers: ${quoteString(name)} is an invalid header name.`);
   return name.toLowerCase();
 }
+const BLANK = "\t\n\r ";
 function headerValue(value) {
-  value = `${value}`.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
-  if (/[\0\r\n]|[^\x00-\xff]/.test(value)) throw new TypeError(`Headers: ${quoteString(value)} is an invalid header value.`);
+  value = `${value}`;
+  if (BLANK.includes(value.at(0) ?? "x") || BLANK.includes(value.at(-1) ?? "x")) value = value.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
+  if (/[\0\r\n\u0100-\uffff]/.test(value)) throw new TypeError(`Headers: ${quoteString(value)} is an invalid header value.`);
   return value;
 }
 
@@ -32,11 +34,20 @@ class Headers {
     }
   }
   static freeze(headers) { headers.#frozen = true; return headers; }
+  // What the host read was checked there: names and values in turn.
+  static ofHost(fields) {
+    const headers = new Headers();
+    for (let i = 0; i < fields.length; i += 2) headers.#add(fields[i].toLowerCase(), latin1Text(fields[i + 1]));
+    return headers;
+  }
   #change() { if (this.#frozen) throw new TypeError("immutable"); }
   append(name, value) {
     name = headerName(name);
     value = headerValue(value);
     this.#change();
+    this.#add(name, value);
+  }
+  #add(name, value) {
     const had = this.#map.get(name);
     if (name === "set-cookie") this.#map.set(name, [...(had ?? []), value]);
     else this.#map.set(name, had === undefined ? value : `${had}, ${value}`);
@@ -68,8 +79,9 @@ class Headers {
   get [Symbol.toStringTag]() { return "Headers"; }
   [customInspect](depth, options) { return `Headers ${inspect(Object.fromEntries([...this.keys()].map((n) => [n, this.get(n)])), options)}`; }
 }
-const headersFreeze = Headers.freeze;
+const headersFreeze = Headers.freeze, headersOfHost = Headers.ofHost;
 delete Headers.freeze;
+delete Headers.ofHost;
 
 // ---- bodies ----
 
@@ -172,6 +184,7 @@ class Request extends Body {
     if (body?.type && !this.#headers.has("content-type")) this.#headers.set("content-type", body.type);
     bodySet(this, body);
   }
+  static url(request) { return request.#url; }
   get url() { return this.#url.href; }
   get method() { return this.#method; }
   get headers() { return this.#headers; }
@@ -185,6 +198,9 @@ class Request extends Body {
   }
   get [Symbol.toStringTag]() { return "Request"; }
 }
+
+const requestUrl = Request.url; // nobody changes it
+delete Request.url;
 
 const REASONS = { nullBody: [101, 103, 204, 205, 304], redirect: [301, 302, 303, 307, 308] };
 
@@ -443,9 +459,7 @@ async function exchange(url, method, headers, body, signal) {
   const [status, fields] = answer;
   [, , x.response, x.incoming, x.input] = answer;
   answersOpen++;
-  const got = new Headers();
-  for (let i = 0; i < fields.length; i += 2) got.append(fields[i], latin1Text(fields[i + 1]));
-  return { status, headers: got, stream: answerStream(x, url, signal) };
+  return { status, headers: headersOfHost(fields), stream: answerStream(x, url, signal) };
 }
 
 // ---- fetch ----
@@ -466,7 +480,7 @@ async function fetch(input, init = {}) {
   const request = new Request(input, init ?? {});
   const signal = request.signal;
   signal.throwIfAborted();
-  let url = new URL(request.url), method = request.method, body = bodyGet(request);
+  let url = requestUrl(request), method = request.method, body = bodyGet(request);
   const headers = new Headers(request.headers);
   if (!/^https?:$/.test(url.protocol)) throw networkError("fetch failed", new Error("unknown scheme"));
   for (let hops = 0; ; hops++) {
@@ -475,7 +489,7 @@ async function fetch(input, init = {}) {
     if (target === null) {
       const empty = method === "HEAD" || REASONS.nullBody.includes(status);
       if (empty) await stream.cancel();
-      return responseOf(status, got, empty ? null : { stream, bytes: null, type: null }, new URL(url).href.replace(/#.*$/s, ""), hops > 0);
+      return responseOf(status, got, empty ? null : { stream, bytes: null, type: null }, url.href.replace(/#.*$/s, ""), hops > 0);
     }
     await stream.cancel();
     if (request.redirect === "error") throw networkError("fetch failed", new Error("unexpected redirect"));
