@@ -454,7 +454,7 @@ static int check_leaf(const struct authority *a, X509 *leaf, const char *host, s
         return error_set(e, -ENOMEM, "no memory for a certificate");
     error_set(e, -EACCES, "the proxy's CA was made for other hosts than %s", host);
     error_hint(e,
-               "Start the proxy again: a certificate's hosts cannot grow while clients trust it.");
+               "start the proxy again: a certificate's hosts cannot grow while clients trust it");
     return -EACCES;
 }
 
@@ -463,7 +463,7 @@ static int check_life(const struct authority *a, struct error *e)
     if (X509_cmp_current_time(X509_get0_notAfter(a->certificate)) > 0)
         return 0;
     error_set(e, -EKEYEXPIRED, "the proxy's CA was made for 30 days, and they are over");
-    error_hint(e, "Start the proxy again, and give its clients the new CA file.");
+    error_hint(e, "start the proxy again, and give its clients the new CA file");
     return -EKEYEXPIRED;
 }
 

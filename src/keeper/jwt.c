@@ -24,8 +24,8 @@ static int refuse_key(struct error *e, const char *what)
 {
     ERR_clear_error(); /* its texts may show where in the key it stopped */
     error_set(e, -EINVAL, "%s", what);
-    error_hint(e, "Give the private key that GitHub made for the App, as it was downloaded: a PEM "
-                  "file that begins with -----BEGIN RSA PRIVATE KEY-----.");
+    error_hint(e, "give the private key that GitHub made for the App, as it was downloaded: a PEM "
+                  "file that begins with -----BEGIN RSA PRIVATE KEY-----");
     return -EINVAL;
 }
 

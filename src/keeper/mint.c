@@ -40,14 +40,17 @@ static int check_plain(struct bytes value, struct error *e)
 {
     if (is_token(value, SECRET_VALUE_MAX))
         return 0;
-    if (value.size < SECRET_VALUE_MIN)
-        error_set(e, -EINVAL, "the value is shorter than %d bytes: it could be guessed",
-                  SECRET_VALUE_MIN);
-    else if (value.size > SECRET_VALUE_MAX)
+    if (value.size < SECRET_VALUE_MIN) {
+        error_hint(e, "have its server make a longer one; such a short one cannot be told from "
+                      "text in answers");
+        return error_set(e, -EINVAL, "the value is shorter than %d bytes: it could be guessed",
+                         SECRET_VALUE_MIN);
+    }
+    if (value.size > SECRET_VALUE_MAX)
         error_set(e, -EINVAL, "the value is longer than %d bytes", SECRET_VALUE_MAX);
     else
         error_set(e, -EINVAL, "the value has a space, a line's end, or a byte that is not ASCII");
-    error_hint(e, "A value is one line of visible ASCII: what a header can carry.");
+    error_hint(e, "a value is one line of visible ASCII: what a header can carry");
     return -EINVAL;
 }
 
@@ -76,7 +79,7 @@ static int check_aws(struct bytes value, struct error *e)
     if (aws_keys_of(value, &keys))
         return 0;
     error_set(e, -EINVAL, "the value is not an access key id and a secret access key");
-    error_hint(e, "Give both on one line, with one space between them.");
+    error_hint(e, "give both on one line, with one space between them");
     return -EINVAL;
 }
 
@@ -500,7 +503,7 @@ static int payload_of(const struct secret_ask *a, bool s3, struct bytes *ret, st
     }
     error_set(e, -EACCES, "the body is too long to be signed, or its length is not said");
     error_hint(e, "AWS wants a digest of the body before the request: 256 KiB at most, with "
-                  "Content-Length. To S3 over https a body may be of any size.");
+                  "Content-Length; to S3 over https a body may be of any size");
     return -EACCES;
 }
 

@@ -205,15 +205,15 @@ static bool setting_good(enum shape shape, const char *text)
 static const char *shape_text(enum shape shape)
 {
     static const char *const texts[] = {
-        [SHAPE_TEXT] = "is text in visible ASCII",
-        [SHAPE_WORD] = "is a word of letters, digits, \".\", \"_\" and \"-\"",
-        [SHAPE_DIGITS] = "is a number",
-        [SHAPE_URL] = "is an https URL",
-        [SHAPE_BASE] = "is an https URL without a query",
-        [SHAPE_NETWORKS] = "is a list of networks, like \"10.0.0.0/8, ::1\"",
-        [SHAPE_LIST] = "is a list of names, like \"shop, api\"",
-        [SHAPE_PERMISSIONS] = "is a list like \"contents: read, issues: write\"",
-        [SHAPE_SESSION] = "is 2 to 64 letters, digits and any of _+=,.@-",
+        [SHAPE_TEXT] = "text in visible ASCII",
+        [SHAPE_WORD] = "a word of letters, digits, \".\", \"_\" and \"-\"",
+        [SHAPE_DIGITS] = "a number",
+        [SHAPE_URL] = "an https URL",
+        [SHAPE_BASE] = "an https URL without a query",
+        [SHAPE_NETWORKS] = "a list of networks, like \"10.0.0.0/8, ::1\"",
+        [SHAPE_LIST] = "a list of names, like \"shop, api\"",
+        [SHAPE_PERMISSIONS] = "a list like \"contents: read, issues: write\"",
+        [SHAPE_SESSION] = "2 to 64 letters, digits and any of _+=,.@-",
     };
     return texts[shape];
 }
@@ -234,7 +234,7 @@ static int unknown_setting(uint32_t kind, const char *name, struct error *e)
     text_escape(&shown, name, MIN(strlen(name), (size_t)100));
     error_set(e, -EINVAL, "a secret of kind %s has no setting \"%s\"", secret_kind_names[kind],
               buf_cstr(&shown));
-    error_hint(e, "%s%s.", known.size ? "It has: " : "It has none", buf_cstr(&known));
+    error_hint(e, "%s%s", known.size ? "it has " : "it has none", buf_cstr(&known));
     return -EINVAL;
 }
 
@@ -250,14 +250,15 @@ static int check_settings(uint32_t kind, json_t *settings, struct error *e)
         const char *text = json_string_value(value);
         if (!text || strlen(text) != json_string_length(value) || strlen(text) > SETTING_MAX ||
             !setting_good(s->shape, text))
-            return error_set(e, -EINVAL, "the setting \"%s\" %s", name, shape_text(s->shape));
+            return error_set(e, -EINVAL, "the setting \"%s\" must be %s", name,
+                             shape_text(s->shape));
     }
     for (const struct setting *s = settings_of[kind]; s->name; s++) {
         if (!s->needed || json_object_get(settings, s->name))
             continue;
         error_set(e, -EINVAL, "a secret of kind %s needs the setting \"%s\"",
                   secret_kind_names[kind], s->name);
-        error_hint(e, "It %s.", shape_text(s->shape));
+        error_hint(e, "--set %s=VALUE: %s", s->name, shape_text(s->shape));
         return -EINVAL;
     }
     return 0;

@@ -101,9 +101,8 @@ static int slot_new(struct keeper_room *room, const char *name, struct value_slo
     room->slots[room->slot_count++] = s;
     *ret = s;
     if (!r) {
-        CLEANUP(mem_freep) char *why = mem_printf("there is no secret %s", name);
         CLEANUP(mem_freep) char *hint = mem_printf("ambit secret set %s", name);
-        slot_fail(s, why ? why : "there is no such secret", hint ? hint : "ambit secret set");
+        slot_fail(s, "the vault has no secret of that name", hint ? hint : "ambit secret set");
         return 0;
     }
     if (r->item.source != SECRET_STORED)

@@ -120,7 +120,7 @@ static void refused(struct authority *a, const char *host)
     if (leaf_of(a, host, &leaf, &e) != -EACCES)
         test_fail(__FILE__, __LINE__, "a leaf of %s was made", host);
     CHECK_HAS(e.what, "made for other hosts");
-    CHECK_HAS(e.hint, "Start the proxy again");
+    CHECK_HAS(e.hint, "start the proxy again");
 }
 
 /* A leaf that was not made by ca.c: by whoever has the key. `more` is an extension in OpenSSL's own notation. */

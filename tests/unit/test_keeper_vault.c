@@ -331,7 +331,7 @@ TEST(a_secret_that_is_not_there_is_named)
     struct fixture f;
     fixture_defaults(&f,
                      "{\"version\":1,\"grants\":[" GRANT("a.example.com", BEARER("missing")) "]}");
-    faults(&f, "there is no secret missing", "ambit secret set missing");
+    faults(&f, "the vault has no secret of that name", "ambit secret set missing");
     fixture_close(&f);
 }
 
@@ -413,7 +413,7 @@ TEST(a_grant_that_is_added_brings_its_secret)
     fixture_admit(&f, 1, 2, 6);
     fixture_settle(&f);
     fixture_ask(&f, 2, 6, "GET", "https://b.example.com/a/b");
-    CHECK_HAS(fixture_answer(&f, 2), "there is no secret missing");
+    CHECK_HAS(fixture_answer(&f, 2), "the vault has no secret of that name");
     fixture_close(&f);
 }
 

@@ -113,7 +113,7 @@ TEST(settings)
         SECRET, "\"client_id\"");
     bad(SECRET_OAUTH_CLIENT, "{\"client_id\":\"a\",\"client_id\":\"b\"}", SECRET, "client_id");
     bad(SECRET_OAUTH_CLIENT, "{\"client_id\":\"me\",\"token_url\":\"http://i.example/\"}", SECRET,
-        "\"token_url\" is an https URL");
+        "\"token_url\" must be an https URL");
     bad(SECRET_OAUTH_CLIENT, "{\"client_id\":\"me\",\"token_url\":\"https://u:p@i.example/\"}",
         SECRET, "\"token_url\"");
     bad(SECRET_OAUTH_CLIENT, "{\"client_id\":\"me\",\"token_url\":\"https://0x7f.1/\"}", SECRET,
