@@ -268,8 +268,8 @@ static inline void character(const struct plan *p, struct text *t, uint8_t c, ui
     t->places[i] = first;
     for (size_t f = 0; f < FOLDS; f++)
         t->sums[f][i + 1] = t->sums[f][i] + p->weights[f][c] * p->powers[i];
-    /* Line breaks and tabs are none: the next one takes the place. */
-    t->size += c != '\n' && c != '\r' && c != '\t';
+    /* Line breaks, tabs and what makes ASCII UTF-16 are none: the next one takes the place. */
+    t->size += c != '\n' && c != '\r' && c != '\t' && c != 0;
 }
 
 /* Many of them, each of one byte. Its pointers are its own, so nothing is loaded twice. */
@@ -286,7 +286,7 @@ static void characters(const struct plan *p, struct text *t, struct bytes in, ui
     }
     for (size_t i = 0; i < in.size; i++) {
         uint8_t c = in.data[i];
-        bool is_one = c != '\n' && c != '\r' && c != '\t';
+        bool is_one = c != '\n' && c != '\r' && c != '\t' && c != 0;
         uint32_t power = is_one ? powers[count] : 0;
         chars[count] = c;
         places[count] = at + i;

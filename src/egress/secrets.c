@@ -368,7 +368,7 @@ bool secrets_take_off(const struct outgoing *x, struct bytes name)
 {
     /* A part of the answer could hold a half of an echo, and the next part the other half; and what
      * is packed cannot be looked at. */
-    static const char *const names[] = { "range", "if-range", "accept-encoding" };
+    static const char *const names[] = { "range", "if-range", "request-range", "accept-encoding" };
     const struct secret_value *v;
     if (!secrets_wanted(x))
         return false;

@@ -206,9 +206,10 @@ static void finished(struct outgoing *x, CURLcode code)
     if (x->failed || again(x, code))
         return; /* it says itself why */
     if (code != CURLE_OK) {
-        outgoing_fail(x, error_of(x, code),
-                      x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(code));
-        answer_text(x, (uint8_t *)x->failure_text, strlen(x->failure_text));
+        /* Before it is cut: half a value would not be found. */
+        enum http_error error = error_of(x, code);
+        answer_text(x, (uint8_t *)x->curl_text, strlen(x->curl_text));
+        outgoing_fail(x, error, x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(code));
         return;
     }
     if (x->websocket)
