@@ -18,6 +18,7 @@ import pty
 import select
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,6 +28,9 @@ BUILD = pathlib.Path(os.environ.get("AMBIT_TEST_BUILD", TOP / "build"))
 HOOKED_BUILD = TOP / "build-test"
 GUESTS = BUILD / "test-guests"
 AMBIT = pathlib.Path(os.environ.get("AMBIT_TEST_BINARY", BUILD / "ambit"))
+
+if sys.argv[0] == "-c" and pathlib.Path.cwd() == TOP:  # a test by itself, not by tests/run: what it writes is not the tree's
+    os.chdir(tempfile.mkdtemp(prefix="ambit-test-"))
 
 USAGE, BAD_GRANT, BAD_COMPONENT, DENIED, TIME_LIMIT, LIMIT, TRAP, INTERNAL = range(120, 128)
 
