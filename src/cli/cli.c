@@ -263,7 +263,9 @@ int cli_fail(const struct cli *c, enum cli_exit code, const struct error *e, con
     buf_putc(&out, '\n');
     if (e != NULL && e->what[0] != '\0') {
         CLEANUP(buf_done) struct buf why = BUF_INIT(2 * ERROR_TEXT_MAX);
-        if (e->line != 0)
+        char place[32]; /* as `FILE:LINE:COLUMN: ` begins, which says more */
+        (void)snprintf(place, sizeof place, ":%u:%u: ", e->line, e->column);
+        if (e->line != 0 && strstr(e->what, place) == NULL)
             buf_printf(&why, "line %u, column %u: ", e->line, e->column);
         buf_puts(&why, e->what);
         put_lines(&out, "  why: ", buf_cstr(&why));

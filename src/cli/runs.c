@@ -132,8 +132,32 @@ static void put_denial(struct buf *out, const json_t *line)
     cli_escaped(out, text_of(line, "resource"));
     buf_puts(out, ": ");
     cli_escaped(out, text_of(line, "reason"));
+    const char *grant = text_of(line, "smallest_grant");
+    if (grant == NULL || grant[0] == '\0') {
+        buf_puts(out, "; no grant helps\n");
+        return;
+    }
     buf_puts(out, "; the smallest grant that allows it:\n");
-    cli_put_grant(out, "               ", text_of(line, "smallest_grant"));
+    cli_put_grant(out, "               ", grant);
+}
+
+static void put_secret(struct buf *out, const json_t *line, const char *what)
+{
+    buf_puts(out, "  secret       ");
+    cli_escaped(out, text_of(line, "name"));
+    buf_puts(out, what);
+    cli_escaped(out, text_of(line, "why"));
+    buf_putc(out, '\n');
+}
+
+static void put_secret_denied(struct buf *out, const json_t *line)
+{
+    put_secret(out, line, " was not released: ");
+}
+
+static void put_secret_suspended(struct buf *out, const json_t *line)
+{
+    put_secret(out, line, " was suspended: ");
 }
 
 static void put_answer(struct buf *out, const json_t *line)
@@ -217,9 +241,17 @@ static void show_event(void *context, const char *event, const json_t *line)
         const char *event;
         void (*put)(struct buf *out, const json_t *line);
     } known[] = {
-        { "run.started", put_started }, { "program", put_program },       { "grants", put_grants },
-        { "jail", put_jail },           { "denial", put_denial },         { "use", put_use },
-        { "output", put_output },       { "run.finished", put_finished }, { "answer", put_answer },
+        { "run.started", put_started },
+        { "program", put_program },
+        { "grants", put_grants },
+        { "jail", put_jail },
+        { "denial", put_denial },
+        { "use", put_use },
+        { "output", put_output },
+        { "run.finished", put_finished },
+        { "answer", put_answer },
+        { "secret.denied", put_secret_denied },
+        { "secret.suspended", put_secret_suspended },
     };
     struct shown *s = context;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
