@@ -18,10 +18,8 @@
 #include "worker/worker.h"
 
 static const room_main rooms[ROOM_ROLE_COUNT] = {
-    [ROOM_WORKER] = worker_room_main,
-    [ROOM_COMPILER] = compiler_room_main,
-    [ROOM_EGRESS] = egress_room_main,
-    [ROOM_INGRESS] = ingress_room_main,
+    [ROOM_WORKER] = worker_room_main, [ROOM_COMPILER] = compiler_room_main,
+    [ROOM_EGRESS] = egress_room_main, [ROOM_INGRESS] = ingress_room_main,
     [ROOM_KEEPER] = keeper_room_main,
 };
 

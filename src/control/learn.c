@@ -121,8 +121,7 @@ static bool same_origin(const struct grant *a, const struct grant *b)
 {
     if (a->http.https != b->http.https || a->http.wildcard != b->http.wildcard ||
         a->http.port != b->http.port || strcmp(a->http.host, b->http.host) != 0 ||
-        a->http.websocket != b->http.websocket ||
-        a->http.address_count != b->http.address_count)
+        a->http.websocket != b->http.websocket || a->http.address_count != b->http.address_count)
         return false;
     for (size_t i = 0; i < a->http.address_count; i++)
         if (a->http.addresses[i].bits != b->http.addresses[i].bits ||

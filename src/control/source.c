@@ -345,7 +345,7 @@ static int read_line(const struct typing *t, const char *prompt, char *line, siz
 
 int source_ask(const char *prompt, const char *again, int *ret_fd, struct error *e)
 {
-    char first[LINE_MAX_TYPED], second[LINE_MAX_TYPED];
+    char first[LINE_MAX_TYPED] = "", second[LINE_MAX_TYPED] = "";
     size_t size = 0, second_size = 0;
     struct typing t;
     int status = typing_begin(&t, e);

@@ -282,7 +282,7 @@ static void characters(const struct plan *p, struct text *t, struct bytes in, ui
     size_t count = 0;
     for (size_t f = 0; f < FOLDS; f++) {
         sums[f] = t->sums[f] + t->size + 1;
-        now[f] = sums[f][-1];
+        now[f] = t->sums[f][t->size];
     }
     for (size_t i = 0; i < in.size; i++) {
         uint8_t c = in.data[i];

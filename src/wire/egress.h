@@ -74,7 +74,7 @@ enum egress_skip {
     EGRESS_SKIP_TIMEOUTS = 1 << 23,
     EGRESS_SKIP_SCRUB = 1 << 25,       /* values that an answer shows are not masked */
     EGRESS_SKIP_PLACEHOLDER = 1 << 26, /* placeholders may stand anywhere */
-    EGRESS_SKIP_FRAMES = 1 << 27, /* a WebSocket's bytes pass as they are */
+    EGRESS_SKIP_FRAMES = 1 << 27,      /* a WebSocket's bytes pass as they are */
     EGRESS_PROBE =
         1 << 24, /* play escaped native code (room/probe.h): the lines of work_host are its words */
 };

@@ -171,40 +171,17 @@ TEST(the_compiler_has_no_files)
 TEST(the_keeper_has_nothing)
 {
     static const long allowed[] = {
-        SYS_brk,
-        SYS_mmap,
-        SYS_mprotect,
-        SYS_munmap,
-        SYS_mremap,
-        SYS_madvise,
-        SYS_futex,
-        SYS_exit,
-        SYS_exit_group,
-        SYS_restart_syscall,
-        SYS_rt_sigaction,
-        SYS_rt_sigprocmask,
-        SYS_rt_sigreturn,
-        SYS_getpid,
-        SYS_gettid,
-        SYS_getrandom,
-        SYS_clock_gettime,
-        SYS_gettimeofday,
-        SYS_read,
-        SYS_write,
-        SYS_writev,
-        SYS_close,
-        SYS_fstat,
-        SYS_recvmsg,
-        SYS_sendmsg,
-        SYS_sendto,
-        SYS_ppoll,
-        SYS_mlock,
+        SYS_brk,          SYS_mmap,           SYS_mprotect,     SYS_munmap,     SYS_mremap,
+        SYS_madvise,      SYS_futex,          SYS_exit,         SYS_exit_group, SYS_restart_syscall,
+        SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_getpid,     SYS_gettid,
+        SYS_getrandom,    SYS_clock_gettime,  SYS_gettimeofday, SYS_read,       SYS_write,
+        SYS_writev,       SYS_close,          SYS_fstat,        SYS_recvmsg,    SYS_sendmsg,
+        SYS_sendto,       SYS_ppoll,          SYS_mlock,
 #ifdef __SANITIZE_ADDRESS__
         SYS_sigaltstack,
 #endif
 #ifdef __x86_64__
-        SYS_poll,
-        SYS_time,
+        SYS_poll,         SYS_time,
 #endif
     };
     for (uint32_t nr = 0; nr < 600; nr++) {
