@@ -29,6 +29,15 @@ bool bytes_are(struct bytes a, const char *text)
     return bytes_equal(a, bytes_of(text));
 }
 
+char *bytes_text(struct bytes b)
+{
+    char *text = mem_strndup((const char *)b.data, b.size);
+    for (size_t i = 0; text != NULL && i < b.size; i++)
+        if (text[i] == '\0')
+            text[i] = ' ';
+    return text;
+}
+
 void buf_done(struct buf *b)
 {
     if (b->wipes)

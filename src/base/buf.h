@@ -18,6 +18,8 @@ struct bytes {
 struct bytes bytes_of(const char *text); /* without its NUL */
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_are(struct bytes a, const char *text);
+/* A copy as a C string, to be freed; a NUL becomes a blank, so that nothing after it is hidden. NULL: no memory. */
+char *bytes_text(struct bytes b);
 
 struct buf {
     uint8_t *data;

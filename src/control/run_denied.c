@@ -6,15 +6,6 @@
 #include "control/proposal.h"
 #include "control/run_parts.h"
 
-static char *text_of(struct bytes b)
-{
-    char *text = mem_strndup((const char *)b.data, b.size);
-    for (size_t i = 0; text && i < b.size; i++)
-        if (text[i] == '\0')
-            text[i] = ' ';
-    return text;
-}
-
 static bool same(const struct run_denial *a, const struct run_denial *b)
 {
     return a->reason == b->reason && a->rule == b->rule &&
@@ -23,10 +14,10 @@ static bool same(const struct run_denial *a, const struct run_denial *b)
 
 static int denial_of(const struct egress_denied *from, struct run_denial *ret, struct error *e)
 {
-    CLEANUP(mem_freep) char *grant = text_of(from->grant);
+    CLEANUP(mem_freep) char *grant = bytes_text(from->grant);
     *ret = (struct run_denial){ .class = GRANT_HTTP, .reason = from->reason, .rule = from->rule };
-    ret->operation = text_of(from->method);
-    ret->resource = text_of(from->url);
+    ret->operation = bytes_text(from->method);
+    ret->resource = bytes_text(from->url);
     if (!grant || !ret->operation || !ret->resource)
         return error_set(e, -ENOMEM, "no memory for a denial");
     return proposal_settle(grant, &ret->grant_yaml, e);

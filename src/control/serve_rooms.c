@@ -104,16 +104,11 @@ static int on_denial(void *context, struct cursor *c, const int *fds, size_t fd_
     return status;
 }
 
-/* Bytes as a C string; a NUL in them becomes a blank. */
 static char *text_of(struct cursor *c)
 {
-    size_t size;
-    const uint8_t *bytes = cursor_bytes(c, &size);
-    char *text = mem_strndup((const char *)bytes, size);
-    for (size_t i = 0; text != NULL && i < size; i++)
-        if (text[i] == '\0')
-            text[i] = ' ';
-    return text;
+    struct bytes b;
+    b.data = cursor_bytes(c, &b.size);
+    return bytes_text(b);
 }
 
 static int on_log(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
