@@ -219,7 +219,8 @@ static int64_t life_until(const json_t *value, uint64_t now_s)
     if (text) {
         if (text_parse_timestamp(text, &ns, NULL) < 0)
             return -1;
-        seconds = (double)(ns / (int64_t)NS_PER_S);
+        ns /= (int64_t)NS_PER_S; /* whole seconds are enough */
+        seconds = (double)ns;
     }
     if (!(seconds > (double)now_s))
         return -1;

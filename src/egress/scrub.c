@@ -606,7 +606,7 @@ static bool at_border(struct scrub *s, uint8_t c)
 /* How many of the next bytes may be read before some must go. */
 static size_t next_piece(struct scrub *s, struct bytes in, bool *ret_over)
 {
-    size_t most = MIN(in.size, s->plan->block), size = most;
+    size_t most = MIN(in.size, s->plan->block), size;
     *ret_over = false;
     if (s->border == SCRUB_NOWHERE)
         return most;
