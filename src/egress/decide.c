@@ -75,7 +75,7 @@ static enum grant_reason count(struct egress_room *room, uint32_t rule, uint64_t
     return GRANT_ALLOWED;
 }
 
-bool decide_revoked(const struct egress_room *room, uint32_t rule)
+static bool decide_revoked(const struct egress_room *room, uint32_t rule)
 {
     return room->revoked[rule];
 }

@@ -251,7 +251,6 @@ int decide_addresses(struct outgoing *x, const struct address *addresses, size_t
 enum grant_reason decide_dial(const struct outgoing *x, const struct address *a, uint16_t port);
 /* Is it one of Ambit's own, that no grant reaches? */
 bool decide_own_listener(const struct egress_room *room, const struct address *a, uint16_t port);
-bool decide_revoked(const struct egress_room *room, uint32_t rule);
 
 /* transfer.c */
 struct sockaddr;

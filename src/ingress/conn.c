@@ -136,7 +136,7 @@ ssize_t conn_read(struct conn *c, uint8_t *bytes, size_t size)
     return -1;
 }
 
-ssize_t conn_write(struct conn *c, const uint8_t *bytes, size_t size)
+static ssize_t conn_write(struct conn *c, const uint8_t *bytes, size_t size)
 {
     if (!c->writable)
         return 0;

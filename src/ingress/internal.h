@@ -188,7 +188,6 @@ void conn_tick(struct conn *c);
 void conn_drain(struct conn *c);
 /* > 0 bytes, 0 nothing now, -1 the end or an error (c->eof, c->failed). */
 ssize_t conn_read(struct conn *c, uint8_t *bytes, size_t size);
-ssize_t conn_write(struct conn *c, const uint8_t *bytes, size_t size);
 /* Writes from *sent on; 0: all is written, the buffer is empty; 1: the client does not take more
  * now; < 0 it is gone. */
 int conn_write_buf(struct conn *c, struct buf *b, size_t *sent) MUST_CHECK;
@@ -371,8 +370,7 @@ int leaves_keeper(struct leaves *l, int fd, struct error *e) MUST_CHECK; /* anot
 int leaves_dispatch(struct leaves *l, struct error *e) MUST_CHECK;
 void leaves_flush(struct leaves *l); /* once a turn */
 void leaves_tick(struct leaves *l);
-void leaves_forget(struct leaves *l);                   /* the grants are others */
-size_t leaves_count(const struct leaves *l, int state); /* tests */
+void leaves_forget(struct leaves *l); /* the grants are others */
 
 /* ---- the room ---- */
 

@@ -123,11 +123,6 @@ static struct leaf *add(struct leaves *l, const char *name, size_t host_size)
     return leaf;
 }
 
-size_t leaves_count(const struct leaves *l, int state)
-{
-    return l->counts[state];
-}
-
 /* ---- to keeper ---- */
 
 static void lose_keeper(struct leaves *l)
