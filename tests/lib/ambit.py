@@ -16,6 +16,7 @@ import os
 import pathlib
 import pty
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -237,6 +238,25 @@ def cc_guest(source, *flags):
             assert result.rc == 0, repr(result)
             os.replace(out, made)
     return made
+
+
+def link_what_is_there(source, target):
+    """For copytree: other tests may make and remove entries of the cache meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        os.link(source, target)
+
+
+def place(name="own", guests=False):
+    """The environment of an installation of its own: state and configuration. With `guests`, with the machine code of the
+    interpreter, which is made once for all tests."""
+    folder = pathlib.Path(os.environ["HOME"]) / name
+    folder.mkdir(exist_ok=True)
+    compiled, own = pathlib.Path(os.environ["AMBIT_STATE_DIR"]) / "cache", folder / "state" / "cache"
+    if guests and not own.exists():
+        run("run", script("print(1)"), rc=0)
+        (folder / "state").mkdir(mode=0o700)
+        shutil.copytree(compiled, own, copy_function=link_what_is_there)
+    return {"AMBIT_STATE_DIR": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
 
 
 def compiler_for_guests():

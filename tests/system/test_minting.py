@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import ambit
-from ambit import allow_missing, contains, equal, lacks, run, script
+from ambit import allow_missing, contains, equal, lacks, place, run, script
 from egress import Authority, Raw
 from serving import rooms
 from token_servers import ACCESS_KEY, APP, CLIENT, INSTALLATION, AppKey, TokenServer
@@ -31,12 +31,6 @@ for line in sys.argv[1:]:
     except Exception as e:
         print("failed", e)
 """
-
-
-def place():
-    folder = pathlib.Path(os.environ["HOME"]) / "own"
-    folder.mkdir(exist_ok=True)
-    return {"AMBIT_STATE_DIR": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
 
 
 def put(env, kind, value, rc=0, **settings):
@@ -76,7 +70,7 @@ def used_servers(r):
 # ---- tokens ----
 
 def test_github_app():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     key = AppKey("key")
     with TokenServer(a.context(["127.0.0.1"]), app_key=key) as s:
         put(env, "github-app", key.pem, app_id=APP, installation_id=INSTALLATION, url=s.url("/"), addresses="127.0.0.0/8", repositories="shop, api", permissions="contents: read, issues: write")
@@ -97,7 +91,7 @@ def test_the_key_stays():
     """In the memory of no room but keeper's, while its token is used."""
     if os.geteuid() != 0:
         return  # only root reads the memory of a room
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     key = AppKey("key")
     needle = key.pem.splitlines()[5]  # 64 bytes of base64
     der = subprocess.run(["openssl", "rsa", "-in", key.file, "-outform", "DER"], capture_output=True, check=True).stdout
@@ -126,7 +120,7 @@ def test_the_key_stays():
 
 
 def test_oauth():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with TokenServer(a.context(["127.0.0.1"]), client_secret=CLIENT_SECRET) as s:
         put(env, "oauth-client", CLIENT_SECRET, token_url=s.url("/token"), client_id=CLIENT, scope="read write", addresses="127.0.0.0/8")
         r = asked(env, a, s, *[f"GET {s.url('/api/x')} -"] * 2, rc=0)
@@ -142,7 +136,7 @@ def test_oauth():
 
 def test_a_token_that_ends():
     """One that ends within a minute is made again, and no more often than keeper's pause allows."""
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with TokenServer(a.context(["127.0.0.1"]), client_secret=CLIENT_SECRET, expires_in=30) as s:
         put(env, "oauth-client", CLIENT_SECRET, token_url=s.url("/token"), client_id=CLIENT, addresses="127.0.0.0/8")
         r = asked(env, a, s, *[f"GET {s.url('/api/x')} -"] * 4, rc=0)
@@ -153,7 +147,7 @@ def test_a_token_that_ends():
 # ---- signatures ----
 
 def test_aws_s3():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with TokenServer(a.context(["127.0.0.1"]), access_secret=ACCESS_SECRET) as s:
         put(env, "aws", f"{ACCESS_KEY} {ACCESS_SECRET}", region="us-east-1", service="s3")
         lines = [f"{method} {s.url('/signed' + target)} {size}" for method, target, size in (
@@ -173,7 +167,7 @@ def test_aws_s3():
 
 def test_aws_bodies():
     """Any other service wants the digest of the body: up to 256 KiB of a known length."""
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with TokenServer(a.context(["127.0.0.1"]), access_secret=ACCESS_SECRET, service="sqs") as s:
         put(env, "aws", f"{ACCESS_KEY} {ACCESS_SECRET}", region="eu-west-1", service="sqs")
         r = asked(env, a, s, *(f"POST {s.url('/signed/q')} {n}" for n in (0, 1, 262144)), f"GET {s.url('/signed/a//b?b=2&a=1+1')} -", rc=0)
@@ -187,7 +181,7 @@ def test_aws_bodies():
 
 
 def test_aws_role():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with TokenServer(a.context(["127.0.0.1"]), access_secret=ACCESS_SECRET) as s:
         put(env, "aws-role", f"{ACCESS_KEY} {ACCESS_SECRET}", region="us-east-1", service="s3", role_arn="arn:aws:iam::123456789012:role/reader",
             url=s.url("/"), external_id="an id", addresses="127.0.0.0/8")
@@ -231,7 +225,7 @@ def each_is_refused(env, a, answers):
 
 
 def test_hostile_answers():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with Raw(reply(GOOD)) as elsewhere:
         answers = [
             (reply(b"", "302 Found", f"Location: {elsewhere.url('/token')}\r\n".encode()), "answered 302: no redirect is followed"),
@@ -253,7 +247,7 @@ def test_hostile_answers():
 
 
 def test_hostile_tokens():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     each_is_refused(env, a, [
         (reply([]), "no token"),
         (reply({}), "no token"),
@@ -278,7 +272,7 @@ def test_hostile_tokens():
 
 
 def test_certificates():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     for context in (a.context(["127.0.0.1"], self_signed=True), a.context(["127.0.0.2"]), a.context(["127.0.0.1"], days=-1)):
         with Raw(reply(GOOD), context=context) as s:
             refused(env, a, s.url("/token", scheme="https"), "certificate is not one that is trusted")
@@ -287,7 +281,7 @@ def test_certificates():
 
 def test_addresses():
     """A token server that is not global: where the settings name its network, and nowhere else."""
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with Raw(reply(GOOD), context=a.context(["127.0.0.1", "localhost"])) as s:
         for host, addresses in (("127.0.0.1", None), ("127.0.0.1", "10.0.0.0/8, ::1"), ("localhost", None)):
             refused(env, a, s.url("/token", host=host, scheme="https"), "neither global nor among", addresses=addresses)
@@ -298,7 +292,7 @@ def test_addresses():
 
 def test_negative_control_of_the_way_there():
     """With one defence left open each, the token comes from where it must not."""
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     for skip, context, addresses in (("egress-tls", a.context(["127.0.0.1"], self_signed=True), "127.0.0.0/8"),
                                      ("egress-address", a.context(["127.0.0.1"]), None)):
         with Raw(reply(GOOD), context=context) as s, Raw(reply(b"taken"), context=a.context(["127.0.0.1"])) as o:
@@ -309,7 +303,7 @@ def test_negative_control_of_the_way_there():
 
 
 def test_a_silent_server():
-    env, a = place(), Authority("authority")
+    env, a = place(guests=True), Authority("authority")
     with Raw(b"HTTP/1.1 200 OK\r\n", after="hold", context=a.context(["127.0.0.1"])) as s:
         refused(env, a, s.url("/token", scheme="https"), "did not answer in 20 seconds")
 
@@ -317,7 +311,7 @@ def test_a_silent_server():
 # ---- what cannot be set ----
 
 def test_settings():
-    env = place()
+    env = place(guests=True)
     key = AppKey("key", bits=1024)
     for kind, value, settings, why in (
             ("oauth-client", CLIENT_SECRET, {"client_id": "me"}, "needs the setting \"token_url\""),

@@ -15,7 +15,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import ambit
-from ambit import allow_missing, contains, equal, lacks, run, run_on_terminal, script, write
+from ambit import allow_missing, contains, equal, lacks, place, run, run_on_terminal, script, write
 from egress import Authority, Dns, Raw
 from serving import Serving, children, component, rooms, wait_for
 from test_docs import holds, receipt_schema
@@ -36,18 +36,6 @@ for url in sys.argv[1:]:
     except Exception as e:
         print("failed", e)
 """
-
-
-def place(name="own", guests=False):
-    """The environment of an installation of its own: state and configuration."""
-    folder = pathlib.Path(os.environ["HOME"]) / name
-    folder.mkdir(exist_ok=True)
-    compiled, own = pathlib.Path(os.environ["AMBIT_STATE_DIR"]) / "cache", folder / "state" / "cache"
-    if guests and not own.exists():  # the interpreter's machine code is made once for all tests
-        run("run", script("print(1)"), rc=0)
-        (folder / "state").mkdir(mode=0o700)
-        shutil.copytree(compiled, own, copy_function=os.link)
-    return {"AMBIT_STATE_DIR": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
 
 
 def vault(env):
