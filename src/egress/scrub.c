@@ -57,7 +57,7 @@ struct text {
     uint64_t *places;            /* of the first of them */
     uint32_t *sums[FOLDS];       /* sums[i]: of the characters before the i-th */
     size_t size, begin;          /* characters are there from `begin` to `size` */
-    size_t plain;                /* that came since an escape was decoded */
+    size_t plain;                /* characters that came since an escape was decoded */
     bool resting;                /* is as the raw text is, and not kept */
     bool mask_next;
     uint8_t pending[ESCAPE_MAX]; /* of an escape that was begun */
@@ -308,11 +308,16 @@ static bool is_whole(const struct plan *p, const struct text *t, const struct pa
     return begin >= t->begin && hash == pattern->target;
 }
 
-/* The pattern's last character is the i-th. */
+/* The pattern's last character is the i-th. Spread over more than is kept back (by line breaks without
+ * end between its characters) it is none: what of it is gone would depend on how the bytes were cut. */
 static void found(struct scrub *s, struct text *t, const struct pattern *pattern, size_t i)
 {
     size_t begin = i + 1 - pattern->length;
-    if (pattern->before && begin > t->begin)
+    uint64_t last = t->places[i] + t->spans[i];
+    if (last - t->places[begin] >= s->plan->hold - SLACK)
+        return;
+    if (pattern->before && begin > t->begin &&
+        last - t->places[begin - 1] < s->plan->hold - ESCAPE_MAX)
         begin--;
     for (size_t k = begin; k <= i; k++)
         mark_character(s, t, k);
@@ -462,8 +467,9 @@ static void give_up(const struct plan *p, struct text *t, enum reading reading, 
     size_t size = t->pending_size;
     memcpy(begun, t->pending, size);
     t->pending_size = 0;
-    t->plain++;
+    size_t before = t->size;
     character(p, t, begun[0], first, 0);
+    t->plain += t->size - before;
     for (size_t i = 1; i < size; i++)
         read_byte(p, t, reading, begun[i], first + i);
 }
@@ -493,8 +499,9 @@ static void read_bytes(const struct plan *p, struct text *t, enum reading readin
             size = 1;
             read_byte(p, t, reading, in.data[0], at);
         } else {
+            size_t before = t->size;
             characters(p, t, (struct bytes){ in.data, size }, at);
-            t->plain += size;
+            t->plain += t->size - before;
         }
         in = (struct bytes){ in.data + size, in.size - size };
         at += size;

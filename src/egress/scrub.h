@@ -6,8 +6,8 @@
  * What is found, whole: the value as it is; its base64 (both alphabets, wherever in a longer text it
  * began: the characters that it alone decides, and the two that it shares); its hexadecimal (any case);
  * and each of these with any of its characters percent-encoded, as an escape of JSON or JavaScript
- * (\u0041, \x41, \/), or as an entity of HTML; line breaks and tabs within do not hide it. In place of
- * each byte stands '*'. What is not found: other encodings, or two of them on top of each other but
+ * (\u0041, \x41, \/), or as an entity of HTML; line breaks, tabs and NULs (of UTF-16) within do not hide
+ * it, as long as it is not spread over more than scrub_held(). In place of each byte stands '*'. What is not found: other encodings, or two of them on top of each other but
  * those. An origin that has the value can hide it in what it likes: this is about echoes, not spies.
  *
  * Never an oracle. How many bytes are out depends on how many came in and on line ends, never on what

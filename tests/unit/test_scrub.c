@@ -171,6 +171,32 @@ TEST(spellings_on_top_of_escapes)
     scrub_free(s);
 }
 
+/* An escape, then line breaks, then the rest: the breaks are no characters, for whatever counts these. Spread over more
+ * than is kept back it is not the value, however it is cut. */
+TEST(line_breaks_within_hide_nothing)
+{
+    static const char value[] = "0123456789abcdefghij", begins[] = "%30123456789";
+    struct scrub *s = scrub_of(value);
+    struct buf text = BUF_INIT(1 << 16), out = BUF_INIT(1 << 16), first = BUF_INIT(1 << 16);
+    const size_t breaks[] = { 1, 40, 64, 150, scrub_held(s), 2000 };
+    for (size_t i = 0; i < ARRAY_SIZE(breaks); i++) {
+        buf_clear(&text);
+        buf_puts(&text, begins);
+        for (size_t k = 0; k < breaks[i]; k++)
+            buf_putc(&text, "\n\r\t"[k % 3]);
+        buf_puts(&text, "abcdefghij.");
+        scrubbed(s, buf_cstr(&text), text.size, &first);
+        bool masked = memchr(first.data, 'a', first.size) == NULL && first.data[0] == '*';
+        CHECK_EQ(masked, breaks[i] <= 150);
+        for (size_t step = 1; step < 80; step += 7)
+            CHECK_STR(scrubbed(s, buf_cstr(&text), step, &out), buf_cstr(&first));
+    }
+    buf_done(&text);
+    buf_done(&out);
+    buf_done(&first);
+    scrub_free(s);
+}
+
 TEST(what_is_not_the_value_stays)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(65536);
