@@ -240,10 +240,10 @@ def cc_guest(source, *flags):
     return made
 
 
-def link_what_is_there(source, target):
-    """For copytree: other tests may make and remove entries of the cache meanwhile."""
+def copy_what_is_there(source, target):
+    """For copytree: other tests may make and remove entries of the cache meanwhile. No links: who clears a folder away changes modes."""
     with contextlib.suppress(FileNotFoundError):
-        os.link(source, target)
+        shutil.copy2(source, target)
 
 
 def place(name="own", guests=False):
@@ -255,7 +255,7 @@ def place(name="own", guests=False):
     if guests and not own.exists():
         run("run", script("print(1)"), rc=0)
         (folder / "state").mkdir(mode=0o700)
-        shutil.copytree(compiled, own, copy_function=link_what_is_there)
+        shutil.copytree(compiled, own, copy_function=copy_what_is_there)
     return {"AMBIT_STATE_DIR": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
 
 
