@@ -249,8 +249,9 @@ def test_slow_clients_lose_their_places():
 
 def test_heads_without_end():
     with World() as w, w.proxy() as p:
-        for request, status in ((get(w, more=f"X: {'x' * (1 << 20)}\r\n"), b" 431 "),
-                                (get(w, more="".join(f"X{i}: 1\r\n" for i in range(100000))), b" 431 "),
+        # not more than is read and thrown away behind an answer: a reset could overtake it
+        for request, status in ((get(w, more=f"X: {'x' * (300 << 10)}\r\n"), b" 431 "),
+                                (get(w, more="".join(f"X{i}: 1\r\n" for i in range(30000))), b" 431 "),
                                 (get(w, "/" + "p" * 100000), b" 414 ")):
             with tunnel(w, p) as s:
                 writer = threading.Thread(target=send_quietly, args=(s, request))
