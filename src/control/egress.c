@@ -618,22 +618,33 @@ int egress_expires(struct egress *g, uint64_t expires_ns, struct error *e)
     return g->alive ? unless_dead(send_frame(g, EGRESS_EXPIRE, &payload, NULL, 0, e), e) : 0;
 }
 
+/* Turns until `*flag`, until the room is gone, or until the clock shows `until_ns`. */
+static int turn_until(struct egress *g, const bool *flag, uint64_t until_ns, struct error *e)
+{
+    int status = 0;
+    while (status == 0 && g->alive && !*flag && clock_monotonic_ns() < until_ns) {
+        struct pollfd wait = { .fd = channel_fd(g->room.channel), .events = POLLIN };
+        (void)poll(&wait, 1, 100);
+        status = egress_turn(g, e);
+    }
+    return status;
+}
+
 int egress_end(struct egress *g, struct error *e)
 {
     CLEANUP(buf_done) struct buf none = BUF_INIT(1);
-    uint64_t until = clock_monotonic_ns() + STOP_LIMIT_NS;
+    const bool never = false;
     int status = 0;
+    /* A guest may end before egress has started: what keeps it from starting is told all the same,
+     * however fast the guest was. */
+    if (g->deaths == 0)
+        status = turn_until(g, &g->ready, g->restart.began_ns + START_LIMIT_NS, e);
     g->ending = true;
     if (!g->alive)
-        return 0;
+        return status;
     /* Before it is ready it has carried nothing. */
-    if (g->ready && send_frame(g, EGRESS_STOP, &none, NULL, 0, NULL) == 0) {
-        while (status == 0 && g->alive && clock_monotonic_ns() < until) {
-            struct pollfd wait = { .fd = channel_fd(g->room.channel), .events = POLLIN };
-            (void)poll(&wait, 1, 100);
-            status = egress_turn(g, e);
-        }
-    }
+    if (status == 0 && g->ready && send_frame(g, EGRESS_STOP, &none, NULL, 0, NULL) == 0)
+        status = turn_until(g, &never, clock_monotonic_ns() + STOP_LIMIT_NS, e);
     if (g->alive) {
         room_end(&g->room);
         g->alive = false;

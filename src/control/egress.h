@@ -108,7 +108,8 @@ int egress_revoke(struct egress *g, uint32_t rule, struct error *e) MUST_CHECK;
  * it is called, from egress_start(). */
 int egress_expires(struct egress *g, uint64_t expires_ns, struct error *e) MUST_CHECK;
 
-/* No more: gives what is under way no time, takes the last records, kills. The counters stay. */
+/* No more: gives what is under way no time, takes the last records, kills. The counters stay. One
+ * that is still starting for the first time is waited for: < 0 when it cannot start. */
 int egress_end(struct egress *g, struct error *e) MUST_CHECK;
 /* What a rule was used for, over all lives of the room. */
 struct egress_use {

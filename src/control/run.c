@@ -395,8 +395,12 @@ void run_execute(const struct run_request *request, const struct run_observer *o
         run_step_grants(&r) == 0 && run_step_receipt(&r) == 0 && step_keeper(&r) == 0 &&
         step_egress(&r) == 0)
         (void)run_guest(&r);
-    if (run_egress_end(&r, &e) < 0)
+    if (run_egress_end(&r, &e) < 0) {
+        /* A guest that ended by itself does not make it a success: its requests are not all told. */
+        if (ret->outcome == RUN_EXITED)
+            ret->exit_code = -1;
         failed(&r, &e);
+    }
     /* Every path above sets an end: else this is a bug of ours, and no success. */
     if (ret->exit_code < 0) {
         error_set(&e, -EIO, "the run came to no end");

@@ -6,7 +6,7 @@ origins by itself is in tests/hostile/test_http_out.py.
 import json
 import os
 
-from ambit import contains, equal, lacks, run, script, write
+from ambit import contains, equal, lacks, run, script, wat, write
 from egress import Authority, Dns, Raw
 from test_docs import holds, receipt_schema
 
@@ -94,6 +94,10 @@ def test_certificates_and_resolver():
     r = run("run", "--net", "https://good.test", "--ca", write("empty/ca.pem", "nothing"), script(FETCH))
     equal(r.rc, 127)
     contains(r.err, "has none (PEM)")
+    ends_at_once = wat('(module (memory (export "memory") 1) (func (export "_start")))')
+    for _ in range(10):  # a guest that ends before egress has started hides nothing
+        r = run("run", "--net", "https://good.test", "--ca", "empty/ca.pem", ends_at_once, rc=127)
+        contains(r.err, "has none (PEM)")
 
 
 def test_no_grant_no_room():
