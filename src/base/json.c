@@ -273,6 +273,16 @@ json_t *json_string_lossy(const void *bytes, size_t size)
     return buf_status(&text) < 0 ? NULL : json_stringn_nocheck(buf_cstr(&text), text.size);
 }
 
+json_t *json_string_of(const char *text)
+{
+    return text ? json_string_lossy(text, strlen(text)) : json_null();
+}
+
+json_t *json_count(uint64_t n)
+{
+    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
+}
+
 /* ---- YAML ---- */
 
 /* Plain only where every YAML reader, old or new, block or flow, sees a string. */

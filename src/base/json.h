@@ -42,6 +42,8 @@ int json_line(const json_t *value, struct buf *out) MUST_CHECK;
 /* A json string from bytes that may be hostile: valid UTF-8 is kept, other bytes become U+FFFD.
  * NULL = no memory. */
 json_t *json_string_lossy(const void *bytes, size_t size);
+json_t *json_string_of(const char *text); /* the same of a C string; null of NULL */
+json_t *json_count(uint64_t n); /* an integer; at most INT64_MAX, which JSON readers can hold */
 /* Appends `text` as a YAML scalar: plain where that reads back as the same string, else
  * double-quoted. */
 void yaml_put_string(struct buf *out, const char *text);

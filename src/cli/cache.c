@@ -34,8 +34,7 @@ static json_t *item_json(const struct cache_item *item)
     json_object_set_new(value, "key", json_string(item->key));
     json_object_set_new(value, "bytes", json_integer((json_int_t)item->bytes));
     json_object_set_new(value, "used", json_string(buf_cstr(&used)));
-    json_object_set_new(value, "bad",
-                        item->bad ? json_string_lossy(item->why, strlen(item->why)) : json_false());
+    json_object_set_new(value, "bad", item->bad ? json_string_of(item->why) : json_false());
     if (item->bad)
         return value;
     json_object_set_new(value, "component", json_string(digest));

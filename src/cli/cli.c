@@ -226,15 +226,15 @@ static void fail_json(const struct cli *c, const char *what, const struct error 
     CLEANUP(buf_done) struct buf line = BUF_INIT(1u << 20);
     json_t *error = json_object(), *value = json_object();
     if (error != NULL && value != NULL) {
-        json_object_set_new(error, "what", json_string_lossy(what, strlen(what)));
+        json_object_set_new(error, "what", json_string_of(what));
         if (e != NULL && e->what[0] != '\0')
-            json_object_set_new(error, "why", json_string_lossy(e->what, strlen(e->what)));
+            json_object_set_new(error, "why", json_string_of(e->what));
         if (e != NULL && e->line != 0) {
             json_object_set_new(error, "line", json_integer(e->line));
             json_object_set_new(error, "column", json_integer(e->column));
         }
         if (e != NULL && e->hint[0] != '\0')
-            json_object_set_new(error, "hint", json_string_lossy(e->hint, strlen(e->hint)));
+            json_object_set_new(error, "hint", json_string_of(e->hint));
         json_object_set_new(error, "exit", json_integer(code));
         json_object_set(value, "error", error);
         if (!c->json_to_stderr)

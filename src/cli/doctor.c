@@ -221,8 +221,7 @@ static int print_json(const struct doctor *d)
         json_object_set_new(row, "name", json_string(r->name));
         json_object_set_new(row, "state", json_string(states[r->state]));
         json_object_set_new(row, "value",
-                            r->value != NULL ? json_string_lossy(r->value, strlen(r->value))
-                                             : json_null());
+                            r->value != NULL ? json_string_of(r->value) : json_null());
         if (r->stops != NULL)
             json_object_set_new(row, "stops", json_string(r->stops));
         if (r->rooms != NULL)

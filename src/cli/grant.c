@@ -153,11 +153,9 @@ static int put_error(const struct grant_file *f)
 
 static json_t *error_to_json(const struct grant_file *f)
 {
-    return json_pack("{s:o, s:b, s:i, s:i, s:o, s:o}", "file",
-                     json_string_lossy(f->name, strlen(f->name)), "valid", 0, "line",
-                     (int)f->error.line, "column", (int)f->error.column, "what",
-                     json_string_lossy(f->error.what, strlen(f->error.what)), "hint",
-                     json_string_lossy(f->error.hint, strlen(f->error.hint)));
+    return json_pack("{s:o, s:b, s:i, s:i, s:o, s:o}", "file", json_string_of(f->name), "valid", 0,
+                     "line", (int)f->error.line, "column", (int)f->error.column, "what",
+                     json_string_of(f->error.what), "hint", json_string_of(f->error.hint));
 }
 
 /* ---- check, explain ---- */
@@ -172,8 +170,8 @@ static int check_put(const struct grant_file *f, struct buf *out)
 
 static json_t *check_to_json(const struct grant_file *f)
 {
-    return json_pack("{s:o, s:b, s:I}", "file", json_string_lossy(f->name, strlen(f->name)),
-                     "valid", 1, "grants", (json_int_t)f->set->count);
+    return json_pack("{s:o, s:b, s:I}", "file", json_string_of(f->name), "valid", 1, "grants",
+                     (json_int_t)f->set->count);
 }
 
 static int explain_put(const struct grant_file *f, struct buf *out)
@@ -201,9 +199,8 @@ static json_t *explain_to_json(const struct grant_file *f)
     CLEANUP(buf_done) struct buf words = BUF_INIT(16u << 20);
     if (grant_set_explain(f->set, &words, NULL) < 0)
         return NULL;
-    return json_pack("{s:o, s:b, s:o, s:o}", "file", json_string_lossy(f->name, strlen(f->name)),
-                     "valid", 1, "means", grant_set_to_json(f->set), "words",
-                     lines_to_json(buf_cstr(&words)));
+    return json_pack("{s:o, s:b, s:o, s:o}", "file", json_string_of(f->name), "valid", 1, "means",
+                     grant_set_to_json(f->set), "words", lines_to_json(buf_cstr(&words)));
 }
 
 struct view {

@@ -337,7 +337,7 @@ static int tell_json(const struct inspection *i)
 
     digest_text(&i->digest, digest);
     needs_put_skeleton(&skeleton, i->name, &i->needs);
-    json_object_set_new(value, "file", json_string_lossy(i->name, strlen(i->name)));
+    json_object_set_new(value, "file", json_string_of(i->name));
     json_object_set_new(value, "kind", json_string(target_languages[i->language].name));
     json_object_set_new(value, "digest", json_string(digest));
     json_object_set_new(value, "size", json_integer((json_int_t)i->size));

@@ -153,11 +153,6 @@ static void tell_json(struct proxy_command *c, json_t *taken)
     to_stderr(c, &text);
 }
 
-static json_t *lossy(const char *text)
-{
-    return json_string_lossy(text, strlen(text));
-}
-
 static void on_listening(void *context, const char *url, const char *env, const char *ca)
 {
     struct proxy_command *c = context;
@@ -165,8 +160,8 @@ static void on_listening(void *context, const char *url, const char *env, const 
     if (c->cli.json) {
         json_t *line = json_object();
         json_object_set_new(line, "listening", json_string(url));
-        json_object_set_new(line, "env_file", lossy(env));
-        json_object_set_new(line, "ca_file", lossy(ca));
+        json_object_set_new(line, "env_file", json_string_of(env));
+        json_object_set_new(line, "ca_file", json_string_of(ca));
         json_object_set_new(line, "pid", json_integer(getpid()));
         tell_json(c, line);
         return;
@@ -190,7 +185,7 @@ static void on_notice(void *context, const char *notice)
     struct proxy_command *c = context;
     CLEANUP(buf_done) struct buf text = BUF_INIT(16384);
     if (c->cli.json) {
-        tell_json(c, json_pack("{s:o}", "notice", lossy(notice)));
+        tell_json(c, json_pack("{s:o}", "notice", json_string_of(notice)));
         return;
     }
     if (c->quiet)
@@ -208,10 +203,10 @@ static void on_denied(void *context, const char *method, const char *url, const 
     CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
     if (c->cli.json) {
         json_t *denied = json_object();
-        json_object_set_new(denied, "method", lossy(method));
-        json_object_set_new(denied, "url", lossy(url));
-        json_object_set_new(denied, "why", lossy(why));
-        json_object_set_new(denied, "grant", lossy(grant));
+        json_object_set_new(denied, "method", json_string_of(method));
+        json_object_set_new(denied, "url", json_string_of(url));
+        json_object_set_new(denied, "why", json_string_of(why));
+        json_object_set_new(denied, "grant", json_string_of(grant));
         tell_json(c, json_pack("{s:o}", "denied", denied));
         return;
     }
@@ -255,8 +250,8 @@ static void on_not_reloaded(void *context, const struct error *why)
     struct cli people = c->cli;
     if (c->cli.json) {
         json_t *line = json_object();
-        json_object_set_new(line, "why", lossy(why->what));
-        json_object_set_new(line, "hint", lossy(why->hint));
+        json_object_set_new(line, "why", json_string_of(why->what));
+        json_object_set_new(line, "hint", json_string_of(why->hint));
         tell_json(c, json_pack("{s:o}", "not_reloaded", line));
         return;
     }

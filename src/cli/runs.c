@@ -322,10 +322,10 @@ static void put_row(struct buf *out, json_t *list, const struct row *r)
     if (list != NULL) {
         json_t *one = json_object();
         json_object_set_new(one, "id", json_string(r->id));
-        json_object_set_new(one, "time", json_string_lossy(r->time, strlen(r->time)));
-        json_object_set_new(one, "file", json_string_lossy(r->file, strlen(r->file)));
+        json_object_set_new(one, "time", json_string_of(r->time));
+        json_object_set_new(one, "file", json_string_of(r->file));
         if (r->finished) {
-            json_object_set_new(one, "outcome", json_string_lossy(r->outcome, strlen(r->outcome)));
+            json_object_set_new(one, "outcome", json_string_of(r->outcome));
             json_object_set_new(one, "exit_code", json_integer(r->exit_code));
         }
         json_array_append_new(list, one);

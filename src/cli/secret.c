@@ -329,7 +329,7 @@ static int list_json(struct listing *l, const struct keeper_item *i)
                   secret_kind_names[i->kind], "source", secret_source_names[i->source], "version",
                   (json_int_t)i->version, "made", buf_cstr(&made), "changed", buf_cstr(&changed));
     if (one && i->locator[0])
-        json_object_set_new(one, "from", json_string_lossy(i->locator, strlen(i->locator)));
+        json_object_set_new(one, "from", json_string_of(i->locator));
     if (one && json_object_size(settings) > 0)
         json_object_set(one, "settings", settings);
     return one && json_array_append_new(l->json, one) == 0 ? 0 : -ENOMEM;

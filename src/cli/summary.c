@@ -156,11 +156,6 @@ void summary_put(struct buf *out, const struct run_request *q, const struct run_
 
 /* ---- JSON ---- */
 
-static json_t *lossy(const char *text)
-{
-    return text == NULL ? json_null() : json_string_lossy(text, strlen(text));
-}
-
 static json_t *denials_json(const struct run_report *p)
 {
     json_t *list = json_array();
@@ -169,12 +164,12 @@ static json_t *denials_json(const struct run_report *p)
         json_t *one = json_object();
         json_object_set_new(one, "class",
                             json_string(grant_class_name((enum grant_class)n->class)));
-        json_object_set_new(one, "operation", lossy(n->operation));
-        json_object_set_new(one, "resource", lossy(n->resource));
+        json_object_set_new(one, "operation", json_string_of(n->operation));
+        json_object_set_new(one, "resource", json_string_of(n->resource));
         json_object_set_new(one, "reason",
                             json_string(grant_reason_text((enum grant_reason)n->reason)));
         json_object_set_new(one, "count", json_integer((json_int_t)p->denied[i].count));
-        json_object_set_new(one, "smallest_grant", lossy(n->grant_yaml));
+        json_object_set_new(one, "smallest_grant", json_string_of(n->grant_yaml));
         json_array_append_new(list, one);
     }
     return list;
@@ -199,7 +194,7 @@ static void set_figures(json_t *out, const struct run_done *d)
     if (d->limit != RUN_LIMIT_NONE)
         json_object_set_new(out, "limit", json_string(run_limit_name((enum run_limit)d->limit)));
     if (d->values != NULL && d->values[0] != '\0')
-        json_object_set_new(out, "values", lossy(d->values));
+        json_object_set_new(out, "values", json_string_of(d->values));
 }
 
 static json_t *secrets_json(const struct run_report *p)
@@ -207,7 +202,7 @@ static json_t *secrets_json(const struct run_report *p)
     json_t *list = json_array();
     for (size_t i = 0; i < p->secret_count; i++) {
         json_t *one = json_object();
-        json_object_set_new(one, "name", lossy(p->secrets[i].name));
+        json_object_set_new(one, "name", json_string_of(p->secrets[i].name));
         json_object_set_new(one, "count", json_integer((json_int_t)p->secrets[i].count));
         json_array_append_new(list, one);
     }
@@ -219,13 +214,13 @@ int summary_put_json(struct buf *out, const struct run_report *p)
     CLEANUP(json_freep) json_t *result = json_object();
     json_t *missing = json_array();
 
-    json_object_set_new(result, "run", lossy(p->id));
+    json_object_set_new(result, "run", json_string_of(p->id));
     json_object_set_new(result, "outcome", json_string(run_outcome_name(p->outcome)));
     json_object_set_new(result, "exit_code", json_integer(p->exit_code));
     if (p->error.what[0] != '\0')
-        json_object_set_new(result, "why", lossy(p->error.what));
+        json_object_set_new(result, "why", json_string_of(p->error.what));
     if (p->error.hint[0] != '\0')
-        json_object_set_new(result, "hint", lossy(p->error.hint));
+        json_object_set_new(result, "hint", json_string_of(p->error.hint));
     if (p->retryable)
         json_object_set_new(result, "retryable", json_true());
     json_object_set_new(result, "duration_ns", json_integer((json_int_t)p->wall_ns));

@@ -279,7 +279,7 @@ static int record_file(struct walk *w, int dir_fd, const char *name)
     if (event == NULL || guest == NULL)
         return error_set(w->error, -ENOMEM, "no memory");
     json_object_set_new(event, "observed_by", json_string("control"));
-    json_object_set_new(event, "file", json_string_lossy(guest, strlen(guest)));
+    json_object_set_new(event, "file", json_string_of(guest));
     json_object_set_new(event, "bytes", json_integer(st.st_size));
     if (w->hashed + (uint64_t)st.st_size <= MOUNTS_HASHED_MAX &&
         digest_fd(fd, &digest, &ignored) == 0) {

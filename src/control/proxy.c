@@ -386,11 +386,6 @@ static void take_totals(struct proxy *p)
     t->keeper_restarts = p->run.keeper ? keeper_deaths(p->run.keeper) : 0;
 }
 
-static json_t *count_json(uint64_t n)
-{
-    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
-}
-
 static int record_repeats(struct proxy *p, struct error *e)
 {
     const struct run_report *report = p->run.report;
@@ -400,8 +395,8 @@ static int record_repeats(struct proxy *p, struct error *e)
             continue;
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("control"));
-        json_object_set_new(event, "number", count_json(i));
-        json_object_set_new(event, "count", count_json(report->denied[i].count));
+        json_object_set_new(event, "number", json_count(i));
+        json_object_set_new(event, "count", json_count(report->denied[i].count));
         status = receipt_put_closing(p->run.receipt, "denial.repeated", event, e);
     }
     return status;
@@ -416,17 +411,17 @@ static int record_totals(struct proxy *p, struct error *e)
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("ingress"));
     json_object_set_new(event, "listened_on", json_string(p->authority ? p->authority : ""));
-    json_object_set_new(event, "fronts", count_json(p->front_count));
-    json_object_set_new(event, "connections", count_json(t->connections));
-    json_object_set_new(event, "requests", count_json(t->requests));
-    json_object_set_new(event, "refused", count_json(t->refused));
-    json_object_set_new(event, "malformed", count_json(t->malformed));
-    json_object_set_new(event, "cut", count_json(t->cut));
-    json_object_set_new(event, "denials", count_json(t->denials));
-    json_object_set_new(event, "reloads", count_json(t->reloads));
-    json_object_set_new(event, "front_restarts", count_json(t->front_restarts));
-    json_object_set_new(event, "egress_restarts", count_json(t->egress_restarts));
-    json_object_set_new(event, "keeper_restarts", count_json(t->keeper_restarts));
+    json_object_set_new(event, "fronts", json_count(p->front_count));
+    json_object_set_new(event, "connections", json_count(t->connections));
+    json_object_set_new(event, "requests", json_count(t->requests));
+    json_object_set_new(event, "refused", json_count(t->refused));
+    json_object_set_new(event, "malformed", json_count(t->malformed));
+    json_object_set_new(event, "cut", json_count(t->cut));
+    json_object_set_new(event, "denials", json_count(t->denials));
+    json_object_set_new(event, "reloads", json_count(t->reloads));
+    json_object_set_new(event, "front_restarts", json_count(t->front_restarts));
+    json_object_set_new(event, "egress_restarts", json_count(t->egress_restarts));
+    json_object_set_new(event, "keeper_restarts", json_count(t->keeper_restarts));
     return receipt_put_closing(p->run.receipt, "proxied", event, e);
 }
 

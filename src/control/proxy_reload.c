@@ -299,7 +299,7 @@ static int record_refusal(struct proxy *p, const struct error *why, struct error
 {
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("control"));
-    json_object_set_new(event, "why", json_string_lossy(why->what, strlen(why->what)));
+    json_object_set_new(event, "why", json_string_of(why->what));
     return receipt_put(p->run.receipt, "policy.refused", event, e);
 }
 

@@ -16,20 +16,15 @@ static json_t *text_json(struct bytes b)
     return json_string_lossy((const char *)b.data, b.size);
 }
 
-static json_t *count_json(uint64_t n)
-{
-    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
-}
-
 static json_t *event_of(uint64_t number, uint32_t rule)
 {
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("egress"));
-    json_object_set_new(event, "number", count_json(number));
+    json_object_set_new(event, "number", json_count(number));
     if (rule == EGRESS_MINT_RULE)
         json_object_set_new(event, "for", json_string("keeper"));
     else
-        json_object_set_new(event, "rule", count_json(rule));
+        json_object_set_new(event, "rule", json_count(rule));
     return event;
 }
 
@@ -76,11 +71,11 @@ static int on_response(void *context, const struct egress_response *a, struct er
         json_object_set_new(event, "status", json_integer(a->status));
     if (a->version != 0)
         json_object_set_new(event, "version", json_integer(a->version));
-    json_object_set_new(event, "bytes_sent", count_json(a->bytes_sent));
-    json_object_set_new(event, "bytes_received", count_json(a->bytes_received));
-    json_object_set_new(event, "took_us", count_json(a->took_ns / 1000));
+    json_object_set_new(event, "bytes_sent", json_count(a->bytes_sent));
+    json_object_set_new(event, "bytes_received", json_count(a->bytes_received));
+    json_object_set_new(event, "took_us", json_count(a->took_ns / 1000));
     if (a->masked != 0)
-        json_object_set_new(event, "masked", count_json(a->masked));
+        json_object_set_new(event, "masked", json_count(a->masked));
     if (a->error != HTTP_OK) {
         json_object_set_new(event, "error",
                             json_string(http_error_name((enum http_error)a->error)));
@@ -104,7 +99,7 @@ static int on_died(void *context, const char *why, struct error *e)
         return 0;
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("control"));
-    json_object_set_new(event, "why", json_string_lossy(why, strlen(why)));
+    json_object_set_new(event, "why", json_string_of(why));
     return receipt_put(r->receipt, "egress.died", event, e);
 }
 
@@ -179,10 +174,10 @@ int run_egress_record(struct run *r, struct error *e)
             continue;
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("egress"));
-        json_object_set_new(event, "rule", count_json(i));
-        json_object_set_new(event, "count", count_json(u.requests));
-        json_object_set_new(event, "bytes_read", count_json(u.bytes_received));
-        json_object_set_new(event, "bytes_written", count_json(u.bytes_sent));
+        json_object_set_new(event, "rule", json_count(i));
+        json_object_set_new(event, "count", json_count(u.requests));
+        json_object_set_new(event, "bytes_read", json_count(u.bytes_received));
+        json_object_set_new(event, "bytes_written", json_count(u.bytes_sent));
         status = receipt_put_closing(r->receipt, "use", event, e);
     }
     return status;

@@ -15,16 +15,6 @@
 #define SECRET_EVENTS_MAX \
     1024 /* of each kind that are kept in a receipt: refusals crowd out no release */
 
-static json_t *text_json(const char *text)
-{
-    return json_string_lossy(text, strlen(text));
-}
-
-static json_t *number_json(uint64_t n)
-{
-    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
-}
-
 static int record(struct run *r, enum run_secret_event kind, json_t *event, struct error *e)
 {
     static const char *const names[] = { "secret.used", "secret.denied", "secret.suspended" };
@@ -40,9 +30,9 @@ static int record(struct run *r, enum run_secret_event kind, json_t *event, stru
 static json_t *of_request(uint64_t number, uint32_t rule, const char *name)
 {
     json_t *event = json_object();
-    json_object_set_new(event, "number", number_json(number));
-    json_object_set_new(event, "rule", number_json(rule));
-    json_object_set_new(event, "name", text_json(name));
+    json_object_set_new(event, "number", json_count(number));
+    json_object_set_new(event, "rule", json_count(rule));
+    json_object_set_new(event, "name", json_string_of(name));
     return event;
 }
 
@@ -81,15 +71,15 @@ static int on_denied(void *context, uint32_t life, uint64_t number, uint32_t rul
 {
     json_t *event = of_request(number, rule, name);
     (void)life;
-    json_object_set_new(event, "why", text_json(why));
+    json_object_set_new(event, "why", json_string_of(why));
     return record(context, RUN_SECRET_DENIED, event, e);
 }
 
 static int on_suspended(void *context, const char *name, const char *why, struct error *e)
 {
     json_t *event = json_object();
-    json_object_set_new(event, "name", text_json(name));
-    json_object_set_new(event, "why", text_json(why));
+    json_object_set_new(event, "name", json_string_of(name));
+    json_object_set_new(event, "why", json_string_of(why));
     return record(context, RUN_SECRET_SUSPENDED, event, e);
 }
 
@@ -109,7 +99,7 @@ static int on_died(void *context, const char *why, struct error *e)
         return 0;
     event = json_object();
     json_object_set_new(event, "observed_by", json_string("control"));
-    json_object_set_new(event, "why", text_json(why));
+    json_object_set_new(event, "why", json_string_of(why));
     return receipt_put(r->receipt, "keeper.died", event, e);
 }
 

@@ -13,21 +13,11 @@
 #define ARGS_KEPT 64
 #define ARG_BYTES_KEPT 1024
 
-static json_t *string_of(const char *text)
-{
-    return json_string_lossy(text, strlen(text));
-}
-
 static json_t *digest_json(const struct digest *d)
 {
     char text[DIGEST_TEXT_SIZE];
     digest_text(d, text);
     return json_string(text);
-}
-
-static json_t *count_json(uint64_t n)
-{
-    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
 }
 
 static json_t *layers_json(uint32_t bits)
@@ -65,13 +55,13 @@ static int record_started(struct run *r, struct error *e)
     json_object_set_new(event, "time", time_json());
     json_object_set_new(event, "ambit", json_string(AMBIT_VERSION));
     json_object_set_new(event, "engine", json_string(ambit_engine_version()));
-    json_object_set_new(event, "file", string_of(q->file));
+    json_object_set_new(event, "file", json_string_of(q->file));
     json_object_set_new(event, "args", args_json(q));
-    json_object_set_new(event, "arg_count", count_json(q->arg_count));
-    json_object_set_new(event, "work", string_of(r->work_host));
-    json_object_set_new(event, "cwd", string_of(q->cwd != NULL ? q->cwd : "/work"));
+    json_object_set_new(event, "arg_count", json_count(q->arg_count));
+    json_object_set_new(event, "work", json_string_of(r->work_host));
+    json_object_set_new(event, "cwd", json_string_of(q->cwd != NULL ? q->cwd : "/work"));
     if (q->invoke != NULL)
-        json_object_set_new(event, "invoke", string_of(q->invoke));
+        json_object_set_new(event, "invoke", json_string_of(q->invoke));
     return receipt_put(r->receipt, "run.started", event, e);
 }
 
@@ -83,8 +73,8 @@ static json_t *grant_json(json_t *item, const struct grant *g, size_t rule)
     const char *key;
     json_t *value;
 
-    json_object_set_new(out, "rule", count_json(rule));
-    json_object_set_new(out, "origin", string_of(g->origin != NULL ? g->origin : ""));
+    json_object_set_new(out, "rule", json_count(rule));
+    json_object_set_new(out, "origin", json_string_of(g->origin != NULL ? g->origin : ""));
     json_object_foreach(item, key, value)
     {
         bool secret = strcmp(key, "env") == 0 || strcmp(key, "config") == 0 ||
@@ -127,17 +117,17 @@ static int record_grants(struct run *r, struct error *e)
     const json_t *items = json_object_get(set, "grants");
     for (size_t i = 0; i < s->count && i < json_array_size(items); i++)
         json_array_append_new(rules, grant_json(json_array_get(items, i), &s->grants[i], i));
-    json_object_set_new(limits, "memory_bytes", count_json(l->memory_bytes));
-    json_object_set_new(limits, "cpu_ns", count_json(l->cpu_ns));
-    json_object_set_new(limits, "wall_ns", count_json(l->wall_ns));
-    json_object_set_new(limits, "handles", count_json(l->handles));
-    json_object_set_new(limits, "output_bytes", count_json(l->output_bytes));
-    json_object_set_new(limits, "hostcalls", count_json(l->hostcalls));
+    json_object_set_new(limits, "memory_bytes", json_count(l->memory_bytes));
+    json_object_set_new(limits, "cpu_ns", json_count(l->cpu_ns));
+    json_object_set_new(limits, "wall_ns", json_count(l->wall_ns));
+    json_object_set_new(limits, "handles", json_count(l->handles));
+    json_object_set_new(limits, "output_bytes", json_count(l->output_bytes));
+    json_object_set_new(limits, "hostcalls", json_count(l->hostcalls));
     json_object_set_new(event, "digest", digest_json(&digest));
     json_object_set_new(event, "rules", rules);
     json_object_set_new(event, "limits", limits);
     if (s->expires_ns != GRANT_UNSET)
-        json_object_set_new(event, "expires_ns", count_json(s->expires_ns));
+        json_object_set_new(event, "expires_ns", json_count(s->expires_ns));
     return receipt_put(r->receipt, "grants", event, e);
 }
 
@@ -146,11 +136,11 @@ static int record_mounts(struct run *r, struct error *e)
     for (size_t i = 0; i < r->mount_count; i++) {
         const struct grant_mount *m = grant_rules_mount(r->rules, i);
         json_t *event = json_object();
-        json_object_set_new(event, "guest", string_of(m->guest));
+        json_object_set_new(event, "guest", json_string_of(m->guest));
         json_object_set_new(event, "backing",
                             json_string(m->backing == GRANT_BACKING_DIR ? "dir" : "memory"));
         if (m->host != NULL)
-            json_object_set_new(event, "host", string_of(m->host));
+            json_object_set_new(event, "host", json_string_of(m->host));
         json_object_set_new(event, "writable", json_boolean((m->verbs & ~(uint32_t)FS_RO) != 0));
         int status = receipt_put(r->receipt, "mount", event, e);
         if (status < 0)
@@ -176,24 +166,24 @@ int run_record_cache(struct run *r, uint64_t elapsed_ns, struct error *e)
 
     json_object_set_new(event, "kind", json_string(target_languages[r->target.language].name));
     json_object_set_new(event, "component", digest_json(&entry->component));
-    json_object_set_new(event, "component_bytes", count_json(entry->component_size));
+    json_object_set_new(event, "component_bytes", json_count(entry->component_size));
     if (r->target.language != TARGET_WASM) {
         json_object_set_new(event, "script", digest_json(&r->target.script_digest));
-        json_object_set_new(event, "script_bytes", count_json(r->target.script_size));
-        json_object_set_new(event, "script_guest", string_of(r->target.script_guest));
+        json_object_set_new(event, "script_bytes", json_count(r->target.script_size));
+        json_object_set_new(event, "script_guest", json_string_of(r->target.script_guest));
     }
     int status = receipt_put(r->receipt, "program", event, e);
     if (status < 0)
         return status;
     event = json_object();
     json_object_set_new(event, "hit", json_boolean(entry->hit));
-    json_object_set_new(event, "took_us", count_json(elapsed_ns / 1000));
+    json_object_set_new(event, "took_us", json_count(elapsed_ns / 1000));
     json_object_set_new(event, "code", digest_json(&entry->code));
-    json_object_set_new(event, "code_bytes", count_json(entry->code_size));
+    json_object_set_new(event, "code_bytes", json_count(entry->code_size));
     if (entry->missing != 0)
         json_object_set_new(event, "compiler_jail_missing", layers_json(entry->missing));
     if (entry->evicted[0] != '\0')
-        json_object_set_new(event, "evicted", string_of(entry->evicted));
+        json_object_set_new(event, "evicted", json_string_of(entry->evicted));
     return receipt_put(r->receipt, "cache", event, e);
 }
 
@@ -215,15 +205,15 @@ int run_record_denial_of(struct run *r, const char *observed_by, size_t number,
 {
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string(observed_by));
-    json_object_set_new(event, "number", count_json(number));
+    json_object_set_new(event, "number", json_count(number));
     json_object_set_new(event, "class", json_string(grant_class_name((enum grant_class)d->class)));
     json_object_set_new(event, "reason",
                         json_string(grant_reason_name((enum grant_reason)d->reason)));
     if (d->rule != GRANT_NO_RULE)
-        json_object_set_new(event, "rule", count_json(d->rule));
-    json_object_set_new(event, "operation", string_of(d->operation));
-    json_object_set_new(event, "resource", string_of(d->resource));
-    json_object_set_new(event, "smallest_grant", string_of(d->grant_yaml));
+        json_object_set_new(event, "rule", json_count(d->rule));
+    json_object_set_new(event, "operation", json_string_of(d->operation));
+    json_object_set_new(event, "resource", json_string_of(d->resource));
+    json_object_set_new(event, "smallest_grant", json_string_of(d->grant_yaml));
     return receipt_put(r->receipt, "denial", event, e);
 }
 
@@ -234,12 +224,12 @@ int run_record_answer(struct run *r, const struct run_denial *d, enum run_answer
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("control"));
     json_object_set_new(event, "class", json_string(grant_class_name((enum grant_class)d->class)));
-    json_object_set_new(event, "operation", string_of(d->operation));
-    json_object_set_new(event, "resource", string_of(d->resource));
-    json_object_set_new(event, "grant", string_of(d->grant_yaml));
+    json_object_set_new(event, "operation", json_string_of(d->operation));
+    json_object_set_new(event, "resource", json_string_of(d->resource));
+    json_object_set_new(event, "grant", json_string_of(d->grant_yaml));
     json_object_set_new(event, "answer", json_string(names[answer]));
     if (rule != GRANT_NO_RULE)
-        json_object_set_new(event, "rule", count_json(rule));
+        json_object_set_new(event, "rule", json_count(rule));
     return receipt_put(r->receipt, "answer", event, e);
 }
 
@@ -249,8 +239,8 @@ int run_record_log(struct run *r, enum log_level level, const char *topic, const
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("worker"));
     json_object_set_new(event, "level", json_string(log_level_names[level]));
-    json_object_set_new(event, "topic", string_of(topic));
-    json_object_set_new(event, "message", string_of(message));
+    json_object_set_new(event, "topic", json_string_of(topic));
+    json_object_set_new(event, "message", json_string_of(message));
     return receipt_put(r->receipt, "log", event, e);
 }
 
@@ -266,7 +256,7 @@ static int record_streams(struct run *r, struct error *e)
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("control"));
         json_object_set_new(event, "stream", json_string(stdio_stream_names[i]));
-        json_object_set_new(event, "bytes", count_json(bytes));
+        json_object_set_new(event, "bytes", json_count(bytes));
         json_object_set_new(event, "digest", digest_json(&digest));
         int status = receipt_put(r->receipt, "output", event, e);
         if (status < 0)
@@ -286,10 +276,10 @@ static int record_figures(struct run *r, struct error *e)
             continue; /* http: what egress saw is recorded */
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("worker"));
-        json_object_set_new(event, "rule", count_json(i));
-        json_object_set_new(event, "count", count_json(u->count));
-        json_object_set_new(event, "bytes_read", count_json(u->bytes_read));
-        json_object_set_new(event, "bytes_written", count_json(u->bytes_written));
+        json_object_set_new(event, "rule", json_count(i));
+        json_object_set_new(event, "count", json_count(u->count));
+        json_object_set_new(event, "bytes_read", json_count(u->bytes_read));
+        json_object_set_new(event, "bytes_written", json_count(u->bytes_written));
         status = receipt_put_closing(r->receipt, "use", event, e);
     }
     for (size_t i = 0; status == 0 && i < r->report->denied_count; i++) {
@@ -297,8 +287,8 @@ static int record_figures(struct run *r, struct error *e)
             continue;
         json_t *event = json_object();
         json_object_set_new(event, "observed_by", json_string("worker"));
-        json_object_set_new(event, "number", count_json(i));
-        json_object_set_new(event, "count", count_json(r->report->denied[i].count));
+        json_object_set_new(event, "number", json_count(i));
+        json_object_set_new(event, "count", json_count(r->report->denied[i].count));
         status = receipt_put_closing(r->receipt, "denial.repeated", event, e);
     }
     if (status == 0 && d->limit != RUN_LIMIT_NONE) {
@@ -313,15 +303,15 @@ static int record_figures(struct run *r, struct error *e)
 static json_t *figures_json(const struct run_done *d)
 {
     json_t *f = json_object();
-    json_object_set_new(f, "cpu_ns", count_json(d->cpu_ns));
-    json_object_set_new(f, "wall_ns", count_json(d->wall_ns));
-    json_object_set_new(f, "memory_peak_bytes", count_json(d->memory_peak_bytes));
-    json_object_set_new(f, "output_bytes", count_json(d->output_bytes));
-    json_object_set_new(f, "hostcalls", count_json(d->hostcalls));
-    json_object_set_new(f, "slices", count_json(d->slices));
-    json_object_set_new(f, "handles_peak", count_json(d->handles_peak));
-    json_object_set_new(f, "denials", count_json(d->denials));
-    json_object_set_new(f, "denials_dropped", count_json(d->denials_dropped));
+    json_object_set_new(f, "cpu_ns", json_count(d->cpu_ns));
+    json_object_set_new(f, "wall_ns", json_count(d->wall_ns));
+    json_object_set_new(f, "memory_peak_bytes", json_count(d->memory_peak_bytes));
+    json_object_set_new(f, "output_bytes", json_count(d->output_bytes));
+    json_object_set_new(f, "hostcalls", json_count(d->hostcalls));
+    json_object_set_new(f, "slices", json_count(d->slices));
+    json_object_set_new(f, "handles_peak", json_count(d->handles_peak));
+    json_object_set_new(f, "denials", json_count(d->denials));
+    json_object_set_new(f, "denials_dropped", json_count(d->denials_dropped));
     return f;
 }
 
@@ -342,16 +332,16 @@ int run_record_end(struct run *r, struct error *e)
     json_object_set_new(event, "outcome", json_string(run_outcome_name(p->outcome)));
     json_object_set_new(event, "exit_code", json_integer(p->exit_code));
     if (p->error.what[0] != '\0')
-        json_object_set_new(event, "why", string_of(p->error.what));
+        json_object_set_new(event, "why", json_string_of(p->error.what));
     if (p->retryable)
         json_object_set_new(event, "retryable", json_true());
     json_object_set_new(event, "time", time_json());
-    json_object_set_new(event, "duration_ns", count_json(p->wall_ns));
+    json_object_set_new(event, "duration_ns", json_count(p->wall_ns));
     if (p->has_figures)
         json_object_set_new(event, "worker_figures", figures_json(&p->done));
     if (p->log_lines > RUN_LOG_EVENTS_MAX)
-        json_object_set_new(event, "log_lines", count_json(p->log_lines));
+        json_object_set_new(event, "log_lines", json_count(p->log_lines));
     if (receipt_dropped(r->receipt) != 0)
-        json_object_set_new(event, "events_dropped", count_json(receipt_dropped(r->receipt)));
+        json_object_set_new(event, "events_dropped", json_count(receipt_dropped(r->receipt)));
     return receipt_put_closing(r->receipt, "run.finished", event, e);
 }

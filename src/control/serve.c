@@ -436,14 +436,14 @@ static int record_totals(struct serve *s, const struct serve_totals *t, struct e
     json_object_set_new(event, "listened_on",
                         json_string(s->authority != NULL ? s->authority : ""));
     json_object_set_new(event, "pairs", json_integer(s->pair_count));
-    json_object_set_new(event, "connections", json_integer((json_int_t)t->connections));
-    json_object_set_new(event, "requests", json_integer((json_int_t)t->requests));
-    json_object_set_new(event, "refused", json_integer((json_int_t)t->refused));
-    json_object_set_new(event, "malformed", json_integer((json_int_t)t->malformed));
-    json_object_set_new(event, "cut", json_integer((json_int_t)t->cut));
-    json_object_set_new(event, "ingress_restarts", json_integer((json_int_t)t->ingress_restarts));
-    json_object_set_new(event, "worker_restarts", json_integer((json_int_t)t->worker_restarts));
-    json_object_set_new(event, "egress_restarts", json_integer((json_int_t)t->egress_restarts));
+    json_object_set_new(event, "connections", json_count(t->connections));
+    json_object_set_new(event, "requests", json_count(t->requests));
+    json_object_set_new(event, "refused", json_count(t->refused));
+    json_object_set_new(event, "malformed", json_count(t->malformed));
+    json_object_set_new(event, "cut", json_count(t->cut));
+    json_object_set_new(event, "ingress_restarts", json_count(t->ingress_restarts));
+    json_object_set_new(event, "worker_restarts", json_count(t->worker_restarts));
+    json_object_set_new(event, "egress_restarts", json_count(t->egress_restarts));
     return receipt_put_closing(s->run.receipt, "served", event, e);
 }
 
