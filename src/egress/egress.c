@@ -14,9 +14,7 @@
 #include "egress/egress.h"
 
 #include <curl/curl.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -40,12 +38,6 @@ enum phase { PHASE_WAITING, PHASE_RUNNING };
 
 /* ---- frames from control ---- */
 
-static int take_fd(int fd, int *ret, struct error *e)
-{
-    *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
-}
-
 static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -65,7 +57,7 @@ static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_c
         status = placeholders_parse(room->start.placeholders, &room->placeholders,
                                     &room->placeholder_count, e);
     if (status == 0)
-        status = take_fd(fds[0], &room->ca_fd, e);
+        status = channel_keep_fd(fds[0], &room->ca_fd, e);
     room->expires_ns = room->start.expires_ns;
     room->started = true;
     room->gate.phase = PHASE_RUNNING;
@@ -77,19 +69,14 @@ static int on_link(void *context, struct cursor *c, const int *fds, size_t fd_co
 {
     struct egress_room *room = context;
     uint32_t owner = cursor_u32(c), flags = cursor_u32(c);
-    int own[LINK_FDS] = { -1, -1, -1 };
+    int own[LINK_FDS];
     if (fd_count != LINK_FDS || room->peer_count == LINKS_MAX)
         return error_set(e, -EBADMSG, "a link with %zu descriptors, or one too many", fd_count);
     if (flags & ~(uint32_t)EGRESS_LINK_EXPLAINS)
         return error_set(e, -EBADMSG, "a link with flags that are none");
-    for (size_t i = 0; i < LINK_FDS; i++) {
-        int status = take_fd(fds[i], &own[i], e);
-        if (status < 0) {
-            for (size_t k = 0; k < i; k++)
-                fd_close(own[k]);
-            return status;
-        }
-    }
+    int status = link_keep_fds(fds, own, e);
+    if (status < 0)
+        return status;
     /* The worker has the memory already and may have spoiled it: its own link, and nobody else's. */
     (void)!peer_new(room, owner, flags, own, NULL);
     return 0;
@@ -145,7 +132,7 @@ static int on_keeper(void *context, struct cursor *c, const int *fds, size_t fd_
     int own;
     if (fd_count != 1)
         return error_set(e, -EBADMSG, "a channel to keeper with %zu descriptors", fd_count);
-    int status = take_fd(fds[0], &own, e);
+    int status = channel_keep_fd(fds[0], &own, e);
     return status < 0 ? status : secrets_channel(context, own, e);
 }
 
@@ -393,9 +380,6 @@ static int on_event(struct egress_room *room, int fd, uint32_t events, struct er
     case WATCH_WEBSOCKET:
         websocket_turn(w->owner);
         return 0;
-    case WATCH_MINT:
-        minting_event(room, fd, events);
-        return 0;
     case WATCH_NONE:
         return 0;
     }
@@ -452,20 +436,6 @@ static int run(struct egress_room *room, uint32_t missing, struct error *e)
     return status;
 }
 
-#ifdef AMBIT_TEST_HOOKS
-/* Plays escaped native code: the lines of work_host after its first are the attempt and its words. */
-static void probe(struct egress_room *room, struct error *e)
-{
-    char *words[8], text[256], *save = NULL;
-    size_t count = 0;
-    (void)strtok_r(room->start.work_host, "\n", &save);
-    while (count < ARRAY_SIZE(words) && (words[count] = strtok_r(NULL, "\n", &save)))
-        count++;
-    room_probe(words, count, text, sizeof(text));
-    (void)error_set(e, -EIO, "%s", text);
-}
-#endif
-
 static int room_main_of(struct egress_room *room)
 {
     struct error e = ERROR_INIT;
@@ -483,10 +453,8 @@ static int room_main_of(struct egress_room *room)
     if (prepare(room, &missing, &e) < 0)
         return report_fault(room, &e);
 #ifdef AMBIT_TEST_HOOKS
-    if (room->skip & EGRESS_PROBE) {
-        probe(room, &e);
-        return report_fault(room, &e);
-    }
+    if (room->skip & EGRESS_PROBE)
+        return report_fault(room, room_probe_lines(room->start.work_host, &e));
 #endif
     return run(room, missing, &e) < 0 ? report_fault(room, &e) : 0;
 }

@@ -13,7 +13,6 @@
  * A turn is bounded: so many events, so many accepted, so many frames. Nothing in it blocks but
  * epoll_wait().
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,17 +38,6 @@ enum phase { PHASE_NEW, PHASE_SERVING };
 
 /* ---- from control ---- */
 
-static int duplicate(int fd)
-{
-    return fcntl(fd, F_DUPFD_CLOEXEC, ROOM_CHANNEL_FD + 1);
-}
-
-static int keep_fd(int fd, int *ret, struct error *e)
-{
-    *ret = duplicate(fd);
-    return *ret < 0 ? error_set_errno(e, errno, "a descriptor cannot be kept") : 0;
-}
-
 static int map_page(struct ingress *i, int fd, struct error *e)
 {
     struct stat st;
@@ -65,9 +53,8 @@ static int map_page(struct ingress *i, int fd, struct error *e)
 static int open_link(const int *fds, struct link **ret, struct error *e)
 {
     int own[LINK_FDS];
-    for (int k = 0; k < LINK_FDS; k++)
-        own[k] = duplicate(fds[k]);
-    return link_open(own, ret, e);
+    int status = link_keep_fds(fds, own, e);
+    return status < 0 ? status : link_open(own, ret, e);
 }
 
 static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count,
@@ -82,18 +69,18 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
                     (i->start.flags & INGRESS_PROXY ? 1 : 0);
     if (fd_count != wanted)
         return error_set(e, -EPROTO, "INGRESS_START without its descriptors");
-    r = keep_fd(fds[0], &i->listener_fd, e);
+    r = channel_keep_fd(fds[0], &i->listener_fd, e);
     if (r == 0)
         r = map_page(i, fds[1], e);
     if (r == 0)
         r = open_link(fds + 2, &i->link, e);
     fds += 2 + LINK_FDS;
     if (r == 0 && i->start.flags & INGRESS_METRICS)
-        r = keep_fd(*fds++, &i->metrics_fd, e);
+        r = channel_keep_fd(*fds++, &i->metrics_fd, e);
     if (r == 0 && i->start.flags & INGRESS_LOG)
-        r = keep_fd(*fds++, &i->log_fd, e);
+        r = channel_keep_fd(*fds++, &i->log_fd, e);
     if (r == 0 && i->start.flags & INGRESS_PROXY)
-        r = keep_fd(*fds, &i->keeper_fd, e);
+        r = channel_keep_fd(*fds, &i->keeper_fd, e);
     i->gate.phase = PHASE_SERVING;
     return r;
 }
@@ -132,7 +119,7 @@ static int on_keeper(void *context, struct cursor *payload, const int *fds, size
     int fd = -1;
     if (fd_count != 1 || i->leaves == NULL)
         return error_set(e, -EPROTO, "INGRESS_KEEPER without its descriptor, or to no proxy");
-    int r = keep_fd(fds[0], &fd, e);
+    int r = channel_keep_fd(fds[0], &fd, e);
     i->now_ns = clock_monotonic_ns();
     return r < 0 ? r : leaves_keeper(i->leaves, fd, e);
 }

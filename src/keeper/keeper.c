@@ -12,7 +12,6 @@
  */
 #include "keeper/keeper.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -89,7 +88,7 @@ static int client_open(struct client *c, int fd, uint32_t life, const struct fra
                        size_t rule_count, struct error *e)
 {
     int own;
-    int status = room_take_fd(fd, &own, e);
+    int status = channel_keep_fd(fd, &own, e);
     client_close(c);
     if (status == 0)
         status = channel_new(own, &c->channel, e);
@@ -123,12 +122,6 @@ void client_send(struct client *c, uint16_t kind, struct buf *payload)
 }
 
 /* ---- frames from control ---- */
-
-int room_take_fd(int fd, int *ret, struct error *e)
-{
-    *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
-}
 
 struct release_terms room_terms(const struct keeper_room *room)
 {
@@ -625,20 +618,6 @@ static int run(struct keeper_room *room, struct error *e)
     return status;
 }
 
-#ifdef AMBIT_TEST_HOOKS
-/* Plays escaped native code: the lines of work_host after its first are the attempt and its words. */
-static void probe(struct keeper_room *room, struct error *e)
-{
-    char *words[8], text[256], *save = NULL;
-    size_t count = 0;
-    (void)strtok_r(room->start.work_host, "\n", &save);
-    while (count < ARRAY_SIZE(words) && (words[count] = strtok_r(NULL, "\n", &save)))
-        count++;
-    room_probe(words, count, text, sizeof(text));
-    (void)error_set(e, -EIO, "%s", text);
-}
-#endif
-
 /* START alone: what follows it on its heels (REVOKE, GRANT, CLIENT) is about rules that prepare() makes. 1: nobody there. */
 static int take_first(struct keeper_room *room, struct error *e)
 {
@@ -662,10 +641,8 @@ static int room_main_of(struct keeper_room *room)
     if (prepare(room, &e) < 0)
         return report_fault(room, &e);
 #ifdef AMBIT_TEST_HOOKS
-    if (room->start.test_skip & KEEPER_PROBE) {
-        probe(room, &e);
-        return report_fault(room, &e);
-    }
+    if (room->start.test_skip & KEEPER_PROBE)
+        return report_fault(room, room_probe_lines(room->start.work_host, &e));
 #endif
     return run(room, &e) < 0 ? report_fault(room, &e) : 0;
 }

@@ -114,7 +114,7 @@ static int read_from(struct keeper_room *room, enum reading_what what, int fd, s
     struct reading *r = &room->reading;
     int status = secret_buf(&r->text, SECRET_SOURCE_MAX + 2, e);
     if (status == 0)
-        status = room_take_fd(fd, &r->fd, e);
+        status = channel_keep_fd(fd, &r->fd, e);
     if (status == 0)
         r->what = what;
     return status;

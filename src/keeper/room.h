@@ -129,7 +129,6 @@ void room_refuse(struct keeper_room *room, const struct error *why); /* KEEPER_R
 struct release_terms room_terms(const struct keeper_room *room);
 /* Wiped when sent. A client that takes nothing is broken. */
 void client_send(struct client *c, uint16_t kind, struct buf *payload);
-int room_take_fd(int fd, int *ret, struct error *e) MUST_CHECK;
 
 /* ---- requests.c ---- */
 int on_source(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e);

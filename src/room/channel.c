@@ -11,7 +11,7 @@
  */
 #include "room/channel.h"
 
-#include <poll.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -313,4 +313,10 @@ int channel_dispatch(struct channel *c, struct frame_gate *gate, void *context, 
             return result;
     }
     return 0;
+}
+
+int channel_keep_fd(int fd, int *ret, struct error *e)
+{
+    *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
 }

@@ -46,3 +46,5 @@ int channel_receive(struct channel *c, bool block, struct frame *ret, int **ret_
 #define CHANNEL_BURST_MAX 64
 int channel_dispatch(struct channel *c, struct frame_gate *gate, void *context, bool block,
                      struct error *e) MUST_CHECK;
+/* A descriptor that a handler was lent with a frame, to keep: a duplicate. */
+int channel_keep_fd(int fd, int *ret, struct error *e) MUST_CHECK;

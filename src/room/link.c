@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "room/channel.h"
 #include "room/link_layout.h"
 
 #define RING_MASK ((uint64_t)LINK_RING_SIZE - 1)
@@ -167,6 +168,19 @@ int link_open(const int fds[static LINK_FDS], struct link **ret, struct error *e
     if (status == 0)
         *ret = TAKE(l);
     return status;
+}
+
+int link_keep_fds(const int fds[static LINK_FDS], int ret[static LINK_FDS], struct error *e)
+{
+    for (size_t i = 0; i < LINK_FDS; i++) {
+        int status = channel_keep_fd(fds[i], &ret[i], e);
+        if (status == 0)
+            continue;
+        while (i > 0)
+            fd_closep(&ret[--i]);
+        return status;
+    }
+    return 0;
 }
 
 void link_free(struct link *l)

@@ -27,6 +27,9 @@ int link_make(int ret_a[static LINK_FDS], int ret_b[static LINK_FDS], struct err
 /* Maps one end; takes the descriptors, also on failure. Needs nothing but mmap, so it also works
  * inside a jail. */
 int link_open(const int fds[static LINK_FDS], struct link **ret, struct error *e) MUST_CHECK;
+/* Duplicates of descriptors that a frame brought (channel_keep_fd()), for link_open(): all or none. */
+int link_keep_fds(const int fds[static LINK_FDS], int ret[static LINK_FDS],
+                  struct error *e) MUST_CHECK;
 void link_free(struct link *l);
 static inline void link_freep(struct link **l)
 {

@@ -528,4 +528,16 @@ void room_probe(char *const *words, size_t count, char *ret, size_t ret_size)
     }
     snprintf(ret, ret_size, "probe: there is no such attempt");
 }
+
+const struct error *room_probe_lines(char *text, struct error *e)
+{
+    char *words[8], said[256], *save = NULL;
+    size_t count = 0;
+    (void)strtok_r(text, "\n", &save);
+    while (count < ARRAY_SIZE(words) && (words[count] = strtok_r(NULL, "\n", &save)))
+        count++;
+    room_probe(words, count, said, sizeof(said));
+    (void)error_set(e, -EIO, "%s", said);
+    return e;
+}
 #endif

@@ -18,7 +18,6 @@
  */
 #include "worker/worker.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,26 +70,10 @@ struct worker {
 
 /* ---- frames from control ---- */
 
-static int take_fd(int fd, int *ret, struct error *e)
-{
-    *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    return *ret < 0 ? error_set_errno(e, errno, "keeping a descriptor") : 0;
-}
-
 static void close_link(int fds[static LINK_FDS])
 {
     for (size_t i = 0; i < LINK_FDS; i++)
         fd_closep(&fds[i]);
-}
-
-static int take_link(const int *fds, int ret[static LINK_FDS], struct error *e)
-{
-    int status = 0;
-    for (size_t i = 0; status == 0 && i < LINK_FDS; i++)
-        status = take_fd(fds[i], &ret[i], e);
-    if (status < 0)
-        close_link(ret);
-    return status;
 }
 
 static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count,
@@ -104,14 +87,14 @@ static int on_start(void *context, struct cursor *payload, const int *fds, size_
     if (fd_count < FDS_FIRST_MOUNT + links)
         return error_set(e, -EBADMSG, "a start with %zu descriptors", fd_count);
     fd_count -= links;
-    status = take_fd(fds[0], &w->code_fd, e);
+    status = channel_keep_fd(fds[0], &w->code_fd, e);
     for (size_t i = 0; status == 0 && i < STREAM_COUNT; i++)
-        status = take_fd(fds[1 + i], &w->stdio[i], e);
+        status = channel_keep_fd(fds[1 + i], &w->stdio[i], e);
     for (size_t i = FDS_FIRST_MOUNT; status == 0 && i < fd_count; i++)
-        status = take_fd(fds[i], &w->folders[w->folder_count++], e);
+        status = channel_keep_fd(fds[i], &w->folders[w->folder_count++], e);
     for (size_t bit = 0, at = fd_count; status == 0 && bit < ARRAY_SIZE(w->links); bit++) {
         if (w->start.links & 1u << bit) {
-            status = take_link(&fds[at], w->links[bit], e);
+            status = link_keep_fds(&fds[at], w->links[bit], e);
             at += LINK_FDS;
         }
     }
@@ -154,11 +137,11 @@ static int on_link(void *context, struct cursor *payload, const int *fds, size_t
 {
     struct worker *w = context;
     uint32_t which = cursor_u32(payload);
-    int taken[LINK_FDS] = { -1, -1, -1 };
+    int taken[LINK_FDS];
     bool known = which == RUN_LINK_EGRESS || which == RUN_LINK_INGRESS;
     if (fd_count != LINK_FDS || !known || !(w->start.links & which) || !w->running)
         return error_set(e, -EBADMSG, "a link that nobody waits for");
-    int status = take_link(fds, taken, e);
+    int status = link_keep_fds(fds, taken, e);
     return status < 0 ? status : attach(w, (enum run_link)which, taken, e);
 }
 
@@ -416,7 +399,7 @@ static int jail_folders(struct worker *w, const int *mount_fds, struct jail_fold
         folder->write = grant_rules_mount(w->rules, i)->verbs & ~(uint32_t)FS_RO;
         int status = jail_detach(mount_fds[i], folder->write, w->start.allow_missing, skip, e);
         if (status == 0)
-            status = take_fd(mount_fds[i], &folder->fd, e);
+            status = channel_keep_fd(mount_fds[i], &folder->fd, e);
         if (status < 0)
             return status;
         (*ret_count)++;
