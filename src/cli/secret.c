@@ -100,17 +100,31 @@ static void opened_done(struct opened *o)
     vault_close(o->vault);
 }
 
+static int start_keeper(const struct secret_command *c, struct opened *o, struct error *e)
+{
+    const struct keeper_spec spec = { .vault = o->vault,
+                                      .new_vault = !vault_exists(o->vault),
+                                      .allow_missing = c->allow_missing };
+    int status = keeper_start(&spec, &o->keeper, e);
+    return status == 0 ? keeper_wait_ready(o->keeper, e) : status;
+}
+
 static int open_vault(const struct secret_command *c, enum vault_want want, struct opened *o,
                       struct error *e)
 {
     int status = vault_open(c->vault_key, want, &o->vault, e);
-    const struct keeper_spec spec = { .vault = o->vault,
-                                      .new_vault = status == 0 && want == VAULT_MAKE &&
-                                                   !vault_exists(o->vault),
-                                      .allow_missing = c->allow_missing };
-    if (status == 0)
-        status = keeper_start(&spec, &o->keeper, e);
-    return status == 0 ? keeper_wait_ready(o->keeper, e) : status;
+    return status == 0 ? start_keeper(c, o, e) : status;
+}
+
+/* After a look: whoever changed it meanwhile did so, and nobody else can from now on. */
+static int begin_change(const struct secret_command *c, struct opened *o, struct error *e)
+{
+    if (o->vault == NULL)
+        return open_vault(c, VAULT_CHANGE, o, e);
+    keeper_free(o->keeper);
+    o->keeper = NULL;
+    int status = vault_change(o->vault, e);
+    return status == 0 ? start_keeper(c, o, e) : status;
 }
 
 static int failed(const struct secret_command *c, const struct error *e, const char *what)
@@ -270,6 +284,43 @@ static int set(struct secret_command *c, const char *name)
     return status < 0 ? failed(c, &e, "the secret was not set") : put_set(c, &o, name);
 }
 
+static bool is_elsewhere(const struct secret_command *c)
+{
+    return c->file || c->variable || c->command;
+}
+
+/* Is it there, and can this command line give it another value? */
+static int find_to_rotate(const struct secret_command *c, struct opened *o, const char *name,
+                          struct found *f, struct error *e)
+{
+    int status = find(o, name, f, e);
+    if (status < 0)
+        return status;
+    if (f->item.name == NULL) {
+        error_hint(e, "a new one is set: ambit secret set %s", name);
+        return error_set(e, -ENOENT, "there is no secret %s", name);
+    }
+    if (f->item.source == SECRET_STORED || is_elsewhere(c))
+        return 0;
+    error_hint(e, "change it there; runs that start later get the new value");
+    return error_set(e, -EINVAL, "its value is not in the vault: it comes from %s `%s`",
+                     secret_source_names[f->item.source], f->item.locator);
+}
+
+/* Its value, before anybody has to wait for us. Who types it is told first when it would be for nothing. */
+static int value_to_rotate(const struct secret_command *c, struct opened *o, struct keeper_item *i,
+                           int *ret_fd, struct error *e)
+{
+    CLEANUP(found_done) struct found f = { 0 };
+    int status = 0;
+    if (!is_elsewhere(c) && isatty(STDIN_FILENO)) {
+        status = open_vault(c, VAULT_LOOK, o, e);
+        if (status == 0)
+            status = find_to_rotate(c, o, i->name, &f, e);
+    }
+    return status == 0 ? take_value(c, i, ret_fd, e) : status;
+}
+
 /* The same secret with another value: what it is and where its value is stay. */
 static int rotate(struct secret_command *c, const char *name)
 {
@@ -278,21 +329,11 @@ static int rotate(struct secret_command *c, const char *name)
     CLEANUP(keeper_item_done) struct keeper_item item = { .name = mem_strdup(name) };
     CLEANUP(fd_closep) int fd = -1;
     struct error e = ERROR_INIT;
-    bool elsewhere = c->file || c->variable || c->command;
-    int status = item.name ? open_vault(c, VAULT_CHANGE, &o, &e) : -ENOMEM;
+    int status = item.name ? value_to_rotate(c, &o, &item, &fd, &e) : -ENOMEM;
     if (status == 0)
-        status = find(&o, name, &f, &e);
-    if (status == 0 && f.item.name == NULL) {
-        error_hint(&e, "a new one is set: ambit secret set %s", name);
-        status = error_set(&e, -ENOENT, "there is no secret %s", name);
-    }
-    if (status == 0 && f.item.source != SECRET_STORED && !elsewhere) {
-        error_hint(&e, "change it there; runs that start later get the new value");
-        status = error_set(&e, -EINVAL, "its value is not in the vault: it comes from %s `%s`",
-                           secret_source_names[f.item.source], f.item.locator);
-    }
+        status = begin_change(c, &o, &e);
     if (status == 0)
-        status = take_value(c, &item, &fd, &e);
+        status = find_to_rotate(c, &o, name, &f, &e);
     item.kind = f.item.kind;
     if (status == 0) {
         item.settings = mem_strdup(f.item.settings);
@@ -433,9 +474,11 @@ static int rekey(struct secret_command *c)
                        "command:LINE");
         return cli_usage(&c->cli, &e);
     }
-    int status = open_vault(c, VAULT_CHANGE, &o, &e);
+    int status = open_vault(c, VAULT_LOOK, &o, &e);
     if (status == 0)
         status = vault_open_rekey(o.vault, c->new_key, &new_files, &e);
+    if (status == 0)
+        status = begin_change(c, &o, &e);
     if (status == 0)
         status = keeper_rekey(o.keeper, new_files, &e);
     vault_close(new_files);

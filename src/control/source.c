@@ -118,6 +118,21 @@ int source_pipe(const void *bytes, size_t size, int *ret_fd, struct error *e)
     return status;
 }
 
+int source_pipe_copy(int from, int *ret_fd, struct error *e)
+{
+    int fds[2], held = 0;
+    int status = make_pipe(fds, e);
+    if (status < 0)
+        return status;
+    CLEANUP(fd_closep) int in = fds[1];
+    CLEANUP(fd_closep) int out = fds[0];
+    if (ioctl(from, FIONREAD, &held) < 0 ||
+        (held > 0 && tee(from, in, (size_t)held, SPLICE_F_NONBLOCK) != held))
+        return error_set(e, -EIO, "a pipe cannot be copied");
+    *ret_fd = fd_take(&out);
+    return 0;
+}
+
 int source_variable(const char *what, const char *name, int *ret_fd, struct error *e)
 {
     const char *value = getenv(name);

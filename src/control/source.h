@@ -21,5 +21,8 @@ int source_variable(const char *what, const char *name, int *ret_fd, struct erro
 /* /bin/sh -c LINE with nothing to read, its errors to ours: what it wrote, once it ended well. It has half a
  * minute; then its process group is killed. */
 int source_command(const char *what, const char *line, int *ret_fd, struct error *e) MUST_CHECK;
+/* Another pipe that holds what this one, of which nobody has the other end any more, still holds. The bytes stay within
+ * the kernel. */
+int source_pipe_copy(int from, int *ret_fd, struct error *e) MUST_CHECK;
 /* A line typed on the controlling terminal, without echo. With `again` it is typed twice, the same. */
 int source_ask(const char *prompt, const char *again, int *ret_fd, struct error *e) MUST_CHECK;

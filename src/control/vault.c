@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See vault.h. A change takes the lock for as long as it lasts, a reader only while it opens: it keeps the file
- * it opened, which a change replaces and never writes into. So a long run does not keep a person from
- * rotating a secret.
+ * See vault.h. A change takes the lock for as long as it lasts, which is as long as keeper works: what a person types
+ * is there before. A reader takes it only while it opens: it keeps the file it opened, which a change replaces and
+ * never writes into. So a long run does not keep a person from rotating a secret.
  */
 #include "control/vault.h"
 
@@ -35,7 +35,9 @@ struct vault_files {
     int fd; /* the vault as it was; -1: there is none */
     enum key_kind kind;
     char *key; /* path, command, path of the credential; NULL */
-    int key_fd;
+    int key_fd, asked_fd;
+    bool
+        keeps; /* the pipe with what was typed or printed, asked_fd, from which others are copied */
     char *epoch_folder, *epoch_name;
     uint64_t epoch;
     bool fresh; /* nothing was sealed with this key yet: a passphrase is typed twice */
@@ -51,6 +53,7 @@ void vault_close(struct vault_files *v)
     if (v == NULL)
         return;
     fd_close(v->key_fd);
+    fd_close(v->asked_fd);
     fd_close(v->fd);
     fd_close(v->dir_fd);
     fd_close(v->lock_fd);
@@ -275,7 +278,7 @@ static int no_vault(const struct vault_files *v, struct error *e)
     return error_set(e, -ENOENT, "there is no vault in %s", v->folder);
 }
 
-static int open_folder(struct vault_files *v, enum vault_want want, struct error *e)
+static int open_folder(struct vault_files *v, struct error *e)
 {
     CLEANUP(mem_freep) char *state = NULL;
     int status = state_path(&state, e);
@@ -284,12 +287,7 @@ static int open_folder(struct vault_files *v, enum vault_want want, struct error
     v->folder = mem_printf("%s/vault", state);
     if (v->folder == NULL)
         return no_memory(e);
-    status = state_open("vault", &v->dir_fd, e);
-    if (status == 0)
-        status = lock(v, want == VAULT_READ ? LOCK_SH : LOCK_EX, e);
-    if (status == 0 && want != VAULT_READ)
-        sweep(v->dir_fd);
-    return status == 0 ? open_vault(v, e) : status;
+    return state_open("vault", &v->dir_fd, e);
 }
 
 /* ---- a new key file ---- */
@@ -342,33 +340,108 @@ static int make_key(const char *path, struct error *e)
     return status;
 }
 
+/* ---- what the key is read from ---- */
+
+static int key_get(struct vault_files *v, int *ret_fd, struct error *e)
+{
+    static const char what[] = "the vault's key";
+    int status = 0;
+    switch (v->kind) {
+    case KEY_FILE:
+        status = source_file(what, v->key, SOURCE_MINE, ret_fd, e);
+        if (status == -ENOENT)
+            error_hint(e, "a vault opens with the key that sealed it: put that file back, or say "
+                          "where it is with --vault-key or AMBIT_VAULT_KEY");
+        break;
+    case KEY_CREDENTIAL:
+        status = source_file(what, v->key, SOURCE_MINE_OR_ROOTS, ret_fd, e);
+        break;
+    case KEY_COMMAND:
+        status = source_command(what, v->key, ret_fd, e);
+        break;
+    case KEY_PASSPHRASE:
+        status =
+            source_ask(v->fresh ? "New passphrase of the vault: " : "Passphrase of the vault: ",
+                       v->fresh ? "The same again: " : NULL, ret_fd, e);
+        if (status < 0)
+            error_prefix(e, "%s", what);
+        break;
+    }
+    return status;
+}
+
+static bool is_asked(const struct vault_files *v)
+{
+    return v->kind == KEY_COMMAND || v->kind == KEY_PASSPHRASE;
+}
+
+static int ask_ahead(struct vault_files *v, struct error *e)
+{
+    return is_asked(v) && v->asked_fd < 0 ? key_get(v, &v->asked_fd, e) : 0;
+}
+
 /* ---- opening ---- */
 
 static struct vault_files *files_new(void)
 {
     struct vault_files *v = mem_zalloc(sizeof(*v));
     if (v != NULL)
-        v->dir_fd = v->lock_fd = v->fd = v->key_fd = -1;
+        v->dir_fd = v->lock_fd = v->fd = v->key_fd = v->asked_fd = -1;
     return v;
 }
 
-static int open_all(struct vault_files *v, const char *key, enum vault_want want, struct error *e)
+/* What is there now: the lock is held. */
+static int open_current(struct vault_files *v, enum vault_want want, struct error *e)
 {
-    int status = open_folder(v, want, e);
-    if (status == 0)
-        status = key_choose(v, key, e);
-    if (status == 0)
-        status = epoch_place(v, e);
+    int status = open_vault(v, e);
     if (status == 0 && v->fd >= 0)
         status = epoch_read(v, e);
     if (status == 0 && v->fd < 0 && want != VAULT_MAKE)
         status = no_vault(v, e);
+    return status;
+}
+
+/* Nobody else can change it while somebody thinks about a passphrase, so it is asked for before the lock. */
+static int lock_to_change(struct vault_files *v, enum vault_want want, struct error *e)
+{
+    bool was_fresh = v->fresh;
+    int status = ask_ahead(v, e);
+    if (status == 0)
+        status = lock(v, LOCK_EX, e);
+    if (status < 0)
+        return status;
+    sweep(v->dir_fd);
+    status = open_current(v, want, e);
     v->fresh = v->fd < 0;
+    if (status == 0 && v->fresh && !was_fresh) {
+        error_hint(e, "see what became of it, then say it again");
+        status = error_set(e, -ENOENT, "the vault in %s was removed meanwhile", v->folder);
+    }
     if (status == 0 && v->fresh && v->kind == KEY_FILE)
         status = make_key(v->key, e);
-    if (want == VAULT_READ)
-        fd_closep(&v->lock_fd);
     return status;
+}
+
+static int open_all(struct vault_files *v, const char *key, enum vault_want want, struct error *e)
+{
+    int status = open_folder(v, e);
+    v->keeps = want != VAULT_READ;
+    if (status == 0)
+        status = key_choose(v, key, e);
+    if (status == 0)
+        status = epoch_place(v, e);
+    if (status == 0)
+        status = lock(v, LOCK_SH, e);
+    if (status == 0)
+        status = open_current(v, want, e);
+    fd_closep(&v->lock_fd);
+    v->fresh = v->fd < 0;
+    return status == 0 && want >= VAULT_CHANGE ? lock_to_change(v, want, e) : status;
+}
+
+int vault_change(struct vault_files *v, struct error *e)
+{
+    return lock_to_change(v, VAULT_CHANGE, e);
 }
 
 int vault_open(const char *key, enum vault_want want, struct vault_files **ret, struct error *e)
@@ -391,7 +464,7 @@ int vault_open_rekey(struct vault_files *of, const char *key, struct vault_files
     struct vault_files *v = files_new();
     if (v == NULL)
         return no_memory(e);
-    v->fresh = true;
+    v->fresh = v->keeps = true;
     v->folder = mem_strdup(of->folder);
     v->dir_fd = fcntl(of->dir_fd, F_DUPFD_CLOEXEC, 3);
     int status = v->folder == NULL ? no_memory(e)
@@ -401,6 +474,8 @@ int vault_open_rekey(struct vault_files *of, const char *key, struct vault_files
         status = epoch_place(v, e);
     if (status == 0 && v->kind == KEY_FILE)
         status = make_key(v->key, e);
+    if (status == 0)
+        status = ask_ahead(v, e);
     if (status < 0) {
         vault_close(v);
         return status;
@@ -442,29 +517,12 @@ int vault_fd(struct vault_files *v, struct error *e)
 
 int vault_key_fd(struct vault_files *v, struct error *e)
 {
-    static const char what[] = "the vault's key";
-    int status = 0;
     fd_closep(&v->key_fd);
-    switch (v->kind) {
-    case KEY_FILE:
-        status = source_file(what, v->key, SOURCE_MINE, &v->key_fd, e);
-        if (status == -ENOENT)
-            error_hint(e, "a vault opens with the key that sealed it: put that file back, or say "
-                          "where it is with --vault-key or AMBIT_VAULT_KEY");
-        break;
-    case KEY_CREDENTIAL:
-        status = source_file(what, v->key, SOURCE_MINE_OR_ROOTS, &v->key_fd, e);
-        break;
-    case KEY_COMMAND:
-        status = source_command(what, v->key, &v->key_fd, e);
-        break;
-    case KEY_PASSPHRASE:
-        status =
-            source_ask(v->fresh ? "New passphrase of the vault: " : "Passphrase of the vault: ",
-                       v->fresh ? "The same again: " : NULL, &v->key_fd, e);
-        if (status < 0)
-            error_prefix(e, "%s", what);
-        break;
+    int status = v->asked_fd < 0 ? key_get(v, &v->key_fd, e) : 0;
+    if (status == 0 && v->keeps && is_asked(v)) {
+        if (v->asked_fd < 0)
+            v->asked_fd = fd_take(&v->key_fd);
+        status = source_pipe_copy(v->asked_fd, &v->key_fd, e);
     }
     return status < 0 ? status : v->key_fd;
 }

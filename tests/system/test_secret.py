@@ -466,6 +466,68 @@ def test_rooms_die_under_a_server():
         lacks(receipt.read_text(), VALUE)
 
 
+def typing(env, args, typed, stdin=None):
+    """`ambit secret` on a terminal of its own: (exit code, what it showed). Each of `typed` answers a prompt: a line, or a function that gives one,
+    called while the prompt stands."""
+    master, slave = os.openpty()
+    process = subprocess.Popen([str(ambit.AMBIT), "secret", *args, *allow_missing()], stdin=stdin or slave, stdout=slave, stderr=slave,
+                               env=ambit.environment(env), start_new_session=True,
+                               preexec_fn=lambda: __import__("fcntl").ioctl(slave, __import__("termios").TIOCSCTTY, 0))
+    os.close(slave)
+    shown = b""
+    for line in typed:
+        while not shown.endswith(b": "):
+            shown += os.read(master, 4096)
+        os.write(master, line() if callable(line) else line)
+        shown += b"|"
+    with contextlib.suppress(OSError):
+        while more := os.read(master, 4096):
+            shown += more
+    os.close(master)
+    return process.wait(60), shown.decode()
+
+
+def test_who_types_keeps_nobody_waiting():
+    """While a value or a passphrase is asked for, others change the vault; what they did is there afterwards."""
+    env = place()
+    put(env)
+
+    def meanwhile(line, *args, stdin=b"", **more):
+        def act():
+            secret(env, *args, stdin=stdin, **more)
+            return line
+        return act
+
+    rc, shown = typing(env, ["rotate", "github-token"], [meanwhile(OTHER.encode() + b"\n", "set", "second", stdin=VALUE)])
+    equal(rc, 0, shown)
+    lacks(shown, OTHER)
+    contains(secret(env, "test", "github-token").out, "32 bytes")
+    contains(secret(env, "test", "second").out, "24 bytes")
+    rc, shown = typing(env, ["rotate", "second"], [meanwhile(OTHER.encode() + b"\n", "rm", "second")])
+    equal(rc, 121, shown)
+    contains(shown, "there is no secret second")
+    for name, why in (("third", "there is no secret third"), ("elsewhere", "not in the vault")):
+        secret(env, "set", "elsewhere", "--from-env", "OPERATORS")
+        rc, shown = typing(env, ["rotate", name], [])  # not asked at all
+        equal(rc, 121, shown)
+        contains(shown, why)
+    rc, shown = typing(env, ["rekey", "--new-key", "passphrase"], [meanwhile(b"correct horse\n", "set", "third", stdin=VALUE), b"correct horse\n"])
+    equal(rc, 0, shown)
+    in_three_lines(secret(env, "ls", rc=121), "does not open this vault")
+    with_passphrase = ["--vault-key", "passphrase"]
+    rc, shown = typing(env, ["ls", *with_passphrase], [b"correct horse\n"])
+    equal(rc, 0, shown)
+    for name in ("github-token", "elsewhere", "third"):
+        contains(shown, name)
+    # Asked once, although it is looked at and then changed.
+    rc, shown = typing(env, ["rotate", "third", *with_passphrase], [b"correct horse\n", OTHER.encode() + b"\n"])
+    equal(rc, 0, shown)
+    contains(shown, "version 2")
+    rc, shown = typing(env, ["rekey", "--new-key", "file:key", *with_passphrase], [b"correct horse\n"])
+    equal(rc, 0, shown)
+    contains(secret(env, "test", "third", "--vault-key", "file:key").out, "32 bytes")
+
+
 def test_passphrase():
     """Asked on the terminal, twice for a new vault, never shown; the value comes from elsewhere."""
     env = place()
@@ -473,22 +535,7 @@ def test_passphrase():
     file.chmod(0o600)
 
     def on_terminal(args, typed):
-        master, slave = os.openpty()
-        process = subprocess.Popen([str(ambit.AMBIT), "secret", *args, "--vault-key", "passphrase", *allow_missing()], stdin=open(file, "rb"), stdout=slave,
-                                   stderr=slave, env=ambit.environment(env), start_new_session=True,
-                                   preexec_fn=lambda: __import__("fcntl").ioctl(slave, __import__("termios").TIOCSCTTY, 0))
-        os.close(slave)
-        shown = b""
-        for line in typed:
-            while not shown.endswith(b": "):
-                shown += os.read(master, 4096)
-            os.write(master, line)
-            shown += b"|"
-        with contextlib.suppress(OSError):
-            while more := os.read(master, 4096):
-                shown += more
-        os.close(master)
-        return process.wait(60), shown.decode()
+        return typing(env, [*args, "--vault-key", "passphrase"], typed, stdin=open(file, "rb"))
 
     rc, shown = on_terminal(["set", "tok"], [b"correct horse\n", b"wrong horse\n"])
     equal(rc, 121, shown)

@@ -356,6 +356,44 @@ TEST(another_key)
     clear();
 }
 
+/* Whoever looks holds nobody up, however long it takes; what is changed then is what is there then. */
+TEST(a_look_then_a_change)
+{
+    struct vault_files *v = NULL, *other = NULL;
+    place();
+    CLEANUP(mem_freep)
+    char *key = mem_printf("command:cd '%s'; echo x >> asked; printf the-key", home);
+    CHECK_EQ(vault_open(key, VAULT_MAKE, &v, NULL), 0);
+    replace(v, "first", 1);
+    vault_close(v);
+    CHECK_EQ(vault_open(key, VAULT_LOOK, &v, NULL), 0);
+    holds(vault_key_fd(v, NULL), "the-key");
+    holds(vault_fd(v, NULL), "first");
+    CHECK_EQ(vault_open(key, VAULT_CHANGE, &other, NULL), 0); /* waits for nobody */
+    holds(vault_key_fd(other, NULL), "the-key");
+    replace(other, "second", 2);
+    vault_close(other);
+    CHECK_EQ(vault_change(v, NULL), 0);
+    CHECK_EQ(vault_epoch(v), 2);
+    holds(vault_fd(v, NULL), "second");
+    holds(vault_key_fd(v, NULL), "the-key");
+    holds(vault_key_fd(v, NULL), "the-key"); /* as often as it is wanted */
+    vault_close(v);
+    CLEANUP(buf_done) struct buf asked = BUF_INIT(64);
+    CLEANUP(mem_freep) char *at = path("asked");
+    CHECK_EQ(file_read(at, &asked, NULL), 0);
+    CHECK_STR(buf_cstr(&asked), "x\nx\nx\n"); /* made, changed, looked and changed */
+
+    struct error e = ERROR_INIT;
+    CLEANUP(mem_freep) char *file = path("state/vault/vault");
+    CHECK_EQ(vault_open(NULL, VAULT_LOOK, &v, NULL), 0);
+    CHECK_EQ(unlink(file), 0);
+    CHECK_EQ(vault_change(v, &e), -ENOENT);
+    CHECK(e.hint[0] != '\0');
+    vault_close(v);
+    clear();
+}
+
 TEST(variables_and_commands)
 {
     struct error e = ERROR_INIT;
