@@ -216,7 +216,7 @@ static int spawn(struct egress *g, struct error *e)
         if (g->revoked[i] && !g->all_revoked)
             status = send_u32(g, EGRESS_REVOKE, i, e);
     if (status == 0 && g->all_revoked)
-        status = send_u32(g, EGRESS_REVOKE, EGRESS_ALL_RULES, e);
+        status = send_u32(g, EGRESS_REVOKE, RULES_ALL, e);
     status = unless_dead(status, e);
     return status == 0 ? egress_keeper(g, e) : status;
 }
@@ -602,8 +602,8 @@ int egress_grant(struct egress *g, const struct grant_set *one, struct error *e)
 
 int egress_revoke(struct egress *g, uint32_t rule, struct error *e)
 {
-    ASSERT(rule < g->rule_count || rule == EGRESS_ALL_RULES);
-    if (rule == EGRESS_ALL_RULES)
+    ASSERT(rule < g->rule_count || rule == RULES_ALL);
+    if (rule == RULES_ALL)
         g->all_revoked = true;
     else
         g->revoked[rule] = true;

@@ -390,7 +390,7 @@ static int send_start(struct keeper *k, struct error *e)
         if (k->revoked[i] && !k->all_revoked)
             status = send_u32(k, KEEPER_REVOKE, i, e);
     if (status == 0 && k->all_revoked)
-        status = send_u32(k, KEEPER_REVOKE, EGRESS_ALL_RULES, e);
+        status = send_u32(k, KEEPER_REVOKE, RULES_ALL, e);
     return status;
 }
 
@@ -682,8 +682,8 @@ int keeper_grant(struct keeper *k, const struct grant_set *one, struct error *e)
 
 int keeper_revoke(struct keeper *k, uint32_t rule, struct error *e)
 {
-    ASSERT(rule < k->rule_count || rule == EGRESS_ALL_RULES);
-    if (rule == EGRESS_ALL_RULES)
+    ASSERT(rule < k->rule_count || rule == RULES_ALL);
+    if (rule == RULES_ALL)
         k->all_revoked = true;
     else
         k->revoked[rule] = true;

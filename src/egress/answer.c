@@ -24,7 +24,7 @@
 /* The secret behind a header that keeper made: the one that the rule's templates name. */
 static struct bytes name_of(const struct outgoing *x, const struct secret_value *v)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     if (!v->header)
         return v->name;
     for (size_t i = 0; i < g->http.set_count; i++) {
@@ -166,7 +166,7 @@ static bool put(struct outgoing *x, struct bytes b, struct buf *out)
 static bool unpacked_fits(struct outgoing *x, size_t size)
 {
     struct injected *in = x->injected;
-    uint64_t max = grant_rules_grant(x->peer->room->rules, x->rule)->http.max_response_bytes;
+    uint64_t max = grant_rules_grant(x->peer->room->grants.rules, x->rule)->http.max_response_bytes;
     in->unpacked += size;
     if (in->unpacked > max) {
         outgoing_refuse(x, GRANT_TOO_LARGE, x->rule, grant_reason_text(GRANT_TOO_LARGE));

@@ -63,7 +63,7 @@ static bool rate_allows(const struct grant *g, struct egress_counter *c, uint64_
 
 static enum grant_reason count(struct egress_room *room, uint32_t rule, uint64_t now)
 {
-    const struct grant *g = grant_rules_grant(room->rules, rule);
+    const struct grant *g = grant_rules_grant(room->grants.rules, rule);
     struct egress_counter *c = &room->counters[rule];
     if (LEFT_OPEN(room, EGRESS_SKIP_COUNTERS))
         return GRANT_ALLOWED;
@@ -77,14 +77,14 @@ static enum grant_reason count(struct egress_room *room, uint32_t rule, uint64_t
 
 static bool decide_revoked(const struct egress_room *room, uint32_t rule)
 {
-    return room->revoked[rule];
+    return room->grants.revoked[rule];
 }
 
 #ifdef AMBIT_TEST_HOOKS
 static uint32_t first_http_rule(const struct egress_room *room)
 {
-    for (size_t i = 0; i < room->rule_count; i++)
-        if (grant_rules_grant(room->rules, i)->class == GRANT_HTTP)
+    for (size_t i = 0; i < room->grants.rule_count; i++)
+        if (grant_rules_grant(room->grants.rules, i)->class == GRANT_HTTP)
             return (uint32_t)i;
     return GRANT_NO_RULE;
 }
@@ -102,14 +102,14 @@ static struct grant_decision ask(struct outgoing *x, uint32_t from)
     if (LEFT_OPEN(x->peer->room, EGRESS_SKIP_DECISION) && first >= from)
         return (struct grant_decision){ .reason = GRANT_ALLOWED, .rule = first };
 #endif
-    return grant_decide_http(x->peer->room->rules, &q, from);
+    return grant_decide_http(x->peer->room->grants.rules, &q, from);
 }
 
 static enum grant_reason rule_allows(struct outgoing *x, uint32_t rule, uint64_t now)
 {
     struct egress_room *room = x->peer->room;
-    const struct grant *g = grant_rules_grant(room->rules, rule);
-    if (now >= room->expires_ns)
+    const struct grant *g = grant_rules_grant(room->grants.rules, rule);
+    if (now >= room->grants.expires_ns)
         return GRANT_EXPIRED;
     if (decide_revoked(room, rule))
         return GRANT_REVOKED;
@@ -127,7 +127,7 @@ int decide_rule(struct outgoing *x, uint32_t from)
     for (;;) {
         struct grant_decision d = ask(x, from);
         /* A rule that cannot be is a bug of the matcher's; nothing is allowed by it. */
-        if (d.reason == GRANT_ALLOWED && (d.rule >= room->rule_count || d.rule < from))
+        if (d.reason == GRANT_ALLOWED && (d.rule >= room->grants.rule_count || d.rule < from))
             d = (struct grant_decision){ .reason = GRANT_NO_GRANT, .rule = GRANT_NO_RULE };
         if (d.reason != GRANT_ALLOWED) {
             refuse(x, HTTP_ERROR_REQUEST_DENIED, d.reason, d.rule, NULL);
@@ -175,7 +175,7 @@ static enum grant_reason address_allowed(const struct outgoing *x, const struct 
     const struct egress_room *room = x->peer->room;
     if (address_kind(a) == ADDRESS_METADATA || decide_own_listener(room, a, port))
         return GRANT_NEVER_ADDRESS;
-    return grant_decide_address(room->rules, x->rule, a);
+    return grant_decide_address(room->grants.rules, x->rule, a);
 }
 
 int decide_addresses(struct outgoing *x, const struct address *addresses, size_t count)

@@ -58,7 +58,6 @@ static int on_start(void *context, struct cursor *c, const int *fds, size_t fd_c
                                     &room->placeholder_count, e);
     if (status == 0)
         status = channel_keep_fd(fds[0], &room->ca_fd, e);
-    room->expires_ns = room->start.expires_ns;
     room->started = true;
     room->gate.phase = PHASE_RUNNING;
     return status;
@@ -97,26 +96,23 @@ static int on_revoke(void *context, struct cursor *c, const int *fds, size_t fd_
                      struct error *e)
 {
     struct egress_room *room = context;
-    uint32_t rule = cursor_u32(c);
-    if (rule >= room->rule_count && rule != EGRESS_ALL_RULES)
-        return error_set(e, -EBADMSG, "a rule that is none is revoked");
-    for (size_t i = 0; i < room->rule_max; i++) /* all: those that are added later among them */
-        if (i == rule || rule == EGRESS_ALL_RULES)
-            room->revoked[i] = true;
-    for (struct peer *p = room->peers; p; p = p->next)
+    uint32_t rule;
+    int status = rules_revoke_get(c, &rule, e);
+    if (status == 0)
+        status = grant_live_revoke(&room->grants, rule, e);
+    for (struct peer *p = room->peers; status == 0 && p; p = p->next)
         for (struct outgoing *x = p->first; x; x = x->next)
-            if (x->rule != GRANT_NO_RULE && room->revoked[x->rule])
+            if (x->rule != GRANT_NO_RULE && room->grants.revoked[x->rule])
                 outgoing_refuse(x, GRANT_REVOKED, x->rule, grant_reason_text(GRANT_REVOKED));
-    return 0;
+    return status;
 }
 
 static int on_expire(void *context, struct cursor *c, const int *fds, size_t fd_count,
                      struct error *e)
 {
     struct egress_room *room = context;
-    room->expires_ns = cursor_u64(c);
     room->next_deadline_ns = 0; /* look at all again */
-    return 0;
+    return rules_expire_get(c, &room->grants.expires_ns, e);
 }
 
 static int on_stop(void *context, struct cursor *c, const int *fds, size_t fd_count,
@@ -141,13 +137,11 @@ static int on_grant(void *context, struct cursor *c, const int *fds, size_t fd_c
 {
     struct egress_room *room = context;
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    uint32_t rule = cursor_u32(c);
-    CLEANUP(mem_freep) char *json = cursor_string(c);
-    if (!cursor_finished(c))
-        return error_set(e, -EBADMSG, "a grant that cannot be read");
-    if (!json)
-        return error_set(e, -ENOMEM, "no memory for a grant");
-    int status = rules_add(room, rule, json, e);
+    CLEANUP(mem_freep) char *json = NULL;
+    uint32_t rule;
+    int status = rules_grant_get(c, &rule, &json, e);
+    if (status == 0)
+        status = grant_live_add(&room->grants, rule, json, NULL, e);
     if (status < 0)
         return status;
     buf_u32(&payload, rule);
@@ -214,8 +208,8 @@ static int report_fault(struct egress_room *room, const struct error *why)
 
 static bool wants_tls(const struct egress_room *room)
 {
-    for (size_t i = 0; i < room->rule_count; i++) {
-        const struct grant *g = grant_rules_grant(room->rules, i);
+    for (size_t i = 0; i < room->grants.rule_count; i++) {
+        const struct grant *g = grant_rules_grant(room->grants.rules, i);
         if (g->class == GRANT_HTTP && (g->http.https || grant_has_secret(g)))
             return true; /* a secret may be of a token server */
     }
@@ -468,7 +462,6 @@ int egress_room_main(struct channel *control)
     room->gate =
         (struct frame_gate){ .rules = rules_of_frames, .rule_count = ARRAY_SIZE(rules_of_frames) };
     room->ca_fd = -1;
-    room->expires_ns = NEVER;
     room->next_deadline_ns = 0;
     int status = room_main_of(room);
     placeholders_free(room->placeholders, room->placeholder_count);
@@ -478,7 +471,7 @@ int egress_room_main(struct channel *control)
     names_free(room->names);
     pools_free(room);
     X509_STORE_free(room->certificates);
-    rules_done(room);
+    grant_live_done(&room->grants);
     egress_start_done(&room->start);
     mem_free(room);
     return status;

@@ -145,7 +145,7 @@ uint64_t outgoing_deadlines(struct egress_room *room, uint64_t now)
         for (struct outgoing *x = p->first; x; x = x->next) {
             if (x->failed || x->state == OUTGOING_OVER)
                 continue;
-            if (now >= room->expires_ns)
+            if (now >= room->grants.expires_ns)
                 outgoing_refuse(x, GRANT_EXPIRED, x->rule, grant_reason_text(GRANT_EXPIRED));
             else if (now >= x->deadline_ns)
                 outgoing_fail(x, HTTP_ERROR_RESPONSE_TIMEOUT, "the timeout of the grant passed");
@@ -158,8 +158,8 @@ uint64_t outgoing_deadlines(struct egress_room *room, uint64_t now)
                 next = sooner(next, sooner(x->deadline_ns, x->idle_ns));
         }
     }
-    if (now < room->expires_ns)
-        next = MIN(next, room->expires_ns);
+    if (now < room->grants.expires_ns)
+        next = MIN(next, room->grants.expires_ns);
     room->next_deadline_ns = next;
     return next;
 }
@@ -217,7 +217,7 @@ static int record_intent(struct outgoing *x, const struct address *addresses, si
 
 static void go(struct outgoing *x, const struct address *addresses, size_t count)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     placeholders_in_head(x);
     if (x->failed)
         return;

@@ -31,7 +31,7 @@
 #include "base/mem.h"
 #include "egress/placeholder.h"
 #include "egress/scrub.h"
-#include "grant/grant.h"
+#include "grant/live.h"
 #include "room/channel.h"
 #include "room/link.h"
 #include "wire/egress.h"
@@ -53,13 +53,8 @@ struct websocket;
 
 /* ---- rules.c ---- */
 
-/* Compiles the grants of `room->start`; maps the counters. */
+/* Compiles the grants of `room->start`; makes a place for each rule's connections, and maps the counters. */
 int rules_start(struct egress_room *room, int counters_fd, struct error *e) MUST_CHECK;
-/* One grant more (a set of one, as JSON), behind all others: `rule` must be the next number. What
- * came before keeps its number, counter and connections. */
-int rules_add(struct egress_room *room, uint32_t rule, const char *json,
-              struct error *e) MUST_CHECK;
-void rules_done(struct egress_room *room);
 
 /* ---- poller.c ---- */
 
@@ -403,13 +398,8 @@ struct egress_room {
     struct placeholder *placeholders;
     size_t placeholder_count;
     struct scrub *scanner; /* for them; NULL until one is needed */
-    struct grant_set *grants;
-    struct grant_rules *rules; /* of `grants`; replaced when one is added: nobody points into them
-                                  across turns, exchanges know their rule by its number */
-    struct egress_counter *counters; /* shared with control */
-    size_t rule_count, rule_max;     /* arrays by rule have `rule_max` places */
-    bool *revoked;                   /* by rule */
-    uint64_t expires_ns;
+    struct grant_live grants;
+    struct egress_counter *counters; /* by rule; shared with control */
     struct names *names;
     struct pool **pools; /* by rule: connections of one rule serve no other */
     struct pool *single_pools;

@@ -177,7 +177,7 @@ static int on_body(struct outgoing *x, struct cursor *c, struct error *e)
     x->in_total += size;
     uint64_t max = x->rule == GRANT_NO_RULE
                        ? NEVER
-                       : grant_rules_grant(room->rules, x->rule)->http.max_request_bytes;
+                       : grant_rules_grant(room->grants.rules, x->rule)->http.max_request_bytes;
 #ifdef AMBIT_TEST_HOOKS
     if (room->skip & EGRESS_SKIP_SIZES)
         max = NEVER;

@@ -217,7 +217,7 @@ static struct bytes value_for(void *context, const char *name)
 /* The set header of this name that holds a secret, or NULL. */
 static const char *template_of(const struct outgoing *x, struct bytes name)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     for (size_t i = 0; i < g->http.set_count; i++)
         if (bytes_are(name, g->http.set[i].key) && grant_template_has_secret(g->http.set[i].value))
             return g->http.set[i].value;

@@ -199,7 +199,7 @@ static bool give_head(struct outgoing *x)
     struct http_response answer = { .status = r->status, .fields = fields };
     if (!fields)
         return fail(x, HTTP_ERROR_INTERNAL, "no memory for the answer's header");
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     bool to_head = bytes_are(x->request.method, "HEAD");
     x->no_body = answer.no_body = to_head || r->status == 204 || r->status == 304;
     for (size_t i = 0; i < r->field_count; i++) {

@@ -108,14 +108,14 @@ void secrets_done(struct egress_room *room)
 
 bool secrets_wanted(const struct outgoing *x)
 {
-    return grant_has_secret(grant_rules_grant(x->peer->room->rules, x->rule));
+    return grant_has_secret(grant_rules_grant(x->peer->room->grants.rules, x->rule));
 }
 
 /* A header whose whole value is a secret may be a signature, which is of the other headers and of
  * the body, too. */
 static bool may_be_signed(const struct outgoing *x)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     for (size_t i = 0; i < g->http.set_count; i++) {
         const char *at = g->http.set[i].value;
         struct grant_template_part part;

@@ -115,7 +115,7 @@ static void pool_leave(struct outgoing *x)
 
 void pools_free(struct egress_room *room)
 {
-    for (size_t i = 0; room->pools && i < room->rule_count; i++) {
+    for (size_t i = 0; room->pools && i < room->grants.rule_count; i++) {
         if (!room->pools[i])
             continue;
         curl_multi_cleanup(room->pools[i]->multi);
@@ -260,7 +260,7 @@ void pool_event(struct pool *p, int fd, uint32_t events)
 uint64_t pools_deadline(const struct egress_room *room)
 {
     uint64_t next = NEVER;
-    for (size_t i = 0; i < room->rule_count; i++)
+    for (size_t i = 0; i < room->grants.rule_count; i++)
         if (room->pools[i])
             next = MIN(next, room->pools[i]->timer_ns);
     for (const struct pool *p = room->single_pools; p; p = p->next)
@@ -280,7 +280,7 @@ static void pool_tick(struct pool *p, uint64_t now)
 
 void pools_tick(struct egress_room *room, uint64_t now)
 {
-    for (size_t i = 0; i < room->rule_count; i++)
+    for (size_t i = 0; i < room->grants.rule_count; i++)
         pool_tick(room->pools[i], now);
     for (struct pool *p = room->single_pools, *next; p; p = next) {
         next = p->next;
@@ -376,7 +376,7 @@ static size_t on_header(char *bytes, size_t one, size_t size, void *context)
 
 bool transfer_fits(struct outgoing *x, size_t size)
 {
-    uint64_t max = grant_rules_grant(x->peer->room->rules, x->rule)->http.max_response_bytes;
+    uint64_t max = grant_rules_grant(x->peer->room->grants.rules, x->rule)->http.max_response_bytes;
 #ifdef AMBIT_TEST_HOOKS
     if (x->peer->room->skip & EGRESS_SKIP_SIZES)
         max = NEVER;
@@ -509,7 +509,7 @@ static int on_trailers(struct curl_slist **list, void *context)
         return CURL_TRAILERFUNC_OK;
     if (http_fields_get(&c, fields, &count, NULL) < 0)
         return CURL_TRAILERFUNC_ABORT;
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     for (size_t i = 0; i < count; i++) {
         struct bytes name = fields[i].name;
         if (!http1_trailer_allowed(name) || is_ours(name) || is_taken_off(g, name))
@@ -551,7 +551,7 @@ static bool goes_out(const struct outgoing *x, const struct grant *g, struct byt
 
 size_t transfer_fields(const struct outgoing *x, struct secret_field *fields, size_t max)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     size_t count = 0;
     for (size_t i = 0; i < x->request.field_count && count < max; i++) {
         const struct http_field *f = &x->request.fields[i];
@@ -583,7 +583,7 @@ static int add_set_field(struct outgoing *x, const struct http_field *set)
 
 static int add_headers(struct outgoing *x)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     bool has_accept = false;
     int status = add_line(x, "Expect:");
     for (size_t i = 0; status == 0 && i < x->request.field_count; i++) {
@@ -663,7 +663,7 @@ static bool set_body(struct outgoing *x)
  * one origin of which it is known. */
 static long waits_for_connection(const struct outgoing *x)
 {
-    const struct grant *g = grant_rules_grant(x->peer->room->rules, x->rule);
+    const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     return x->url.https && x->pool->multiplexes && !g->http.wildcard;
 }
 

@@ -69,7 +69,7 @@ static enum turn refuse(struct keeper_room *room, const struct secret_ask *a,
     CLEANUP(buf_done) struct buf payload = BUF_INIT(4096);
     struct secret_refused r = { .number = a->number, .reason = reason, .text = bytes_of(why) };
     r.text.size = MIN(r.text.size, (size_t)SECRET_TEXT_MAX);
-    if (a->rule < room->rule_count) /* control knows of no other */
+    if (a->rule < room->grants.rule_count) /* control knows of no other */
         record(room, KEEPER_DENIED, a, name, why);
     secret_refused_put(&payload, &r);
     client_send(&room->egress, SECRET_REFUSED, &payload);
@@ -208,35 +208,34 @@ static struct admission *admission_find(struct keeper_room *room, uint64_t numbe
 
 static bool used_up(const struct keeper_room *room, uint32_t rule)
 {
-    const struct grant *g = grant_rules_grant(room->rules, rule);
+    const struct grant *g = grant_rules_grant(room->grants.rules, rule);
     return g->http.max_requests != GRANT_UNSET && !LEFT_OPEN(room, KEEPER_SKIP_COUNT) &&
            state_released(room->state, rule) >= g->http.max_requests;
 }
 
 static enum grant_reason decide(const struct keeper_room *room, const struct secret_ask *a)
 {
-    struct release_terms t = room_terms(room);
     if (LEFT_OPEN(room, KEEPER_SKIP_DECISION))
         return GRANT_ALLOWED;
-    return release_decide(&t, a);
+    return release_decide(&room->grants, a);
 }
 
 static bool is_over(const struct keeper_room *room)
 {
-    return clock_monotonic_ns() >= room->start.expires_ns;
+    return clock_monotonic_ns() >= room->grants.expires_ns;
 }
 
 static enum turn ask_turn(struct keeper_room *room, const struct secret_ask *a)
 {
     struct rule_names names = { 0 };
     bool waits = false;
-    if (a->rule >= room->rule_count && !is_over(room))
+    if (a->rule >= room->grants.rule_count && !is_over(room))
         return TURN_WAITS; /* for the grant: egress may have been told of it first */
-    if (a->rule >= room->rule_count)
+    if (a->rule >= room->grants.rule_count)
         return refuse(room, a, GRANT_EXPIRED, (struct bytes){ 0 },
                       grant_reason_text(GRANT_EXPIRED));
     enum grant_reason reason = decide(room, a);
-    names_of(grant_rules_grant(room->rules, a->rule), &names);
+    names_of(grant_rules_grant(room->grants.rules, a->rule), &names);
     struct bytes first = names.count ? names.names[0] : (struct bytes){ 0 };
     if (reason != GRANT_ALLOWED || names.count == 0)
         return refuse(room, a, reason == GRANT_ALLOWED ? GRANT_NO_GRANT : reason, first,
@@ -354,7 +353,7 @@ void asks_drop(struct keeper_room *room, bool same_life)
 
 uint64_t asks_deadline(const struct keeper_room *room)
 {
-    uint64_t next = room->ask_count ? room->start.expires_ns : NEVER_NS;
+    uint64_t next = room->ask_count ? room->grants.expires_ns : NEVER_NS;
     for (size_t i = 0; i < room->slot_count; i++)
         if (room->slots[i]->v.minting)
             next = MIN(next, room->slots[i]->mint_deadline_ns);
@@ -373,7 +372,7 @@ static int on_ask(void *context, struct cursor *c, const int *fds, size_t fd_cou
         return status;
     if (a.number == 0 || ask_find(room, a.number) < room->ask_count)
         return error_set(e, -EPROTO, "a request that asks twice at once");
-    if (a.rule >= room->rule_max)
+    if (a.rule >= room->grants.rule_max)
         return error_set(e, -EPROTO, "a request under a rule that there cannot be");
     if (ask_turn(room, &a) == TURN_ANSWERED)
         return 0;

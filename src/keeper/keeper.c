@@ -123,13 +123,6 @@ void client_send(struct client *c, uint16_t kind, struct buf *payload)
 
 /* ---- frames from control ---- */
 
-struct release_terms room_terms(const struct keeper_room *room)
-{
-    return (struct release_terms){ .rules = room->rules,
-                                   .revoked = room->revoked,
-                                   .expires_ns = room->start.expires_ns };
-}
-
 static int map_space(struct keeper_room *room, int fd, struct error *e)
 {
     struct stat st;
@@ -214,38 +207,16 @@ static int on_client(void *context, struct cursor *c, const int *fds, size_t fd_
     return client_open(&room->fronts[life], fds[0], life, leaf_frames, leaf_frame_count, e);
 }
 
-static int compile(struct keeper_room *room, struct error *e)
-{
-    struct grant_rules *rules;
-    int status = grant_rules_new(room->grants, room->start.work_host, &rules, e);
-    if (status < 0)
-        return status;
-    grant_rules_free(room->rules);
-    room->rules = rules;
-    room->rule_count = grant_rules_count(rules);
-    return 0;
-}
-
 static int on_grant(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
     struct keeper_room *room = context;
     CLEANUP(grant_set_freep) struct grant_set *one = NULL;
-    uint32_t rule = cursor_u32(c);
-    CLEANUP(mem_freep) char *json = cursor_string(c);
-    if (!cursor_finished(c))
-        return error_set(e, -EBADMSG, "a grant that cannot be read");
-    if (!json)
-        return error_set(e, -ENOMEM, "no memory for a grant");
-    if (rule != room->rule_count || room->rule_count == room->rule_max)
-        return error_set(e, -EBADMSG, "a grant for a place that is not the next, or one too many");
-    int status = grant_set_parse("answer", "/", json, strlen(json), &one, e);
-    if (status == 0 && one->count != 1)
-        status = error_set(e, -EBADMSG, "an answer with %zu grants", one->count);
+    CLEANUP(mem_freep) char *json = NULL;
+    uint32_t rule;
+    int status = rules_grant_get(c, &rule, &json, e);
     if (status == 0)
-        status = grant_set_merge(room->grants, one, e);
-    if (status == 0)
-        status = compile(room, e);
+        status = grant_live_add(&room->grants, rule, json, &one, e);
     return status == 0 ? values_of_grants(room, one, e) : status;
 }
 
@@ -253,23 +224,23 @@ static int on_revoke(void *context, struct cursor *c, const int *fds, size_t fd_
                      struct error *e)
 {
     struct keeper_room *room = context;
-    uint32_t rule = cursor_u32(c);
-    if (rule >= room->rule_count && rule != EGRESS_ALL_RULES)
-        return error_set(e, -EBADMSG, "a rule that is none is revoked");
-    for (size_t i = 0; i < room->rule_max; i++) /* all: those that are added later among them */
-        if (i == rule || rule == EGRESS_ALL_RULES)
-            room->revoked[i] = true;
-    asks_turn(room); /* what waits is decided again */
-    return 0;
+    uint32_t rule;
+    int status = rules_revoke_get(c, &rule, e);
+    if (status == 0)
+        status = grant_live_revoke(&room->grants, rule, e);
+    if (status == 0)
+        asks_turn(room); /* what waits is decided again */
+    return status;
 }
 
 static int on_expire(void *context, struct cursor *c, const int *fds, size_t fd_count,
                      struct error *e)
 {
     struct keeper_room *room = context;
-    room->start.expires_ns = cursor_u64(c);
-    asks_turn(room);
-    return 0;
+    int status = rules_expire_get(c, &room->grants.expires_ns, e);
+    if (status == 0)
+        asks_turn(room);
+    return status;
 }
 
 static int on_admit(void *context, struct cursor *c, const int *fds, size_t fd_count,
@@ -429,18 +400,13 @@ static int open_vault(struct keeper_room *room, struct error *e)
 
 static int read_grants(struct keeper_room *room, struct error *e)
 {
-    const char *json = room->start.grants_json;
-    int status = json[0] ? grant_set_parse("grants", "/", json, strlen(json), &room->grants, e)
-                         : grant_set_new(&room->grants, e);
-    if (status == 0)
-        status = compile(room, e);
-    if (status < 0)
-        return status;
-    room->rule_max = room->rule_count + room->start.more;
-    if (room->rule_max > STATE_RULES_MAX)
-        return error_set(e, -EFBIG, "more grants than keeper can count for");
-    room->revoked = mem_array(room->rule_max + 1, sizeof(*room->revoked));
-    return room->revoked ? 0 : error_set(e, -ENOMEM, "no memory for the rules");
+    const struct keeper_start *start = &room->start;
+    struct grant_live *l = &room->grants;
+    int status = grant_live_start(l, start->grants_json, start->work_host, start->more, e);
+    l->expires_ns = start->expires_ns;
+    if (status == 0 && l->rule_max > STATE_RULES_MAX)
+        status = error_set(e, -EFBIG, "more grants than keeper can count for");
+    return status;
 }
 
 static int make_authority(struct keeper_room *room, struct error *e)
@@ -449,7 +415,7 @@ static int make_authority(struct keeper_room *room, struct error *e)
     if (!(room->start.flags & KEEPER_CERTIFICATES))
         return 0;
     struct bytes before = state_authority(room->state);
-    int status = authority_new(room->grants, before, &room->authority, e);
+    int status = authority_new(room->grants.set, before, &room->authority, e);
     if (status == 0 && before.size == 0) {
         status = secret_buf(&kept, KEEPER_STATE_SIZE, e);
         if (status == 0)
@@ -477,7 +443,7 @@ static int prepare(struct keeper_room *room, struct error *e)
     buf_done(&room->vault_file);
     if (status == 0)
         status = make_authority(room, e);
-    return status == 0 ? values_of_grants(room, room->grants, e) : status;
+    return status == 0 ? values_of_grants(room, room->grants.set, e) : status;
 }
 
 /* ---- the loop ---- */
@@ -659,9 +625,7 @@ static void room_done(struct keeper_room *room)
     vault_done(&room->vault);
     secret_buf_done(&room->key_text);
     buf_done(&room->vault_file);
-    grant_rules_free(room->rules);
-    grant_set_free(room->grants);
-    mem_free(room->revoked);
+    grant_live_done(&room->grants);
     if (room->space)
         munmap(room->space, VAULT_SIZE_MAX);
     state_unmap(room->state);

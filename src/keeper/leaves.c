@@ -55,11 +55,10 @@ static int on_leaf(void *context, struct cursor *c, const int *fds, size_t fd_co
     CLEANUP(buf_done) struct buf grant = BUF_INIT(64u << 10);
     struct leaf_ask a;
     struct error cause = ERROR_INIT;
-    struct release_terms t = room_terms(client->room);
     int status = leaf_ask_get(c, &a, e);
     if (status < 0)
         return status;
-    enum grant_reason reason = release_decide_leaf(&t, a.host, a.port, &grant);
+    enum grant_reason reason = release_decide_leaf(&client->room->grants, a.host, a.port, &grant);
     if (LEFT_OPEN(client->room, KEEPER_SKIP_DECISION))
         reason = GRANT_ALLOWED;
     if (reason != GRANT_ALLOWED)

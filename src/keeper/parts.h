@@ -19,7 +19,7 @@
 #pragma once
 
 #include "base/mem.h"
-#include "grant/grant.h"
+#include "grant/live.h"
 #include "room/channel.h"
 #include "wire/egress.h"
 #include "wire/keeper.h"
@@ -188,16 +188,10 @@ int authority_leaf(struct authority *a, const char *host, struct buf *certificat
 
 /* ---- release.c ---- */
 
-/* What keeper decides by: its own copy of the grants, as egress has one. */
-struct release_terms {
-    const struct grant_rules *rules;
-    const bool *revoked; /* one for each rule */
-    uint64_t expires_ns;
-};
 /* May the secrets of its rule go into this request? Decides by the grants alone: GRANT_ALLOWED or why
  * not. Headers that the rule requires are not looked at: keeper sees none. */
-enum grant_reason release_decide(const struct release_terms *t, const struct secret_ask *a);
+enum grant_reason release_decide(const struct grant_live *t, const struct secret_ask *a);
 /* May a leaf of this host be made: is there an https rule, neither revoked nor expired, that covers
  * it? `ret_grant` gets the smallest grant if not, where one helps. */
-enum grant_reason release_decide_leaf(const struct release_terms *t, struct bytes host,
-                                      uint16_t port, struct buf *ret_grant);
+enum grant_reason release_decide_leaf(const struct grant_live *t, struct bytes host, uint16_t port,
+                                      struct buf *ret_grant);

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "keeper/parts.h"
 
-static enum grant_reason in_force(const struct release_terms *t, uint32_t rule)
+static enum grant_reason in_force(const struct grant_live *t, uint32_t rule)
 {
     if (t->revoked[rule])
         return GRANT_REVOKED;
@@ -23,7 +23,7 @@ static bool is_canonical(const struct url *u, struct bytes text)
     return buf_status(&whole) == 0 && bytes_equal((struct bytes){ whole.data, whole.size }, text);
 }
 
-enum grant_reason release_decide(const struct release_terms *t, const struct secret_ask *a)
+enum grant_reason release_decide(const struct grant_live *t, const struct secret_ask *a)
 {
     struct url u;
     if (a->rule >= grant_rules_count(t->rules) ||
@@ -63,7 +63,7 @@ static int url_of_host(struct url *u, struct bytes host, uint16_t port)
 }
 
 /* `GET` of everything there. */
-static void propose(const struct release_terms *t, const struct url *u, struct buf *out)
+static void propose(const struct grant_live *t, const struct url *u, struct buf *out)
 {
     struct grant g = { 0 };
     struct grant_http_request q = { .url = u, .method = bytes_of("GET") };
@@ -80,8 +80,8 @@ static void propose(const struct release_terms *t, const struct url *u, struct b
     grant_done(&g);
 }
 
-enum grant_reason release_decide_leaf(const struct release_terms *t, struct bytes host,
-                                      uint16_t port, struct buf *ret_grant)
+enum grant_reason release_decide_leaf(const struct grant_live *t, struct bytes host, uint16_t port,
+                                      struct buf *ret_grant)
 {
     struct url u;
     enum grant_reason reason = GRANT_MALFORMED;

@@ -98,10 +98,7 @@ struct keeper_room {
     struct keeper_state *state;
     uint8_t *space; /* for a new vault; NULL: this keeper changes none */
 
-    struct grant_set *grants;
-    struct grant_rules *rules;
-    size_t rule_count, rule_max;
-    bool *revoked;
+    struct grant_live grants; /* what keeper decides by: its own, as egress has its own */
 
     struct value_slot **slots;
     size_t slot_count;
@@ -126,7 +123,6 @@ struct keeper_room {
 /* To control. What cannot be said ends the room. */
 void room_tell(struct keeper_room *room, uint16_t kind, const struct buf *payload);
 void room_refuse(struct keeper_room *room, const struct error *why); /* KEEPER_REFUSED */
-struct release_terms room_terms(const struct keeper_room *room);
 /* Wiped when sent. A client that takes nothing is broken. */
 void client_send(struct client *c, uint16_t kind, struct buf *payload);
 

@@ -8,13 +8,14 @@
 #include "wire/address.h"
 #include "wire/frame.h"
 #include "wire/http.h"
+#include "wire/rules.h"
 
 enum egress_frame {
     /* control → egress */
     EGRESS_START = 1,  /* once; egress_start_put(); fds: [0] certificates, PEM, [1] counters */
     EGRESS_LINK = 2,   /* u32 owner, u32 enum egress_link_flag bits; fds: LINK_FDS */
     EGRESS_UNLINK = 3, /* u32 owner: its exchanges end without a word */
-    EGRESS_REVOKE = 4, /* u32 rule, or EGRESS_ALL_RULES */
+    EGRESS_REVOKE = 4, /* u32 rule, or RULES_ALL */
     EGRESS_EXPIRE = 5, /* u64 CLOCK_MONOTONIC ns at which all grants end */
     EGRESS_STOP = 6,   /* no payload: send the last records and exit */
     EGRESS_GRANT =
@@ -30,7 +31,6 @@ enum egress_frame {
     EGRESS_FAULT = 19,    /* once, instead of READY: string text, string hint; then it exits */
     EGRESS_DENIED = 21,   /* egress_denied_put(): of links with EGRESS_LINK_EXPLAINS */
 };
-#define EGRESS_ALL_RULES (UINT32_MAX - 1)
 #define EGRESS_MINT_RULE (UINT32_MAX - 2) /* in records: a request of keeper's to a token server */
 enum egress_link_flag {
     /* A native client is behind it: denials carry the smallest grant (http_failure.grant) and are told

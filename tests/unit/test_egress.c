@@ -478,7 +478,7 @@ TEST(all_that_is_revoked_stays_so)
     struct world w;
     world_start(&w, "");
     CHECK_EQ(get(&w, "/").size, 5);
-    CHECK_EQ(egress_revoke(w.egress, EGRESS_ALL_RULES, NULL), 0);
+    CHECK_EQ(egress_revoke(w.egress, RULES_ALL, NULL), 0);
     CHECK_EQ(grant_more(&w, "/b", ""), 0);
     CHECK_EQ(get(&w, "/b").reason, GRANT_REVOKED);
     world_stop(&w);

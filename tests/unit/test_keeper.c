@@ -152,7 +152,7 @@ TEST(what_was_revoked_before_it_came_back_stays_so)
     fixture_settle(&f);
     fixture_ask(&f, 1, 0, "GET", ASK_URL);
     refused_for(&f, 1, GRANT_REVOKED);
-    fixture_number(&f, KEEPER_REVOKE, EGRESS_ALL_RULES);
+    fixture_number(&f, KEEPER_REVOKE, RULES_ALL);
     fixture_settle(&f);
     fixture_ask(&f, 2, 4, "GET", "https://x.wide.example.com/a/b");
     refused_for(&f, 2, GRANT_REVOKED);
