@@ -308,8 +308,9 @@ int cli_test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e)
         { "egress-tls", EGRESS_SKIP_TLS, true },
         { "egress-strict", EGRESS_SKIP_STRICT, true },
         { "egress-sizes", EGRESS_SKIP_SIZES, true },
-        { "egress-counters", EGRESS_SKIP_COUNTERS, true },
+        { "egress-counters", EGRESS_SKIP_COUNTERS | EGRESS_SKIP_TOLD, true },
         { "egress-timeouts", EGRESS_SKIP_TIMEOUTS, true },
+        { "egress-told", EGRESS_SKIP_TOLD, true },
     };
     const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
     while (at != NULL && *at != '\0') {

@@ -24,11 +24,17 @@ struct owner {
     struct owner *next;
     uint32_t number;
 };
+/* What control knows of a rule's counter by itself: it may go on from here, and never back. */
+struct seen {
+    uint64_t requests, rate_floor_ns; /* rate_until_ns is at least this after so many requests */
+    uint64_t told;                    /* that the room said it would send */
+};
 struct egress {
     struct egress_start start;
     struct egress_observer observer;
     int ca_fd, counters_fd;
     struct egress_counter *counters;
+    struct seen *seen;
     struct grant_set *grants;
     size_t rule_count, rule_max; /* there are so many; arrays by rule have so many places */
     size_t granted;              /* so many of them this life of the room has in force */
@@ -68,6 +74,87 @@ static bool known_rule(const struct egress *g, uint32_t rule)
     return rule < g->rule_count || (rule == EGRESS_MINT_RULE && g->observer.keeper);
 }
 
+static bool counters_believed(const struct egress *g)
+{
+#ifdef AMBIT_TEST_HOOKS
+    return (g->start.test_skip & EGRESS_SKIP_TOLD) != 0;
+#else
+    return false;
+#endif
+}
+
+/* How long one request keeps the bucket of `rate` from being full; 0: the grant has none. */
+static uint64_t rate_each(const struct grant *grant)
+{
+    if (grant->class != GRANT_HTTP || grant->rate_count == GRANT_UNSET || grant->rate_count == 0)
+        return 0;
+    return MAX(grant->rate_ns / grant->rate_count, (uint64_t)1);
+}
+
+static uint64_t at_least_by(const struct seen *s, uint64_t requests, uint64_t each)
+{
+    uint64_t more, sum;
+    bool over = __builtin_mul_overflow(requests - s->requests, each, &more) ||
+                __builtin_add_overflow(s->rate_floor_ns, more, &sum);
+    return over ? NEVER : sum;
+}
+
+/* The counters lie in memory that the room writes. Whoever has taken it over can write there what it
+ * likes, but not unnoticed: a count that went back or is below what the room has told of, a bucket
+ * that is fuller than so many requests leave it, or emptier than the grant lets it become. Each
+ * request moves rate_until_ns by `each` at least, and first that, then the count: so the bucket is
+ * compared with the count from before it was read, and remembered beside the one from after. */
+static int counter_went_on(struct egress *g, uint32_t rule, struct error *e)
+{
+    struct seen *s = &g->seen[rule];
+    const struct egress_counter *c = &g->counters[rule];
+    const struct grant *grant = &g->grants->grants[rule];
+    uint64_t each = rate_each(grant);
+    uint64_t before = __atomic_load_n(&c->requests, __ATOMIC_ACQUIRE);
+    uint64_t rate = __atomic_load_n(&c->rate_until_ns, __ATOMIC_ACQUIRE);
+    uint64_t after = __atomic_load_n(&c->requests, __ATOMIC_ACQUIRE);
+    if (counters_believed(g))
+        return 0;
+    if (before < s->requests || before < s->told || after < before ||
+        (each && rate < at_least_by(s, before, each))) {
+        error_set(e, -EPROTO, "egress set back what it has counted of grant %u",
+                  (unsigned)rule + 1);
+        error_hint(e, "foreign code may have run in that room: see in the receipt what it told "
+                      "of, and report it");
+        return -EPROTO;
+    }
+    if (each && rate > clock_monotonic_ns() + grant->rate_ns)
+        return error_set(e, -EPROTO, "egress told of more requests than grant %u allows",
+                         (unsigned)rule + 1);
+    s->rate_floor_ns = MAX(at_least_by(s, after, each), rate < each ? 0 : rate - each);
+    s->requests = after;
+    return 0;
+}
+
+/* Before a room is started again with the same counters. */
+static int counters_went_on(struct egress *g, struct error *e)
+{
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < g->rule_count; i++)
+        status = counter_went_on(g, (uint32_t)i, e);
+    return status;
+}
+
+/* Control counts for itself what it is told of: the room's own counter is one promise, this another. */
+static int count_told(struct egress *g, uint32_t rule, struct error *e)
+{
+    if (rule == EGRESS_MINT_RULE)
+        return 0;
+    const struct grant *grant = &g->grants->grants[rule];
+    g->seen[rule].told++;
+    int status = counter_went_on(g, rule, e);
+    if (status == 0 && !counters_believed(g) && grant->class == GRANT_HTTP &&
+        grant->http.max_requests != GRANT_UNSET && g->seen[rule].told > grant->http.max_requests)
+        status = error_set(e, -EPROTO, "egress told of more requests than grant %u allows",
+                           (unsigned)rule + 1);
+    return status;
+}
+
 static int on_request(void *context, struct cursor *c, const int *fds, size_t fd_count,
                       struct error *e)
 {
@@ -76,6 +163,8 @@ static int on_request(void *context, struct cursor *c, const int *fds, size_t fd
     int status = egress_request_get(c, &r, e);
     if (status == 0 && !known_rule(g, r.rule))
         status = error_set(e, -EPROTO, "egress told of a request that cannot be");
+    if (status == 0)
+        status = count_told(g, r.rule, e);
     if (status < 0)
         return status;
     return g->observer.request ? g->observer.request(g->observer.context, &r, e) : 0;
@@ -368,7 +457,9 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
     g->start.placeholders = mem_strdup(spec->placeholders ? spec->placeholders : "");
     g->link_flags = spec->link_flags;
     g->revoked = mem_array(g->rule_max + 1, sizeof(*g->revoked));
-    if (!g->start.work_host || !g->start.resolver || !g->start.placeholders || !g->revoked)
+    g->seen = mem_array(g->rule_max + 1, sizeof(*g->seen));
+    if (!g->start.work_host || !g->start.resolver || !g->start.placeholders || !g->revoked ||
+        !g->seen)
         return error_set(e, -ENOMEM, "no memory for egress");
     int status = spec->resolver ? egress_resolver_check(spec->resolver, e) : 0;
     if (status == 0)
@@ -422,6 +513,7 @@ void egress_free(struct egress *g)
     egress_start_done(&g->start);
     grant_set_free(g->grants);
     mem_free(g->revoked);
+    mem_free(g->seen);
     mem_free(g);
 }
 
@@ -527,6 +619,9 @@ static int died(struct egress *g, struct error *e)
         error_hint(e, "ambit doctor says whether this machine has what a room needs");
         return -ECHILD;
     }
+    int status = counters_went_on(g, e); /* a death is no way to a fresh budget */
+    if (status < 0)
+        return status;
     return g->observer.died ? g->observer.died(g->observer.context, buf_cstr(&why), e) : 0;
 }
 

@@ -57,7 +57,8 @@ static bool rate_allows(const struct grant *g, struct egress_counter *c, uint64_
     /* A clock of another boot cannot be here: the memfd does not outlive control. */
     if (full + each - now > g->rate_ns)
         return false;
-    c->rate_until_ns = full + each;
+    /* Control compares the two: this one first, then the count. */
+    __atomic_store_n(&c->rate_until_ns, full + each, __ATOMIC_RELEASE);
     return true;
 }
 
@@ -65,13 +66,15 @@ static enum grant_reason count(struct egress_room *room, uint32_t rule, uint64_t
 {
     const struct grant *g = grant_rules_grant(room->grants.rules, rule);
     struct egress_counter *c = &room->counters[rule];
-    if (LEFT_OPEN(room, EGRESS_SKIP_COUNTERS))
+    if (LEFT_OPEN(room, EGRESS_SKIP_COUNTERS)) {
+        c->requests++;
         return GRANT_ALLOWED;
+    }
     if (g->http.max_requests != GRANT_UNSET && c->requests >= g->http.max_requests)
         return GRANT_TOO_MANY;
     if (!rate_allows(g, c, now))
         return GRANT_RATE;
-    c->requests++;
+    __atomic_store_n(&c->requests, c->requests + 1, __ATOMIC_RELEASE);
     return GRANT_ALLOWED;
 }
 

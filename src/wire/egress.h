@@ -75,12 +75,14 @@ enum egress_skip {
     EGRESS_SKIP_SCRUB = 1 << 25,       /* values that an answer shows are not masked */
     EGRESS_SKIP_PLACEHOLDER = 1 << 26, /* placeholders may stand anywhere */
     EGRESS_SKIP_FRAMES = 1 << 27,      /* a WebSocket's bytes pass as they are */
+    EGRESS_SKIP_TOLD = 1 << 28,        /* control compares the counters with nothing */
     EGRESS_PROBE =
         1 << 24, /* play escaped native code (room/probe.h): the lines of work_host are its words */
 };
 #endif
 
-/* The counters' memfd: one for each rule and each that may be added, written by egress only, read by control at the end. */
+/* The counters' memfd: one for each rule and each that may be added, written by egress only. Control keeps what it saw of the
+ * first two, and how often it was told of a request: it ends a room that sets them back (control/egress.c). */
 struct egress_counter {
     uint64_t requests;      /* that max_requests counts */
     uint64_t rate_until_ns; /* of `rate`: CLOCK_MONOTONIC at which the bucket is full */

@@ -17,7 +17,7 @@ from ambit import HOOKED_BUILD, allow_missing
 
 # enum egress_skip of src/wire/egress.h
 SKIP = {"decision": 1 << 16, "address": 1 << 17, "pin": 1 << 18, "tls": 1 << 19, "strict": 1 << 20, "sizes": 1 << 21, "counters": 1 << 22,
-        "timeouts": 1 << 23, "frames": 1 << 27, "scrub": 1 << 25, "placeholder": 1 << 26}
+        "timeouts": 1 << 23, "frames": 1 << 27, "scrub": 1 << 25, "placeholder": 1 << 26, "told": 1 << 28}
 LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
           "no-new-privileges"]
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
@@ -31,7 +31,7 @@ def driver():
 
 class Egress:
     def __init__(self, *grants, skip=(), ca=None, resolver=None, listen=(), expires=None, explains=False,
-                 secrets=None, placeholders=None):
+                 secrets=None, placeholders=None, errors=None):
         self.grants = {"version": 1, "grants": list(grants)}
         if expires:
             self.grants["expires"] = expires
@@ -43,12 +43,12 @@ class Egress:
         self.options += ["explains"] if explains else []
         self.options += ["keeper"] if secrets is not None else []
         self.options += [f"placeholders={json.dumps(placeholders)}"] if placeholders else []
-        self.secrets = secrets
+        self.secrets, self.errors = secrets, errors
 
     def __enter__(self):
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as f:
             json.dump(self.grants, f)
-        self.process = subprocess.Popen([driver(), f.name, *self.options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([driver(), f.name, *self.options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         if self.secrets is not None:
             self.keeper(values=[[name, value] for name, value in self.secrets.items()])
         return self

@@ -18,7 +18,8 @@
  *   { "do": "kill" (spoil: the memory of the next link) | "revoke" | "records" | "uses" | "turn" | "raw" (kind,
  *     payload in hex) | "flood" (count, host: requests for so many names, given up at once) | "grant" (grants:
  *     a set of one, added to the room) | "keeper" (what it answers from now on: "values": [[name, value, is a header,
- *     scrub]…], or "refuse": text, or "silent": true; "again": over a new channel) | "asks" (what it was told), … }
+ *     scrub]…], or "refuse": text, or "silent": true; "again": over a new channel) | "asks" (what it was told) |
+ *     "swap" (be the other of two workers, each with a link of its own), … }
  */
 #include <netinet/in.h>
 #include <poll.h>
@@ -50,8 +51,9 @@ struct exchange {
 };
 struct driver {
     struct egress *egress;
-    struct link *link;
-    uint64_t last_id;
+    struct link *link, *other; /* other: of the worker that waits ("swap"), or NULL */
+    uint64_t last_id, other_last_id;
+    bool other_dead;
     struct exchange all[EXCHANGES_MAX];
     size_t count;
     json_t *records, *deaths;
@@ -602,6 +604,23 @@ static void keeper_command(struct driver *d, json_t *q)
         die("keeper", &e);
 }
 
+static void swap(struct driver *d)
+{
+    struct error e = ERROR_INIT;
+    struct link *link = d->other;
+    uint64_t last_id = d->other_last_id;
+    bool dead = d->other_dead;
+    int fds[LINK_FDS];
+    if (!link && (egress_link(d->egress, 8, fds, &e) < 0 || link_open(fds, &link, &e) < 0))
+        die("another link", &e);
+    d->other = d->link;
+    d->other_last_id = d->last_id;
+    d->other_dead = d->dead;
+    d->link = link;
+    d->last_id = last_id;
+    d->dead = dead;
+}
+
 static json_t *command(struct driver *d, json_t *q)
 {
     const char *what = json_string_value(json_object_get(q, "do"));
@@ -624,6 +643,8 @@ static json_t *command(struct driver *d, json_t *q)
         raw(d, q);
     if (strcmp(what, "flood") == 0)
         flood(d, q);
+    if (strcmp(what, "swap") == 0)
+        swap(d);
     if (strcmp(what, "grant") == 0) {
         CLEANUP(grant_set_freep) struct grant_set *one = NULL;
         char *text = json_dumps(json_object_get(q, "grants"), 0);
@@ -742,6 +763,7 @@ int main(int argc, char **argv)
     if (egress_end(d.egress, &e) < 0)
         die("end", &e);
     link_free(d.link);
+    link_free(d.other);
     egress_free(d.egress);
     grant_set_free(set);
     return status;
