@@ -5,33 +5,16 @@ who is slow, who floods, and what truncates, lies and stalls behind it. Its toke
 import contextlib
 import json
 import os
+import select
 import socket
 import ssl
 import struct
-import threading
 
 from ambit import contains, equal, lacks, negative_control
 from proxy import HOST, World
-from serving import wait_for
+from serving import read_all, read_until, wait_for
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-def read_all(s):
-    got = b""
-    with contextlib.suppress(ConnectionResetError, ssl.SSLError):
-        while chunk := s.recv(65536):
-            got += chunk
-    return got
-
-
-def read_until(s, mark):
-    got = b""
-    while mark not in got:
-        chunk = s.recv(65536)
-        assert chunk, got
-        got += chunk
-    return got
 
 
 def plain(p, data=b""):
@@ -215,8 +198,8 @@ def test_bodies_over_the_budget_stop():
         for version in ("--http1.1", "--http2") * 5:
             result = p.curl(version, "-o", "-", "-w", "\n%{http_code}", "-H", "Expect:", "--data-binary", "@-", w.url("/sink"), stdin=body)
             status = result.out.rpartition("\n")[2]
-            # 55: over HTTP/1.1 the connection was closed before curl, which was still sending, had read the answer
-            assert (result.rc, status) == (0, "413") or (version, result.rc, status) == ("--http1.1", 55, "000"), repr(result)
+            # 55, 56: over HTTP/1.1 the connection was closed before curl, which was still sending, had read the answer
+            assert (result.rc, status) == (0, "413") or (version, status) == ("--http1.1", "000") and result.rc in (55, 56), repr(result)
 
 
 # ---- who floods, who is slow -------------------------------------------------------------------------------------------
@@ -264,6 +247,24 @@ def send_quietly(s, data):
         s.sendall(data)
 
 
+def pour(s, data):
+    """Sends over TLS and reads beside it, in one thread, until the other side has ended the connection."""
+    s.setblocking(False)
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError, ssl.SSLError):
+        while True:
+            stuck = True
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if data:
+                    data = data[s.send(data[:16384]):]
+                    stuck = False
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if not s.recv(65536):
+                    return
+                stuck = False
+            if stuck:
+                assert any(select.select([s], [s] if data else [], [], 60)), "it does not end"
+
+
 def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
@@ -281,9 +282,6 @@ def test_floods_of_http_2():
         for name, flood in floods.items():
             with tunnel(w, p, alpn=("h2",)) as s:
                 equal(s.selected_alpn_protocol(), "h2")
-                writer = threading.Thread(target=send_quietly, args=(s, PREFACE + frame(4, 0, 0) + flood()))
-                writer.start()
-                read_all(s)  # it ends
-                writer.join()
+                pour(s, PREFACE + frame(4, 0, 0) + flood())  # it ends
             equal(p.status(w.url("/hello"), "--http2")[0], 200, name)
         assert len(w.origin.requests) < 1200, len(w.origin.requests)

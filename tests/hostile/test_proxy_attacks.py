@@ -16,8 +16,8 @@ import threading
 from ambit import contains, equal, lacks
 from egress import Raw
 from proxy import HOST, World
-from serving import wait_for
-from test_proxy import PREFACE, connect, frame, get, last, plain, read_all, read_until, tunnel
+from serving import read_all, read_until, wait_for
+from test_proxy import PREFACE, connect, frame, get, last, plain, tunnel
 
 VALUE = "s3cr3t-Value/with+all=of~it.0123456789"
 OTHER = "another-secret-0123456789abcdef"

@@ -18,7 +18,7 @@ import threading
 import ambit
 import origin
 from egress import LOOPBACK, Authority, Dns
-from serving import Serving, wait_for
+from serving import WAIT_S, Serving, wait_for
 
 HOST = "origin.test"  # of the reserved domain: it leads nowhere but here
 BLOCK = bytes(range(256)) * 256
@@ -169,6 +169,25 @@ class World(contextlib.ExitStack):
         return Proxy(list(grants) if grants else [self.grant()], "--ca", self.authority.ca, "--resolver", self.dns.at, *flags, **more)
 
 
+class Download:
+    """`begun()` returns when bytes of the body have come; `end()` waits for the end and is its result."""
+
+    def __init__(self, proxy, url, arguments):
+        self.file, self.results = pathlib.Path(tempfile.mkdtemp(prefix="download-")) / "body", []
+        self.thread = threading.Thread(target=lambda: self.results.append(proxy.curl("-N", "-o", self.file, *arguments, url)), daemon=True)
+        self.thread.start()
+
+    def begun(self):
+        wait_for(lambda: self.results or self.file.exists() and self.file.stat().st_size > 0, "the first bytes of a download")
+        assert not self.results, f"a download was over at once: {self.results}"
+        return self
+
+    def end(self):
+        self.thread.join(WAIT_S)
+        assert self.results, "a download that never ends"
+        return self.results[0]
+
+
 class Proxy(Serving):  # pylint: disable=super-init-not-called
     """`grants` go into a file of grants. `secrets`: {name: value} for a vault of its own. It has to end with 0."""
 
@@ -221,6 +240,10 @@ class Proxy(Serving):  # pylint: disable=super-init-not-called
     def curl(self, *arguments, **more):
         return self.client("curl", "-sS", "--max-time", "110", *arguments, **more)
 
+    def download(self, url, *arguments):
+        """curl beside the test: a `Download` of what does not end by itself, whose first bytes are there."""
+        return Download(self, url, arguments).begun()
+
     def status(self, url, *arguments):
         """The status that curl got, of CONNECT where that was refused, and what came with it."""
         result = self.curl("-o", "-", "-w", "\n%{http_code} %{http_connect}", *arguments, url)
@@ -247,15 +270,6 @@ class Proxy(Serving):  # pylint: disable=super-init-not-called
     def kept(self, name):
         """Events of the receipt, after the end."""
         return [e for e in self.last if e["event"] == name]
-
-    def resident(self, role):
-        """Bytes that the rooms of a role have resident for themselves."""
-        total = 0
-        for pid in self.rooms().get(role, []):
-            for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith(("RssAnon:", "RssShmem:")):
-                    total += int(line.split()[1]) * 1024
-        return total
 
     def __exit__(self, *args):
         try:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ambit serve` for tests: `with Serving(component(), "--workers", "2") as s: … s.port, s.rooms(), s.said`.
+"""`ambit serve` for tests: `with Serving(component(), "--workers", "2") as s: … s.port, s.rooms(), s.said, s.get("/hello")`;
+`serve("--wall", "1s")` is the same with that component and one worker.
 
 It listens on a free port of loopback, is stopped by a signal when the block ends, and then has to end with 0. What its rooms
 take in memory and how many descriptors a process has are read from /proc; a room is a direct child, named by its command line.
@@ -10,11 +11,15 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 import ambit
 
@@ -71,17 +76,37 @@ def proportional_bytes(pid):
     return 0
 
 
-class Serving:
-    """`expect`: the exit code it has to end with; None where the test looks itself (`rc`)."""
+def read_all(s):
+    """What comes to the end, however it ends: a reset, too."""
+    data = b""
+    with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+        while chunk := s.recv(1 << 20):
+            data += chunk
+    return data
 
-    def __init__(self, file, *flags, env=None, expect=0, binary=None):
-        self.command = [str(binary or ambit.AMBIT), "serve", *ambit.allow_missing(), "--json", "--listen", "127.0.0.1:0", *map(str, flags), str(file)]
-        self.env, self.expect, self.said, self.rc = ambit.environment(env), expect, [], None
+
+def read_until(s, end):
+    data = b""
+    while end not in data:
+        chunk = s.recv(65536)
+        assert chunk, f"the end came before {end!r}: {data!r}"
+        data += chunk
+    return data
+
+
+class Serving:
+    """`expect`: the exit code it has to end with; None where the test looks itself (`rc`). `skip`: a defence of the ingress room that a
+    negative control leaves open."""
+
+    def __init__(self, file, *flags, env=None, expect=0, binary=None, skip=None):
+        binary = binary or (ambit.hooked_binary() if skip else ambit.AMBIT)
+        self.command = [str(binary), "serve", *ambit.allow_missing(), "--json", "--listen", "127.0.0.1:0", *map(str, flags), str(file)]
+        self.env, self.expect, self.said, self.rc = ambit.environment({**(env or {}), "AMBIT_TEST_INGRESS_SKIP": skip}), expect, [], None
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         env=self.env)  # of the test's own session: who ends the test ends this
-        self.output = b""
+        self.output, self.heard = b"", 0
         self.readers = [threading.Thread(target=self._hear, daemon=True), threading.Thread(target=self._read, daemon=True)]
         for t in self.readers:
             t.start()
@@ -91,7 +116,8 @@ class Serving:
         except AssertionError:
             self.stop(signal.SIGKILL)
             raise
-        self.url = self.told("listening")[0]["listening"]
+        self.started = self.told("listening")[0]
+        self.url = self.started["listening"]
         self.port = int(self.url.rsplit(":", 1)[1])
         return self
 
@@ -110,12 +136,66 @@ class Serving:
                 lines.append(json.loads(line))
         return [line for line in lines if isinstance(line, dict) and key in line]
 
+    def next_line(self, words):
+        """The next line it says that holds these words; those before it are passed over."""
+        found = []
+
+        def said():
+            while not found and self.heard < len(self.said):
+                self.heard += 1
+                if words in self.said[self.heard - 1]:
+                    found.append(self.said[self.heard - 1])
+            return found
+        wait_for(said, lambda: f"{words!r}: {self.said}")
+        return found[0]
+
     @property
     def pid(self):
         return self.process.pid
 
     def rooms(self):
         return rooms(self.pid)
+
+    def resident(self, role=None, kinds=("RssAnon:", "RssShmem:")):
+        """Bytes that the rooms of a role, or all, have resident for themselves."""
+        total = 0
+        for pid in [pid for kind, pids in self.rooms().items() if role in (None, kind) for pid in pids]:
+            for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+                if line.startswith(kinds):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def memory(self):
+        """Bytes of memory that the rooms have allocated, all together."""
+        return self.resident(kinds=("RssAnon:",))
+
+    def connect(self, timeout=WAIT_S):
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def ask(self, request, timeout=WAIT_S):
+        """Sends bytes on a connection of their own and reads to the end; who is answered before all is sent may be cut off sending."""
+        with self.connect(timeout) as s:
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                s.sendall(request)
+            return read_all(s)
+
+    def get(self, path, extra=""):
+        return self.ask(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{extra}\r\n".encode())
+
+    def metrics(self):
+        """{name: figure}, with --metrics."""
+        with urllib.request.urlopen(self.started["metrics"], timeout=WAIT_S) as answer:
+            return {name: int(figure) for name, figure in re.findall(r"^(\w+) (\d+)$", answer.read().decode(), re.M)}
+
+    def wait_for_requests(self, running, waiting=0):
+        """Until so many are at the guest, and so many wait for a place, with --metrics."""
+        wanted = {"ambit_serve_requests_running": running, "ambit_serve_requests_waiting": waiting}
+        wait_for(lambda: wanted.items() <= self.metrics().items(), lambda: f"{wanted}: {self.metrics()}")
+
+    def end(self, number=signal.SIGTERM):
+        """Ends it: exit code, standard output, standard error, at which the test looks itself."""
+        self.expect = None
+        return self.stop(number), self.output, "\n".join(self.said)
 
     def stop(self, number=signal.SIGTERM):
         """Ends it; its rooms die with it. Returns its exit code."""
@@ -133,3 +213,8 @@ class Serving:
         self.stop()
         if kind is None and self.expect is not None:
             ambit.equal(self.rc, self.expect, f"the end of {self.command}: {self.said}")
+
+
+def serve(*flags, workers=1, **more):
+    """The component of these tests served."""
+    return Serving(component(), "--workers", str(workers), *flags, **more)

@@ -17,8 +17,7 @@ import threading
 import ambit
 from ambit import contains, equal, lacks
 from proxy import HOST, World
-from serve import read_until
-from serving import children, descriptors, wait_for
+from serving import children, descriptors, read_until, wait_for
 
 KILLS = int(os.environ.get("AMBIT_TEST_KILLS", "9"))
 SECRET = "hunter2-hunter2-hunter2-42"
@@ -169,17 +168,10 @@ def test_it_is_not_dialled_through_itself():
 
 def test_a_reload_that_shrinks_cuts_what_is_under_way():
     with World() as w, w.proxy(w.grant(paths=["/drip"]), w.grant(paths=["/hello"])) as p:
-        results = []
-        def download(*flags):
-            results.append(p.curl("-o", "/dev/null", *flags, w.url("/drip")))
-        loads = [threading.Thread(target=download, args=[flag]) for flag in ("--http1.1", "--http2")]
-        for t in loads:
-            t.start()
-        wait_for(lambda: w.origin.dripping == 2, "two downloads under way")
+        loads = [p.download(w.url("/drip"), version) for version in ("--http1.1", "--http2")]
         equal(p.reload([w.grant(paths=["/hello"])]), {"kept": 1, "added": 0, "revoked": 1})
-        for t in loads:
-            t.join(60)
-        assert results[0].rc != 0 and results[1].rc != 0, f"a download ended as if it were whole: {results}"
+        for load in loads:
+            assert load.end().rc != 0, f"a download ended as if it were whole: {load.results}"
         equal(p.status(w.url("/drip"))[0], 403)
         equal(p.status(w.url("/hello"))[0], 200)
         w.origin.dry.set()
@@ -193,18 +185,14 @@ def test_a_reload_keeps_what_has_not_changed():
     with World() as w:
         kept = w.grant(paths=["/drip", "/hello"], max_requests=3)
         with w.proxy(kept) as p:
-            result = []
-            load = threading.Thread(target=lambda: result.append(p.curl("-o", "/dev/null", w.url("/drip"))))
-            load.start()
-            wait_for(lambda: w.origin.dripping == 1, "a download under way")
+            load = p.download(w.url("/drip"))
             equal(p.status(w.url("/hello"))[0], 200)
             equal(p.reload([w.grant(paths=["/echo"]), kept]), {"kept": 1, "added": 1, "revoked": 0})
             equal(p.status(w.url("/echo"))[0], 200)
             equal(p.status(w.url("/hello"))[0], 200)
             equal(p.status(w.url("/hello"))[0], 403, "the third of three was not the last")
             w.origin.dry.set()
-            load.join(60)
-            equal(result[0].rc, 0, repr(result[0]))
+            equal(load.end().rc, 0, repr(load.results))
 
 
 def test_a_reload_that_is_not_valid_changes_nothing():
@@ -269,9 +257,8 @@ def test_a_connection_that_rests_is_decided_anew():
 
 def test_grants_end():
     with World() as w:
-        with w.proxy(flags=["--expires", "3s"]) as p:
-            result = p.curl("-o", "/dev/null", w.url("/drip"))
-            assert result.rc != 0, "a download outlived the grants"
+        with w.proxy(flags=["--expires", "6s"]) as p:
+            assert p.download(w.url("/drip")).end().rc != 0, "a download outlived the grants"
             wait_for(lambda: any("the grants have ended" in line for line in p.said), lambda: p.said)
             status, body = p.status(w.url("/hello"))
             equal(status, 403)
@@ -322,8 +309,9 @@ def test_a_placeholder_is_replaced_where_the_grant_says():
                 equal(status, 403, f"{arguments} {body}")
             for _, target, headers, sent in w.origin.requests[arrived:]:
                 lacks(repr((target, headers, sent)), "AMBIT_SECRET_", "a placeholder left")
+            # who writes the receipt hears of it beside the client
+            wait_for(lambda: len(p.events("secret.used")) >= 2 and p.events("denial"), lambda: p.events())
             equal([e["name"] for e in p.events("secret.used")][:2], ["the-token", "the-token"])
-            assert p.events("denial"), "no denial in the receipt"
             for text in (p.receipt.read_text(), "\n".join(p.said), pathlib.Path(p.env_file).read_text()):
                 lacks(text, SECRET)
 
@@ -429,15 +417,11 @@ def test_more_fronts_share_the_port():
 def test_drains():
     with World() as w:
         with w.proxy() as p:
-            result = []
-            load = threading.Thread(target=lambda: result.append(p.curl("-o", "/dev/null", w.url("/drip"))))
-            load.start()
-            wait_for(lambda: w.origin.dripping == 1, "a download under way")
+            load = p.download(w.url("/drip"))
             p.process.send_signal(signal.SIGTERM)
             wait_for(lambda: refused(p.port), "the listener closed")
             w.origin.dry.set()
-            load.join(60)
-            equal(result[0].rc, 0, repr(result[0]))
+            equal(load.end().rc, 0, repr(load.results))
             equal(p.process.wait(30), 0, "the end")
 
 

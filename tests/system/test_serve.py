@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ambit serve`: what a client sees of a component, through every process that is between them."""
 
+import contextlib
 import http.client
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import threading
-import time
-import urllib.request
 
 from ambit import BAD_COMPONENT, BAD_GRANT, USAGE, allow_missing, contains, equal, lacks, run, write
-from serve import Server, component, read_all, read_until
+from serving import component, read_all, read_until, serve, wait_for
 
 MIB = 1 << 20
 
 
 def test_answers_with_a_fresh_instance():
-    with Server(workers=2) as s:
+    with serve(workers=2) as s:
         connection = http.client.HTTPConnection("127.0.0.1", s.port, timeout=20)
         for _ in range(5):
             connection.request("GET", "/count")
@@ -40,7 +38,7 @@ def test_answers_with_a_fresh_instance():
 
 
 def test_pipelined_requests_are_answered_in_order():
-    with Server() as s:
+    with serve() as s:
         answer = s.ask(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
                        b"GET /count HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         places = [answer.index(t) for t in (b"data: tick", b"0\r\n\r\nHTTP/1.1 200", b"hello\n", b"1\n")]
@@ -48,7 +46,7 @@ def test_pipelined_requests_are_answered_in_order():
 
 
 def test_bodies_chunks_and_trailers():
-    with Server() as s:
+    with serve() as s:
         contains(s.ask(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
                        b"3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\n\r\n"), b"abc")
         contains(s.get("/trailers"), b"\r\n0\r\nx-trailer: yes\r\n\r\n")
@@ -56,7 +54,7 @@ def test_bodies_chunks_and_trailers():
 
 
 def test_continue_comes_when_the_guest_reads():
-    with Server() as s, s.connect() as c:
+    with serve() as s, s.connect() as c:
         c.sendall(b"POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
         read_until(c, b"HTTP/1.1 100 Continue\r\n\r\n")
         c.sendall(b"abc")
@@ -68,7 +66,7 @@ def test_continue_comes_when_the_guest_reads():
 
 
 def test_events_come_as_they_are_made():
-    with Server() as s, s.connect() as c:
+    with serve() as s, s.connect() as c:
         c.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
         first = read_until(c, b"data: tick")
         equal(first.count(b"data: tick"), 1)
@@ -76,7 +74,7 @@ def test_events_come_as_they_are_made():
 
 
 def test_what_a_guest_does_wrong_touches_its_own_request():
-    with Server("--wall", "1s", "--memory", "64MiB") as s, s.connect() as held:
+    with serve("--wall", "1s", "--memory", "64MiB") as s, s.connect() as held:
         held.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
         read_until(held, b"hello\n")
         for path, status in (("/trap", 500), ("/never", 500), ("/spin", 504), ("/hold", 504), ("/memory", 503)):
@@ -95,7 +93,7 @@ def test_what_a_guest_does_wrong_touches_its_own_request():
 
 def test_large_bodies_go_through_flat_memory():
     size = 1024 * MIB
-    with Server("--wall", "10m", "--cpu", "10m") as s:
+    with serve("--wall", "10m", "--cpu", "10m") as s:
         s.get("/big/1000000")
         before, most, stop = s.memory(), [0], threading.Event()
 
@@ -123,7 +121,8 @@ def test_large_bodies_go_through_flat_memory():
 
 
 def test_drains():
-    with Server("--drain", "20s", "--wall", "1m") as s:
+    with serve("--drain", "20s", "--wall", "1m") as s:
+        rooms = [pid for pids in s.rooms().values() for pid in pids]
         with s.connect() as busy, s.connect() as idle:
             idle.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
             read_until(idle, b"hello\n")
@@ -131,77 +130,79 @@ def test_drains():
             read_until(busy, b"bo")
             s.process.send_signal(signal.SIGTERM)
             equal(read_all(idle), b"")
-            for _ in range(100):
-                try:
-                    s.connect().close()
-                except ConnectionRefusedError:
-                    break
-                time.sleep(0.05)
-            else:
-                raise AssertionError("it still listens")
+            wait_for(lambda: refuses(s), "the end of listening")
             busy.sendall(b"dy")
             contains(read_all(busy), b"dy")
-        equal(s.process.wait(20), 0)
-        equal(s.rooms(), [])
+        equal(s.process.wait(60), 0)
+        assert rooms and not any(os.path.exists(f"/proc/{pid}") for pid in rooms), rooms
+
+
+def refuses(s):
+    """It listens no more."""
+    try:
+        s.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_ends_what_outlives_the_drain_and_at_once_when_asked_twice():
-    with Server("--drain", "1s", "--wall", "10m") as s, s.connect() as c:
+    metrics = ("--metrics", "127.0.0.1:0", "--wall", "10m")
+    with serve("--drain", "1s", *metrics) as s, s.connect() as c:
         c.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
-        time.sleep(0.3)
+        s.wait_for_requests(1)
         equal(s.end()[0], 0)
-    with Server("--drain", "10m", "--wall", "10m") as s, s.connect() as c:
+    with serve("--drain", "10m", *metrics) as s, s.connect() as c:
         c.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
-        time.sleep(0.3)
+        s.wait_for_requests(1)
         s.process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        wait_for(lambda: refuses(s), "the first signal's effect")
         equal(s.end(signal.SIGINT)[0], 130)
 
 
 def test_full_is_answered_503():
-    with Server("--concurrency", "1", "--queue", "1", "--wall", "1m") as s:
+    with serve("--concurrency", "1", "--queue", "1", "--wall", "1m", "--metrics", "127.0.0.1:0") as s:
         held = []
-        for _ in range(2):
+        for waiting in range(2):
             held.append(s.connect())
             held[-1].sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.2)
+            s.wait_for_requests(1, waiting)
         answer = s.get("/hello")
         contains(answer, b"HTTP/1.1 503 ")
         contains(answer, b"retry-after: ")
         for c in held:
             c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             c.close()
-        for _ in range(100):
-            if b"hello" in s.get("/hello"):
-                break
-            time.sleep(0.05)
-        else:
-            raise AssertionError("its place was not given back")
+        wait_for(lambda: b"hello" in s.get("/hello"), "its place")
 
 
 def test_rooms_that_die_come_back():
-    with Server() as s:
-        for kind in ("worker", "ingress") * 3:
-            (victim,) = s.rooms(kind)
+    with serve("--metrics", "127.0.0.1:0") as s:
+        for role in ("worker", "ingress") * 3:
+            (victim,) = s.rooms()[role]
             os.kill(victim, signal.SIGKILL)
-            contains(s.line(), "it is started again")
+            s.next_line("it is started again")
             # Until the new link is there a request still goes the way of the dead worker: 502, and no more.
-            for _ in range(50):
-                answer = s.get("/hello")
-                if b"HTTP/1.1 502 " not in answer:
-                    break
-                time.sleep(0.05)
-            contains(answer, b"hello", kind)
+            answers = [b"HTTP/1.1 502 "]
+            wait_for(lambda: answers.append(s.get("/hello")) or b"HTTP/1.1 502 " not in answers[-1], lambda: answers[-1])
+            contains(answers[-1], b"hello", role)
         with s.connect() as c:
             c.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.3)
-            os.kill(s.rooms("worker")[0], signal.SIGKILL)
+            s.wait_for_requests(1)
+            os.kill(s.rooms()["worker"][0], signal.SIGKILL)
             contains(read_until(c, b"\r\n\r\n"), b"HTTP/1.1 502 ")
 
 
-def places(s, kind):
-    """Where the threads of each room of a kind may run."""
-    return [{tuple(sorted(os.sched_getaffinity(int(thread)))) for thread in os.listdir(f"/proc/{pid}/task")} for pid in s.rooms(kind)]
+def places(s, role):
+    """Where the threads of each room of a role may run, in the order of cores; a thread that has just ended is nowhere."""
+    found = []
+    for pid in s.rooms().get(role, []):
+        where = set()
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                where.add(tuple(sorted(os.sched_getaffinity(int(thread)))))
+        found += [where] if where else []
+    return sorted(found, key=min)
 
 
 def test_as_many_pairs_as_cores_have_one_each():
@@ -211,36 +212,33 @@ def test_as_many_pairs_as_cores_have_one_each():
         return
     os.sched_setaffinity(0, cores)
     try:
-        with Server(workers=2) as s:
-            for kind in ("worker", "ingress"):
-                found = sorted(places(s, kind), key=min)
-                equal(found, [{(core,)} for core in cores], kind)
-                os.kill(s.rooms(kind)[0], signal.SIGKILL)
-                contains(s.line(), "it is started again")
-                while len(s.rooms(kind)) < 2 or b"hello" not in s.get("/hello"):
-                    time.sleep(0.05)
-                equal(sorted(places(s, kind), key=min), [{(core,)} for core in cores], kind)
-        with Server(workers=3) as s:
-            for kind in ("worker", "ingress"):
-                equal(places(s, kind), [{tuple(cores)}] * 3, kind)
+        with serve(workers=2) as s:
+            for role in ("worker", "ingress"):
+                equal(places(s, role), [{(core,)} for core in cores], role)
+                os.kill(s.rooms()[role][0], signal.SIGKILL)
+                s.next_line("it is started again")
+                # it has its name before its place
+                wait_for(lambda: b"hello" in s.get("/hello") and places(s, role) == [{(core,)} for core in cores], lambda: f"{role}: {places(s, role)}")
+        with serve(workers=3) as s:
+            for role in ("worker", "ingress"):
+                equal(places(s, role), [{tuple(cores)}] * 3, role)
     finally:
         os.sched_setaffinity(0, ours)
 
 
 def test_log_and_metrics():
     log = pathlib.Path("access.log").absolute()
-    with Server("--access-log", log, "--metrics", "127.0.0.1:0") as s:
+    with serve("--access-log", log, "--metrics", "127.0.0.1:0") as s:
         s.get("/hello?x=%22", 'User-Agent: "\x1b[31m\r\n')
         s.get("/hello", 'User-Agent: a"b\r\n')
         s.get("/trap")
-        with urllib.request.urlopen(s.started["metrics"], timeout=20) as answer:
-            metrics = dict(re.findall(r"^(\w+) (\d+)$", answer.read().decode(), re.M))
-        equal(metrics["ambit_serve_responses_5xx_total"], "1")
+        metrics = s.metrics()
+        equal(metrics["ambit_serve_responses_5xx_total"], 1)
         # A web page whose name leads to this machine is not told; who names the address is.
         for host, status in (("rebound.example:80", 421), ("127.0.0.1.example", 421), ("localhost:1", 200), ("[::1]:9", 200)):
             answer = curl("-H", f"Host: {host}", s.started["metrics"])
             contains(answer.stdout, f"HTTP/1.1 {status} ".encode())
-        equal(metrics["ambit_serve_requests_malformed_total"], "1")
+        equal(metrics["ambit_serve_requests_malformed_total"], 1)
         equal(s.end()[0], 0)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     equal([line["status"] for line in lines], [400, 200, 500])
@@ -261,7 +259,7 @@ def test_http_2_and_tls():
     if not shutil.which("curl") or not shutil.which("openssl"):
         return
     certificate()
-    with Server("--tls-cert", "cert.pem", "--tls-key", "key.pem", "--wall", "1s") as s:
+    with serve("--tls-cert", "cert.pem", "--tls-key", "key.pem", "--wall", "1s") as s:
         for version in ("--http1.1", "--http2"):
             for path, part in (("hello", b"hello\n"), ("trap", b"500 Internal"), ("spin", b"504 Gateway"), ("trailers", b"x-trailer: yes")):
                 answer = curl(version, "--cacert", "cert.pem", f"https://localhost:{s.port}/{path}")
@@ -270,7 +268,7 @@ def test_http_2_and_tls():
             equal(curl(version, "--cacert", "cert.pem", f"https://localhost:{s.port}/late-trap").returncode != 0, True)
         lacks(curl("--tls-max", "1.1", "--cacert", "cert.pem", f"https://localhost:{s.port}/hello").stdout, b"hello")
         equal(s.end()[0], 0)
-    with Server() as s:
+    with serve() as s:
         answer = curl("--http2-prior-knowledge", "--data-binary", "@cert.pem", f"http://127.0.0.1:{s.port}/echo")
         contains(answer.stdout, b"HTTP/2 200")
         contains(answer.stdout, pathlib.Path("cert.pem").read_bytes())
@@ -285,6 +283,6 @@ def test_says_what_it_cannot_serve():
     contains(result.err, "wasi:http/incoming-handler")
     contains(run("serve", "command.wat", rc=USAGE).err, "--listen is missing")
     contains(run("serve", *allow_missing(), "--listen", "8080", "command.wat", rc=USAGE).err, "ADDR:PORT")
-    with Server() as s:
+    with serve() as s:
         result = run("serve", *allow_missing(), "--listen", f"127.0.0.1:{s.port}", component(), rc=BAD_GRANT)
         contains(result.err, "another program listens there")
