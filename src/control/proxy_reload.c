@@ -369,9 +369,10 @@ static int put_in_force(struct proxy *p, const struct change *c, struct error *e
 
 static int refuse(struct proxy *p, const struct error *why, struct error *e)
 {
+    int status = record_refusal(p, why, e); /* before it is told, as all that a receipt says */
     if (p->observer->not_reloaded)
         p->observer->not_reloaded(p->observer->context, why);
-    return record_refusal(p, why, e);
+    return status;
 }
 
 int proxy_reload(struct proxy *p, struct error *e)
