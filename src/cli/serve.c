@@ -240,9 +240,14 @@ int cli_ingress_skip(uint32_t *ret, struct error *e)
         const char *name;
         uint32_t bit;
     } defences[] = {
-        { "timeouts", INGRESS_SKIP_TIMEOUTS },   { "eviction", INGRESS_SKIP_EVICTION },
-        { "h2-floods", INGRESS_SKIP_H2_FLOODS }, { "token", INGRESS_SKIP_TOKEN },
-        { "name", INGRESS_SKIP_NAME },           { "authority", INGRESS_SKIP_AUTHORITY },
+        { "timeouts", INGRESS_SKIP_TIMEOUTS },
+        { "eviction", INGRESS_SKIP_EVICTION },
+        { "h2-floods", INGRESS_SKIP_H2_FLOODS },
+        { "token", INGRESS_SKIP_TOKEN },
+        { "name", INGRESS_SKIP_NAME },
+        { "authority", INGRESS_SKIP_AUTHORITY },
+        { "probe", INGRESS_PROBE },
+        { "probe-memory", INGRESS_PROBE | INGRESS_SKIP_MEMORY },
     };
     const char *name = getenv("AMBIT_TEST_INGRESS_SKIP");
     for (size_t i = 0; name != NULL && i < ARRAY_SIZE(defences); i++) {

@@ -26,6 +26,7 @@
 #include "base/text.h"
 #include "ingress/internal.h"
 #include "room/jail.h"
+#include "room/probe.h"
 
 #define EVENTS_PER_TURN 512
 #define ACCEPTS_PER_TURN 64
@@ -33,6 +34,12 @@
 #define OVER_MAX 64          /* connections over the limit, that are being told so */
 #define DESCRIPTORS_OTHER 64 /* link, channel, listeners … */
 #define DESCRIPTORS_MIN 64
+/* What the room may make of writable memory: for each place a head that is being read (H1_IN_MAX, or a stream of
+ * HTTP/2), TLS, and an answer of our own; for each request, under way or waiting, its head, line of the log, and a window
+ * each way in buffers that double; and its own, which is mostly the backlog, code, and LEAVES_*. */
+#define DATA_CONNECTION (256u << 10)
+#define DATA_EXCHANGE (1u << 20)
+#define DATA_OWN (UINT64_C(128) << 20)
 
 enum phase { PHASE_NEW, PHASE_SERVING };
 
@@ -379,6 +386,32 @@ static int serve(struct ingress *i, struct error *e)
 
 /* ---- start and end ---- */
 
+/* Native code that has taken the room over gets no more memory than clients could make it use. */
+static uint64_t data_bound(const struct ingress_start *s)
+{
+    uint64_t exchanges = ((uint64_t)s->concurrency + s->queue) * DATA_EXCHANGE;
+#ifdef AMBIT_TEST_HOOKS
+    if (s->test_skip & INGRESS_SKIP_MEMORY)
+        return 0;
+#endif
+    return jail_data_bound(DATA_OWN + exchanges, (uint64_t)s->connections + OVER_MAX,
+                           DATA_CONNECTION);
+}
+
+static int probe(const struct ingress *i, struct error *e)
+{
+#ifdef AMBIT_TEST_HOOKS
+    static char attempt[] = "fill-memory";
+    char *const words[] = { attempt };
+    char said[256];
+    if (i->start.test_skip & INGRESS_PROBE) {
+        room_probe(words, ARRAY_SIZE(words), said, sizeof said);
+        return error_set(e, -EIO, "%s", said);
+    }
+#endif
+    return 0;
+}
+
 static int close_jail(struct ingress *i, struct error *e)
 {
     struct rlimit limit;
@@ -394,6 +427,7 @@ static int close_jail(struct ingress *i, struct error *e)
     const struct jail_spec spec = {
         .role = ROOM_INGRESS,
         .descriptors = (uint32_t)wanted,
+        .data_bytes = data_bound(&i->start),
         .allow_missing = i->start.allow_missing,
 #ifdef AMBIT_TEST_HOOKS
         .skip = i->start.test_skip & INGRESS_SKIP_JAIL_MASK,
@@ -401,6 +435,8 @@ static int close_jail(struct ingress *i, struct error *e)
     };
     uint32_t missing = 0;
     int r = jail_close(&spec, &missing, e);
+    if (r == 0)
+        r = probe(i, e);
     if (r < 0)
         return r;
     CLEANUP(buf_done) struct buf payload = BUF_INIT(16);

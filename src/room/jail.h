@@ -15,6 +15,20 @@
 
 #include "room/spawn.h"
 
+/* For jail_spec.data_bytes: `own`, and `each` for each of `count`. 0, none, where sanitizers reserve more than any
+ * bound. */
+static inline uint64_t jail_data_bound(uint64_t own, uint64_t count, uint64_t each)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return 0;
+#else
+    uint64_t all;
+    if (__builtin_mul_overflow(count, each, &all) || __builtin_add_overflow(all, own, &all))
+        return UINT64_MAX;
+    return all;
+#endif
+}
+
 struct jail_folder {
     int fd;     /* a mount: an opened folder (or one file) */
     bool write; /* read-only, or with everything but devices, sockets, FIFOs */

@@ -56,6 +56,8 @@ enum ingress_test_skip {
     INGRESS_SKIP_TOKEN = 1 << 19,     /* of a proxy: whoever asks is let in */
     INGRESS_SKIP_NAME = 1 << 20,      /* SNI is not looked at, nor the first byte of a tunnel */
     INGRESS_SKIP_AUTHORITY = 1 << 21, /* a request in a tunnel may name any host */
+    INGRESS_SKIP_MEMORY = 1 << 22,    /* no bound on what the room makes */
+    INGRESS_PROBE = 1 << 23,          /* it plays escaped native code when its jail is closed */
 };
 #endif
 

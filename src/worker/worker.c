@@ -22,8 +22,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "room/jail.h"
 #include "room/probe.h"
@@ -39,6 +41,7 @@
 #define FDS_FIRST_MOUNT 4            /* of RUN_START: code, three streams, then one per folder */
 #define DESCRIPTORS_OWN 64           /* the room's own, beside the guest's handles */
 #define DATA_OWN (UINT64_C(1) << 30) /* writable memory of the engine's, beside the guest's */
+#define DATA_REQUEST (8u << 20)      /* of a guest that answers one: what the host keeps for it */
 #define CPU_BACKSTOP_S 2             /* RLIMIT_CPU kills a worker whose slices no longer come */
 
 enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_ASKING };
@@ -413,15 +416,35 @@ static int start_ticker(void *context, struct error *e)
     return ticker_start(&w->ticker, w->engine, EPOCH_US, e);
 }
 
-/* Native code that has taken the room over gets little more memory than the guest may have. Who answers
- * requests has reserved writable memory for all that may be there at once, which this counts. */
-static uint64_t data_bound(const struct grant_limits *limits)
+/* Writable memory that is there already: the engine reserves tables and stacks of all guests at its birth. */
+static int reserved(uint64_t *ret, struct error *e)
 {
-#if defined(__SANITIZE_ADDRESS__) /* which reserves more than any limit */
-    return 0;
-#else
-    return limits->memory_bytes + MIN(DATA_OWN, UINT64_MAX - limits->memory_bytes);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    unsigned long long pages = 0;
+    int status = file_read("/proc/self/statm", &text, e);
+    if (status == 0 && sscanf(buf_cstr(&text), "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+        status = error_set(e, -EIO, "/proc/self/statm is not understood");
+    *ret = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return status;
+}
+
+/* Native code that has taken the room over gets little more memory than its guests may have. */
+static int data_bound(const struct worker *w, uint64_t *ret, struct error *e)
+{
+    const struct grant_limits *limits = grant_rules_limits(w->rules);
+    uint64_t there = 0, each;
+    int status = 0;
+    *ret = jail_data_bound(DATA_OWN, 1, limits->memory_bytes);
+    if (w->start.links & RUN_LINK_INGRESS) {
+        status = reserved(&there, e);
+        each = limits->memory_bytes + MIN(DATA_REQUEST, UINT64_MAX - limits->memory_bytes);
+        *ret = jail_data_bound(there + DATA_OWN, w->start.concurrency, each);
+    }
+#ifdef AMBIT_TEST_HOOKS
+    if (w->start.test_skip & RUN_SKIP_MEMORY)
+        *ret = 0;
 #endif
+    return status;
 }
 
 static int close_jail(struct worker *w, const struct jail_folder *folders, size_t count,
@@ -435,13 +458,17 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
     uint64_t guests = MAX(w->start.concurrency, 1u);
     uint64_t descriptors =
         guests * (MIN(limits->handles, (uint64_t)UINT32_MAX / 2) + count) + DESCRIPTORS_OWN;
+    uint64_t data_bytes;
+    int status = data_bound(w, &data_bytes, e);
+    if (status < 0)
+        return status;
     struct jail_spec spec = {
         .role = ROOM_WORKER,
         .folders = folders,
         .folder_count = count,
         /* Requests have each a limit, who answers them has none. */
         .cpu_seconds = serves ? 0 : limits->cpu_ns / NS_PER_S + 1 + CPU_BACKSTOP_S,
-        .data_bytes = serves ? 0 : data_bound(limits),
+        .data_bytes = data_bytes,
         .descriptors = (uint32_t)MIN(descriptors, (uint64_t)now.rlim_max),
         .allow_missing = w->start.allow_missing,
         .start = start_ticker,
@@ -451,8 +478,6 @@ static int close_jail(struct worker *w, const struct jail_folder *folders, size_
     spec.skip = w->start.test_skip & RUN_SKIP_JAIL_MASK;
     if (w->start.test_skip & RUN_SKIP_CPU)
         spec.cpu_seconds = 0;
-    if (w->start.test_skip & RUN_SKIP_MEMORY)
-        spec.data_bytes = 0;
 #endif
     return jail_close(&spec, ret_missing, e);
 }
@@ -601,9 +626,12 @@ static int worker_main(struct worker *w)
         return report_fault(w, fault, &e);
 #ifdef AMBIT_TEST_HOOKS
     if (w->start.test_skip & RUN_PROBE) {
+        static char attempt[] = "fill-memory";
+        char *const only[] = { attempt }; /* who serves has no arguments */
         size_t program = MIN((size_t)w->start.program_args, w->start.arg_count);
+        size_t count = w->start.arg_count - program;
         char text[256];
-        room_probe(w->start.args + program, w->start.arg_count - program, text, sizeof(text));
+        room_probe(count > 0 ? w->start.args + program : only, MAX(count, 1u), text, sizeof(text));
         (void)error_set(&e, -EIO, "%s", text);
         return report_fault(w, RUN_FAULT_INTERNAL, &e);
     }
