@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values of flags that several verbs take. */
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/file.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "control/egress.h"
@@ -51,6 +56,28 @@ int cli_take_layer(const struct cli *c, uint32_t *bits, struct error *e)
     return 0;
 }
 
+#define CERTIFICATES_MAX (16u << 20)
+
+/* A first look, so that a mistyped name is told before anything is started; egress reads them. */
+static int check_certificates(const char *flag, const char *path, struct error *e)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(CERTIFICATES_MAX);
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    int status = fd < 0 ? error_set_errno(e, errno, "--%s %s cannot be opened", flag, path) : 0;
+    if (status == 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
+        status = error_set(e, -EINVAL, "--%s %s is not a regular file", flag, path);
+    if (status == 0 && file_read_fd(fd, &text, e) < 0) {
+        error_prefix(e, "--%s %s", flag, path);
+        status = -EINVAL;
+    }
+    if (status == 0 && !memmem(text.data, text.size, "-----BEGIN ", strlen("-----BEGIN ")))
+        status = error_set(e, -EINVAL, "--%s %s holds no certificate", flag, path);
+    if (status < 0)
+        error_hint(e, "name a file of certificates (PEM: -----BEGIN CERTIFICATE-----)");
+    return status;
+}
+
 int cli_take_run_flag(struct cli *c, struct run_request *r, bool *quiet, struct error *e)
 {
     switch (c->flag->id) {
@@ -59,7 +86,7 @@ int cli_take_run_flag(struct cli *c, struct run_request *r, bool *quiet, struct 
         return 0;
     case RUN_FLAG_CA:
         r->ca_file = c->value;
-        return 0;
+        return check_certificates(c->flag->name, c->value, e);
     case RUN_FLAG_RESOLVER:
         r->resolver = c->value;
         return egress_resolver_check(c->value, e);

@@ -695,6 +695,18 @@ int egress_grant(struct egress *g, const struct grant_set *one, struct error *e)
     return status < 0 ? status : wait_granted(g, e);
 }
 
+int egress_placeholders(struct egress *g, const char *json, struct error *e)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
+    char *copy = mem_strdup(json);
+    if (!copy)
+        return error_set(e, -ENOMEM, "no memory for placeholders");
+    mem_free(g->start.placeholders);
+    g->start.placeholders = copy;
+    buf_string(&payload, json);
+    return g->alive ? unless_dead(send_frame(g, EGRESS_PLACEHOLDERS, &payload, NULL, 0, e), e) : 0;
+}
+
 int egress_revoke(struct egress *g, uint32_t rule, struct error *e)
 {
     ASSERT(rule < g->rule_count || rule == RULES_ALL);

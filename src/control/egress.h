@@ -99,6 +99,8 @@ int egress_turn(struct egress *g, struct error *e) MUST_CHECK;
  * the same numbers everywhere. A room that died is started again meanwhile (`relinked` is called),
  * with everything that was added. < 0: too many, or the room does not take it. */
 int egress_grant(struct egress *g, const struct grant_set *one, struct error *e) MUST_CHECK;
+/* Other placeholders than those of the start, before whatever is granted next is in force. */
+int egress_placeholders(struct egress *g, const char *json, struct error *e) MUST_CHECK;
 size_t egress_rules(const struct egress *g); /* how many there are, added ones too */
 
 /* Ends the exchanges of a rule, and denies new ones; EGRESS_ALL_RULES for all. For good: a room

@@ -88,7 +88,7 @@ static int open_own(struct proxy *p, const char *name, struct proxy_file *ret, s
 int proxy_files_open(struct proxy *p, struct error *e)
 {
     const struct proxy_request *q = p->request;
-    int status = q->env_file ? open_named(p, "--env-file", q->env_file, &p->env, e)
+    int status = q->env_file ? open_named(p, "--env", q->env_file, &p->env, e)
                              : open_own(p, "env", &p->env, e);
     if (status < 0)
         return status;
@@ -177,17 +177,25 @@ static int proxy_ca_write(struct proxy *p, struct error *e)
     return write_file(&p->ca, &text, 0644, e);
 }
 
-int proxy_files_write(struct proxy *p, struct error *e)
+static int env_write(struct proxy *p, struct error *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(ENV_MAX);
-    int status = proxy_ca_write(p, e);
-    if (status < 0)
-        return status;
+    text.wipes = true;
     put_env(p, &text);
-    status = write_file(&p->env, &text, 0600, e);
-    if (text.data)
-        mem_wipe(text.data, text.capacity);
-    return status;
+    return write_file(&p->env, &text, 0600, e);
+}
+
+int proxy_files_write(struct proxy *p, struct error *e)
+{
+    int status = proxy_ca_write(p, e);
+    return status == 0 ? env_write(p, e) : status;
+}
+
+/* Somebody may have put another file there meanwhile. */
+int proxy_env_rewrite(struct proxy *p, struct error *e)
+{
+    int status = check_place("--env", &p->env, e);
+    return status == 0 ? env_write(p, e) : status;
 }
 
 void proxy_files_done(struct proxy *p)

@@ -84,44 +84,86 @@ static int put_placeholders(struct proxy *p, struct error *e)
             return error_set(e, -ENOMEM, "no memory for the placeholders");
     if (p->secret_count > 0 && json_canonical(all, &text) < 0)
         return error_set(e, -ENOMEM, "no memory for the placeholders");
-    p->placeholders = mem_strdup(buf_cstr(&text));
-    return p->placeholders ? 0 : error_set(e, -ENOMEM, "no memory for the placeholders");
+    char *json = mem_strdup(buf_cstr(&text));
+    if (!json)
+        return error_set(e, -ENOMEM, "no memory for the placeholders");
+    mem_free(p->placeholders);
+    p->placeholders = json;
+    return 0;
+}
+
+bool proxy_knows_secret(const struct proxy *p, const char *name)
+{
+    for (size_t i = 0; i < p->secret_count; i++)
+        if (strcmp(p->secrets[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void secret_done(struct proxy_secret *s)
+{
+    mem_free(s->name);
+    mem_free(s->variable);
+    mem_free(s->placeholder);
+}
+
+static int add_secret(struct proxy *p, const char *name, struct error *e)
+{
+    struct proxy_secret *all = mem_grow(p->secrets, p->secret_count + 1, sizeof(*all));
+    if (!all)
+        return error_set(e, -ENOMEM, "no memory for the placeholders");
+    p->secrets = all;
+    if (p->secret_count == EGRESS_PLACEHOLDERS_MAX) {
+        error_set(e, -E2BIG, "a proxy has placeholders for %u secrets, and there would be more",
+                  EGRESS_PLACEHOLDERS_MAX);
+        error_hint(e, "start it again with fewer, or another one beside it");
+        return -E2BIG;
+    }
+    struct proxy_secret *s = &all[p->secret_count];
+    *s = (struct proxy_secret){ .name = mem_strdup(name) };
+    int status = s->name ? make_placeholder(s, e) : error_set(e, -ENOMEM, "no memory for a name");
+    if (status == 0)
+        status = name_variable(p, p->secret_count, e);
+    if (status < 0)
+        secret_done(s);
+    else
+        p->secret_count++;
+    return status;
+}
+
+void proxy_names_cut(struct proxy *p, size_t count)
+{
+    while (p->secret_count > count)
+        secret_done(&p->secrets[--p->secret_count]);
+}
+
+int proxy_more_names(struct proxy *p, const struct grant_set *s, struct error *e)
+{
+    char **names = NULL;
+    size_t count = 0, before = p->secret_count;
+    int status = grant_set_secrets(s, &names, &count, e);
+    for (size_t i = 0; i < count; i++) {
+        if (status == 0 && !proxy_knows_secret(p, names[i]))
+            status = add_secret(p, names[i], e);
+        mem_free(names[i]);
+    }
+    mem_free(names);
+    if (status == 0)
+        status = put_placeholders(p, e);
+    if (status < 0)
+        proxy_names_cut(p, before);
+    return status;
 }
 
 int proxy_make_names(struct proxy *p, struct error *e)
 {
-    char **names = NULL;
-    size_t count = 0;
     int status = make_token(p, e);
-    if (status == 0)
-        status = grant_set_secrets(p->run.request->grants, &names, &count, e);
-    if (status < 0)
-        return status;
-    p->secrets = mem_array(count + 1, sizeof(*p->secrets));
-    for (size_t i = 0; i < count; i++) {
-        if (p->secrets)
-            p->secrets[p->secret_count++].name = names[i];
-        else
-            mem_free(names[i]);
-    }
-    mem_free(names);
-    if (!p->secrets)
-        return error_set(e, -ENOMEM, "no memory for the placeholders");
-    for (size_t i = 0; status == 0 && i < p->secret_count; i++) {
-        status = make_placeholder(&p->secrets[i], e);
-        if (status == 0)
-            status = name_variable(p, i, e);
-    }
-    return status == 0 ? put_placeholders(p, e) : status;
+    return status == 0 ? proxy_more_names(p, p->run.request->grants, e) : status;
 }
 
 void proxy_names_done(struct proxy *p)
 {
-    for (size_t i = 0; i < p->secret_count; i++) {
-        mem_free(p->secrets[i].name);
-        mem_free(p->secrets[i].variable);
-        mem_free(p->secrets[i].placeholder);
-    }
+    proxy_names_cut(p, 0);
     mem_free(p->secrets);
     mem_free(p->placeholders);
     mem_wipe(p->token, sizeof p->token);

@@ -76,12 +76,17 @@ int proxy_denied(struct proxy *p, const char *observed_by, const struct egress_d
 
 /* proxy_names.c */
 int proxy_make_names(struct proxy *p, struct error *e) MUST_CHECK; /* token and placeholders */
+/* Placeholders for those secrets of a set that have none; then proxy_names_cut() takes them back. */
+int proxy_more_names(struct proxy *p, const struct grant_set *s, struct error *e) MUST_CHECK;
+void proxy_names_cut(struct proxy *p, size_t count);
+bool proxy_knows_secret(const struct proxy *p, const char *name);
 void proxy_names_done(struct proxy *p);
 
 /* proxy_files.c */
 /* Opens the folders and looks at what is there; nothing is written. */
 int proxy_files_open(struct proxy *p, struct error *e) MUST_CHECK;
 int proxy_files_write(struct proxy *p, struct error *e) MUST_CHECK;
+int proxy_env_rewrite(struct proxy *p, struct error *e) MUST_CHECK; /* whole or not at all */
 void proxy_files_done(struct proxy *p); /* removes what lies in the state folder */
 
 /* proxy_rooms.c. < 0 is a fault that ends it all. */

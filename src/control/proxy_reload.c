@@ -5,7 +5,8 @@
  * number. All or nothing:
  *
  *   1. the whole set is read and compiled; there is room for what is new      nothing has changed yet
- *   2. keeper has every secret that is new, and takes what is new               no effect: egress has not
+ *   2. keeper has every secret that is new, and takes what is new; the settings
+ *      that clients read have a placeholder for each of them                      no effect: egress has not
  *   3. the receipt says what is about to be in force
  *   4. egress takes what is new, then what is gone is revoked, in both
  *
@@ -24,6 +25,7 @@ struct change {
     struct grant_set *set; /* as it was read */
     size_t *fresh;         /* places in the set of grants that are new */
     size_t fresh_count, kept, gone;
+    size_t secrets; /* that had a placeholder before */
 };
 
 static void change_done(struct change *c)
@@ -74,11 +76,11 @@ void proxy_rules_done(struct proxy *p)
     mem_free(p->rules);
 }
 
-/* A set of one grant of it, borrowed. */
-static struct grant_set one_of(const struct grant_set *s, size_t index)
+/* A set of this grant alone, borrowed. */
+static struct grant_set set_of(struct grant *g)
 {
     return (struct grant_set){
-        .grants = &s->grants[index],
+        .grants = g,
         .count = 1,
         .limits = { GRANT_UNSET, GRANT_UNSET, GRANT_UNSET, GRANT_UNSET, GRANT_UNSET, GRANT_UNSET },
         .expires_ns = GRANT_UNSET,
@@ -125,7 +127,7 @@ static int check_room(struct proxy *p, const struct change *c, struct error *e)
         return 0;
     error_set(e, -E2BIG, "it would be grant number %zu that is added to this proxy, and %u may be",
               p->added + c->fresh_count, EGRESS_MORE_MAX);
-    error_hint(e, "start it again");
+    error_hint(e, "start the proxy again");
     return -E2BIG;
 }
 
@@ -158,7 +160,8 @@ static int check_hosts(struct proxy *p, const struct change *c, struct error *e)
                   "%s: https://%s%s is not among the hosts of the start, and the CA that clients "
                   "trust signs for no others",
                   g->origin, g->http.wildcard ? "*." : "", g->http.host);
-        error_hint(e, "start it again");
+        error_hint(e, "start the proxy again with it: it writes a new CA and new settings, which "
+                      "clients have to read");
         return -EACCES;
     }
     return 0;
@@ -172,7 +175,7 @@ static int check_vault(struct proxy *p, const struct change *c, struct error *e)
     error_set(e, -EINVAL,
               "these grants name a secret, and those of the start named none: the "
               "vault is not open");
-    error_hint(e, "start it again");
+    error_hint(e, "start the proxy again with these grants");
     return -EINVAL;
 }
 
@@ -201,7 +204,7 @@ static int read_change(struct proxy *p, struct change *c, struct error *e)
 static int take_back(struct proxy *p, size_t first_rule, size_t count, struct error *e)
 {
     struct grant nothing = { .class = GRANT_LOG, .levels = 1u };
-    const struct grant_set place = { .grants = &nothing, .count = 1, .expires_ns = GRANT_UNSET };
+    const struct grant_set place = set_of(&nothing);
     int status = 0;
     for (size_t i = 0; status == 0 && i < count; i++) {
         status = keeper_revoke(p->run.keeper, (uint32_t)(first_rule + i), e);
@@ -212,14 +215,6 @@ static int take_back(struct proxy *p, size_t first_rule, size_t count, struct er
     return status;
 }
 
-static bool known_secret(const struct proxy *p, const char *name)
-{
-    for (size_t i = 0; i < p->secret_count; i++)
-        if (strcmp(p->secrets[i].name, name) == 0)
-            return true;
-    return false;
-}
-
 /* Those of the start were there at the start. */
 static int try_secrets(struct proxy *p, const struct change *c, struct error *why)
 {
@@ -228,7 +223,7 @@ static int try_secrets(struct proxy *p, const struct change *c, struct error *wh
     int status = grant_set_secrets(c->set, &names, &count, why);
     for (size_t i = 0; status == 0 && i < count; i++) {
         CLEANUP(mem_freep) char *text = NULL;
-        if (!known_secret(p, names[i]))
+        if (!proxy_knows_secret(p, names[i]))
             status = keeper_test(p->run.keeper, names[i], &text, why);
     }
     for (size_t i = 0; i < count; i++)
@@ -244,13 +239,36 @@ static int tell_keeper(struct proxy *p, const struct change *c, struct error *wh
     if (try_secrets(p, c, why) < 0)
         return 1;
     for (size_t i = 0; i < c->fresh_count; i++) {
-        const struct grant_set one = one_of(c->set, c->fresh[i]);
+        const struct grant_set one = set_of(&c->set->grants[c->fresh[i]]);
         if (keeper_grant(p->run.keeper, &one, why) == 0)
             continue;
         int status = take_back(p, first, i, e);
         return status < 0 ? status : 1;
     }
     return 0;
+}
+
+/* ---- 2: the settings ---- */
+
+/* As tell_keeper(). */
+static int give_placeholders(struct proxy *p, struct change *c, struct error *why, struct error *e)
+{
+    size_t first = egress_rules(p->run.egress);
+    int status = proxy_more_names(p, c->set, why);
+    if (status == 0 && p->secret_count > c->secrets)
+        status = proxy_env_rewrite(p, why);
+    if (status == 0)
+        return 0;
+    proxy_names_cut(p, c->secrets);
+    status = take_back(p, first, c->fresh_count, e);
+    return status < 0 ? status : 1;
+}
+
+static void tell_placeholders(struct proxy *p, const struct change *c)
+{
+    for (size_t i = c->secrets; i < p->secret_count; i++)
+        proxy_notice(p, "%s is new: clients that want it read the settings again, %s",
+                     p->secrets[i].variable, p->env.path);
 }
 
 /* ---- 3: the receipt ---- */
@@ -309,7 +327,7 @@ static int grant_fresh(struct proxy *p, const struct change *c, struct error *e)
 {
     int status = 0;
     for (size_t i = 0; status == 0 && i < c->fresh_count; i++) {
-        const struct grant_set one = one_of(c->set, c->fresh[i]);
+        const struct grant_set one = set_of(&c->set->grants[c->fresh[i]]);
         uint32_t number = (uint32_t)egress_rules(p->run.egress);
         status = egress_grant(p->run.egress, &one, e);
         if (status == 0)
@@ -357,7 +375,11 @@ static int renew_expiry(struct proxy *p, const struct change *c, struct error *e
 
 static int put_in_force(struct proxy *p, const struct change *c, struct error *e)
 {
-    int status = grant_fresh(p, c, e);
+    int status = 0;
+    if (p->secret_count > c->secrets)
+        status = egress_placeholders(p->run.egress, p->placeholders, e);
+    if (status == 0)
+        status = grant_fresh(p, c, e);
     if (status == 0)
         status = revoke_gone(p, e);
     if (status == 0)
@@ -377,11 +399,13 @@ static int refuse(struct proxy *p, const struct error *why, struct error *e)
 
 int proxy_reload(struct proxy *p, struct error *e)
 {
-    CLEANUP(change_done) struct change c = { 0 };
+    CLEANUP(change_done) struct change c = { .secrets = p->secret_count };
     struct error why = ERROR_INIT;
     if (read_change(p, &c, &why) < 0)
         return refuse(p, &why, e);
     int status = tell_keeper(p, &c, &why, e);
+    if (status == 0)
+        status = give_placeholders(p, &c, &why, e);
     if (status != 0)
         return status < 0 ? status : refuse(p, &why, e);
     status = record(p, &c, e);
@@ -389,6 +413,7 @@ int proxy_reload(struct proxy *p, struct error *e)
         status = put_in_force(p, &c, e);
     if (status < 0)
         return status;
+    tell_placeholders(p, &c);
     p->totals.reloads++;
     const struct proxy_reloaded told = { .kept = c.kept,
                                          .added = c.fresh_count,

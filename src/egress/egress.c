@@ -148,6 +148,25 @@ static int on_grant(void *context, struct cursor *c, const int *fds, size_t fd_c
     return room_record(room, EGRESS_GRANTED, &payload);
 }
 
+/* Nothing under way has any of them: they are looked for where a head is read, and only then. */
+static int on_placeholders(void *context, struct cursor *c, const int *fds, size_t fd_count,
+                           struct error *e)
+{
+    struct egress_room *room = context;
+    CLEANUP(mem_freep) char *json = cursor_string(c);
+    struct placeholder *all = NULL;
+    size_t count = 0;
+    if (!cursor_finished(c) || !json)
+        return error_set(e, -EBADMSG, "placeholders that cannot be read");
+    int status = placeholders_parse(json, &all, &count, e);
+    if (status < 0)
+        return status;
+    placeholders_free(room->placeholders, room->placeholder_count);
+    room->placeholders = all;
+    room->placeholder_count = count;
+    return 0;
+}
+
 #define RUNNING (1u << PHASE_RUNNING)
 static const struct frame_rule rules_of_frames[] = {
     { EGRESS_START, "start", 1u << PHASE_WAITING, true, 2, FRAME_MAX, on_start },
@@ -157,6 +176,7 @@ static const struct frame_rule rules_of_frames[] = {
     { EGRESS_EXPIRE, "expire", RUNNING, false, 0, sizeof(uint64_t), on_expire },
     { EGRESS_GRANT, "grant", RUNNING, false, 0, FRAME_MAX, on_grant },
     { EGRESS_KEEPER, "keeper", RUNNING, false, 1, 0, on_keeper },
+    { EGRESS_PLACEHOLDERS, "placeholders", RUNNING, false, 0, FRAME_MAX, on_placeholders },
     { EGRESS_STOP, "stop", RUNNING, true, 0, 0, on_stop },
 };
 

@@ -59,7 +59,7 @@ int placeholders_parse(const char *json, struct placeholder **ret, size_t *ret_c
         return 0;
     CLEANUP(json_freep) json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
     size_t most = json_object_size(object), count = 0;
-    if (!json_is_object(object) || most > PLACEHOLDERS_MAX)
+    if (!json_is_object(object) || most > EGRESS_PLACEHOLDERS_MAX)
         return error_set(e, -EBADMSG, "placeholders that cannot be read");
     struct placeholder *all = mem_array(most + 1, sizeof(*all));
     int status = all ? parse(object, all, &count, e) : -ENOMEM;

@@ -5,9 +5,9 @@
 #pragma once
 
 #include "base/buf.h"
+#include "wire/egress.h"
 
 #define PLACEHOLDER_PREFIX "AMBIT_SECRET_" /* whatever has it, anywhere, was meant to be one */
-#define PLACEHOLDERS_MAX 1024
 struct placeholder {
     char *name, *token;
 };

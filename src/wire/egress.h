@@ -23,6 +23,7 @@ enum egress_frame {
     /* fd: the channel to keeper (wire/keeper.h), in place of the one before; what was asked there has
      * no answer and is asked again */
     EGRESS_KEEPER = 8,
+    EGRESS_PLACEHOLDERS = 9, /* string: as of the start, in place of those before (a reload) */
     /* egress → control */
     EGRESS_READY = 16,    /* once: u32 missing jail layers */
     EGRESS_REQUEST = 17,  /* egress_request_put(): what is about to be sent */
@@ -40,6 +41,7 @@ enum egress_link_flag {
 #define EGRESS_LISTENERS_MAX 256
 #define EGRESS_RULES_MAX 1024
 #define EGRESS_MORE_MAX 512  /* rules that GRANTs may add to those of the start */
+#define EGRESS_PLACEHOLDERS_MAX 1024
 #define EGRESS_TEXT_MAX 4096 /* of an URL or text in a record; longer ones are cut */
 
 struct egress_listener {

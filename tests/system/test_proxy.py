@@ -88,7 +88,9 @@ def test_says_what_it_cannot_do():
             ([], ambit.USAGE, "--listen is missing"), (["--listen", "nonsense"], ambit.USAGE, "is not ADDR:PORT"),
             (["--listen", "127.0.0.1:0", "more"], ambit.USAGE, "one word too many"),
             (["--listen", "127.0.0.1:0", "--fronts", "0"], ambit.USAGE, "a number from 1 to"),
-            (["--listen", "127.0.0.1:0", "--ca", "none.pem"], ambit.INTERNAL, "none.pem"),
+            (["--listen", "127.0.0.1:0", "--ca", "none.pem"], ambit.USAGE, "--ca none.pem cannot be opened"),
+            (["--listen", "127.0.0.1:0", "--ca", "/etc/passwd"], ambit.USAGE, "holds no certificate"),
+            (["--listen", "127.0.0.1:0", "--ca", "/tmp"], ambit.USAGE, "not a regular file"),
             (["--listen", "127.0.0.1:0", "--net", "ftp://x"], ambit.BAD_GRANT, "ftp"),
             (["--listen", "127.0.0.1:0", "--net", "https://a.test", "--secret", "none@a.test"], ambit.BAD_GRANT, "ambit secret set")):
         result = ambit.execute([ambit.AMBIT, "proxy", *ambit.allow_missing(), *flags])
@@ -217,8 +219,9 @@ def test_a_reload_widens_up_to_a_bound():
         equal(p.reload([w.grant(paths=["/hello"]), w.grant(paths=["/echo"])]), {"kept": 1, "added": 1, "revoked": 0})
         equal(p.status(w.url("/echo"))[0], 200)
         told = p.reload([w.grant(host="elsewhere.test")])
-        contains(told["why"], "signs for no others")
-        contains(told["hint"], "start it again")
+        contains(told["why"], "https://elsewhere.test is not among the hosts of the start")
+        contains(told["hint"], "start the proxy again")
+        equal(p.events("policy.refused")[-1]["why"], told["why"])
         equal(p.status(w.url("/echo"))[0], 200)
         many = [w.grant(paths=[f"/many/{i}"]) for i in range(500)]
         equal(p.reload(many)["added"], 500)
@@ -326,9 +329,45 @@ def test_a_secret_that_is_new_in_a_reload():
             contains(told["why"], "missing")
             equal(p.status(w.url("/status/202"))[0], 403)
             equal(p.status(w.url("/status/200"))[0], 200)
+            placeholder, before = p.settings["AMBIT_SECRET_THE_TOKEN"], pathlib.Path(p.env_file).read_bytes()
+            assert "AMBIT_SECRET_ANOTHER" not in p.settings
+            # Where the settings cannot be written, nothing changes: neither for clients nor in the rooms.
+            os.unlink(p.env_file)
+            pathlib.Path(p.env_file).write_text("a file of somebody's\n")
+            told = p.reload([first, more])
+            contains(told["why"], "was not written by ambit proxy")
+            equal(pathlib.Path(p.env_file).read_text(), "a file of somebody's\n")
+            equal(p.status(w.url("/status/201"))[0], 403)
+            equal(p.status(w.url("/status/200"), "-H", f"Authorization: Bearer {placeholder}")[0], 200)
+            pathlib.Path(p.env_file).write_bytes(before)
             equal(p.reload([first, more]), {"kept": 1, "added": 1, "revoked": 0})
             equal(p.status(w.url("/status/201"))[0], 201)
             equal(w.origin.requests[-1][2]["x-key"], SECRET + "2")
+            # A client that reads the settings again has a placeholder for it; the others are what they were.
+            wait_for(lambda: any("AMBIT_SECRET_ANOTHER is new" in line for line in p.said), lambda: p.said)
+            equal(os.stat(p.env_file).st_mode & 0o777, 0o600)
+            p.settings = p.read_settings()
+            equal(p.settings["AMBIT_SECRET_THE_TOKEN"], placeholder)
+            new = p.settings["AMBIT_SECRET_ANOTHER"]
+            assert new.startswith("AMBIT_SECRET_another_") and len(new) == 96, new
+
+            def replaced():
+                equal(p.status(w.url("/status/201"), "-H", f"X-Key: {new}")[0], 201)
+                equal(w.origin.requests[-1][2]["x-key"], SECRET + "2")
+                equal(p.status(w.url("/status/200"), "-H", f"X-Key: {new}")[0], 403, "the slot of another grant")
+                equal(p.status(w.url("/status/200"), "-H", f"Authorization: Bearer {placeholder}")[0], 200)
+
+            replaced()
+            victim, = p.rooms()["egress"]
+            os.kill(victim, signal.SIGKILL)
+            wait_for(lambda: p.rooms().get("egress", [victim]) not in ([victim], []), "another egress")
+            wait_for(lambda: p.status(w.url("/status/201"))[0] == 201, "an answer")
+            replaced()
+            # What is named again after it was gone has the placeholder that it had.
+            equal(p.reload([first])["revoked"], 1)
+            equal(p.reload([first, more])["added"], 1)
+            equal(p.read_settings()["AMBIT_SECRET_ANOTHER"], new)
+            replaced()
 
 
 # ---- deaths ------------------------------------------------------------------------------------------------------------
