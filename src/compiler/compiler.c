@@ -31,7 +31,6 @@
 
 /* The Python component that ships (36 MiB) takes 19 s of CPU and 540 MiB of address space
  * (docs/cache.md). */
-#define CPU_SECONDS 120
 #define ADDRESS_SPACE (UINT64_C(4) << 30)
 #define CODE_MAX (UINT64_C(2) << 30)
 #define DESCRIPTORS 64
@@ -170,7 +169,7 @@ static int close_jail(struct job *job, struct error *e)
 {
     const struct jail_spec spec = {
         .role = ROOM_COMPILER,
-        .cpu_seconds = CPU_SECONDS,
+        .cpu_seconds = COMPILE_CPU_S,
         .address_space_bytes = ADDRESS_SPACE,
         .file_size_bytes = CODE_MAX,
         .descriptors = DESCRIPTORS,

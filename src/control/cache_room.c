@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "ambit_engine.h"
@@ -139,6 +140,14 @@ static int await_answer(struct room *room, struct answer *a, uint32_t wall_ms,
     return 0;
 }
 
+static uint64_t children_cpu_s(void)
+{
+    struct rusage used;
+    if (getrusage(RUSAGE_CHILDREN, &used) < 0)
+        return 0;
+    return (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec);
+}
+
 /* The room is gone without an answer: which limit was it, as far as its status says? */
 static int explain_end(struct room *room, const struct answer *a, struct error *e)
 {
@@ -146,6 +155,7 @@ static int explain_end(struct room *room, const struct answer *a, struct error *
     CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
     struct error ignored = ERROR_INIT;
 
+    uint64_t before = children_cpu_s();
     if (room_wait(room, 1000, &status, &ignored) != 0) {
         (void)error_set(e, -EPIPE, "the compiler closed its channel and did not end");
         return CACHE_LIMIT;
@@ -157,8 +167,15 @@ static int explain_end(struct room *room, const struct answer *a, struct error *
     room_status_text(status, &text);
     int signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     switch (signal_number) {
+    case SIGKILL: /* by the limit's end, or by somebody: not the file's fault, as far as is known */
+        if (children_cpu_s() - before + 1 < COMPILE_CPU_S) {
+            error_set(e, -ECHILD, "the compiler ended without an answer: %s", buf_cstr(&text));
+            error_hint(e,
+                       "the same may work when it is tried again, if the machine has the memory");
+            return -ECHILD;
+        }
+        /* fallthrough */
     case SIGXCPU:
-    case SIGKILL:
         (void)error_set(e, -ETIME, "compiling used up its CPU limit, or the machine's memory");
         break;
     case SIGABRT:

@@ -615,9 +615,10 @@ static int died(struct egress *g, struct error *e)
         return g->fault_text.code;
     }
     if (never_ready) {
-        error_set(e, -ECHILD, "egress did not start: %s", buf_cstr(&why));
+        int code = g->restart.missing ? -ENODEV : -ECHILD;
+        error_set(e, code, "egress did not start: %s", buf_cstr(&why));
         error_hint(e, "ambit doctor says whether this machine has what a room needs");
-        return -ECHILD;
+        return code;
     }
     int status = counters_went_on(g, e); /* a death is no way to a fresh budget */
     if (status < 0)

@@ -539,9 +539,10 @@ static int died(struct keeper *k, struct error *e)
         return k->fault_text.code;
     }
     if (!k->was_ready) {
-        error_set(e, -ECHILD, "keeper did not start: %s", buf_cstr(&why));
+        int code = k->restart.missing ? -ENODEV : -ECHILD;
+        error_set(e, code, "keeper did not start: %s", buf_cstr(&why));
         error_hint(e, "ambit doctor says whether this machine has what a room needs");
-        return -ECHILD;
+        return code;
     }
     if (k->question.answer == ANSWER_WANTED) {
         k->question.answer = ANSWER_REFUSED;

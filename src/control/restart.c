@@ -20,10 +20,13 @@ void restart_bury(struct restart *r, struct room *room, struct buf *why)
 {
     int wait_status = 0;
     uint64_t now = clock_monotonic_ns();
-    if (room_wait(room, LAST_WORDS_MS, &wait_status, NULL) == 0)
+    r->missing = 0;
+    if (room_wait(room, LAST_WORDS_MS, &wait_status, NULL) == 0) {
         room_status_text(wait_status, why);
-    else
+        r->missing = room_status_missing(wait_status);
+    } else {
         buf_puts(why, "it closed its channel and had to be killed");
+    }
     room_end(room);
     r->pause_ns = now - r->began_ns >= CALM_NS || r->pause_ns == 0
                       ? PAUSE_MIN_NS

@@ -12,6 +12,7 @@ struct restart {
     uint64_t began_ns; /* of this life */
     uint64_t back_ns;  /* when the next one is due; 0: it lives, or none is due */
     uint64_t pause_ns; /* before that */
+    uint32_t missing;  /* it died for want of this layer of its jail; 0: of something else */
 };
 /* It was spawned. */
 void restart_began(struct restart *r);

@@ -43,8 +43,11 @@ void run_end(struct run *r, enum run_outcome outcome, int exit_code, const struc
         return;
     r->report->outcome = outcome;
     r->report->exit_code = exit_code;
-    if (e != NULL)
-        r->report->error = *e;
+    if (e == NULL)
+        return;
+    r->report->error = *e;
+    /* A room that died by itself, not for want of what this machine has not. */
+    r->report->retryable = outcome == RUN_FAILED && e->code == -ECHILD;
 }
 
 void run_parts_init(struct run *r, const struct run_request *request,
@@ -272,7 +275,8 @@ int run_step_keeper(struct run *r, const struct run_keeper_links *links)
 
     if (run_keeper_start(r, links, &e) == 0)
         return 0;
-    if (e.code == -ECHILD || e.code == -ETIMEDOUT || e.code == -EPROTO || e.code == -ENOMEM)
+    if (e.code == -ECHILD || e.code == -ENODEV || e.code == -ETIMEDOUT || e.code == -EPROTO ||
+        e.code == -ENOMEM)
         return failed(r, &e);
     run_end(r, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
     return 1;

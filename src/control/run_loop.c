@@ -472,9 +472,12 @@ static void end_by_death(struct run *r, int wait_status)
         run_end(r, RUN_TIME_LIMIT, EXIT_TIME, &e);
     } else {
         room_status_text(wait_status, &text);
-        error_set(&e, -ECHILD, "the worker ended without a report: %s", buf_cstr(&text));
-        r->report->retryable = room_status_missing(wait_status) == 0;
-        error_hint(&e, "ambit doctor says whether this machine has what a worker needs");
+        bool missing = room_status_missing(wait_status) != 0;
+        error_set(&e, missing ? -ENODEV : -ECHILD, "the worker ended without a report: %s",
+                  buf_cstr(&text));
+        error_hint(&e, missing ? "ambit doctor says whether this machine has what a worker needs"
+                               : "the same may work when it is tried again; if not, ambit doctor "
+                                 "says whether this machine has what a worker needs");
         run_end(r, RUN_FAILED, EXIT_FAILED, &e);
     }
 }

@@ -37,6 +37,7 @@ enum run_frame {
     /* u32 enum ambit_compile_status, bytes description, bytes message, u64 code size */
     COMPILE_DONE = 34,
 };
+#define COMPILE_CPU_S 120 /* of the compiler room; the largest component that ships takes 19 */
 enum run_link {
     RUN_LINK_EGRESS = 1, /* http grants: where requests of guests go */
     /* `ambit serve`: where requests to guests come from. No guest is made at the start; each
