@@ -150,7 +150,7 @@ TEST(wall_ends_a_parked_guest)
     struct fixture f;
     int fds[2];
     CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
-    fixture_open_with(&f, "limits: { wall: 20ms }\n" ALL, fds[0], -1, -1);
+    fixture_open_with(&f, "limits: { wall: 300ms }\n" ALL, fds[0], -1, -1);
     fixture_run(&f, reads, NULL);
     CHECK_EQ(f.guest->done.end, RUN_END_LIMIT);
     CHECK_EQ(f.guest->done.limit, RUN_LIMIT_WALL);
@@ -165,7 +165,7 @@ TEST(expiry_ends_a_stream_not_the_guest)
     struct fixture f;
     int fds[2];
     CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
-    fixture_open_with(&f, "expires: 20ms\n" ALL, fds[0], -1, -1);
+    fixture_open_with(&f, "expires: 300ms\n" ALL, fds[0], -1, -1);
     fixture_run(&f, reads, NULL);
     CHECK_EQ(f.guest->done.end, RUN_END_EXIT);
     CHECK_EQ(f.denials, 1);
@@ -178,7 +178,7 @@ static enum ambit_poll asks_after_expiry(struct ambit_task *t)
 {
     const struct ambit_pair *pairs;
     size_t count;
-    struct timespec pause = { .tv_nsec = 5 * 1000 * 1000 };
+    struct timespec pause = { .tv_nsec = 600 * 1000 * 1000 }; /* longer than the grants */
     CHECK_EQ(t->vtbl->enter(t->host, 0), 0);
     t->vtbl->environment(t->host, &pairs, &count);
     CHECK_EQ(count, 1);
@@ -192,7 +192,7 @@ static enum ambit_poll asks_after_expiry(struct ambit_task *t)
 TEST(expiry_is_seen_by_the_next_call)
 {
     struct fixture f;
-    fixture_open(&f, "expires: 4ms\ngrants:\n  - env: { A: b }\n");
+    fixture_open(&f, "expires: 500ms\ngrants:\n  - env: { A: b }\n");
     fixture_run(&f, asks_after_expiry, NULL);
     CHECK_EQ(f.guest->done.end, RUN_END_EXIT);
     CHECK_EQ(f.denials, 1);
