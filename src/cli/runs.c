@@ -191,6 +191,12 @@ static void put_use(struct buf *out, const json_t *line)
     buf_putc(out, '\n');
 }
 
+static void put_unlisted(struct buf *out, const json_t *line)
+{
+    buf_printf(out, "  requests   %llu more were sent that this receipt does not list one by one\n",
+               (unsigned long long)number_of(line, "count"));
+}
+
 static void put_output(struct buf *out, const json_t *line)
 {
     const char *file = text_of(line, "file");
@@ -250,6 +256,7 @@ static void show_event(void *context, const char *event, const json_t *line)
         { "output", put_output },
         { "run.finished", put_finished },
         { "answer", put_answer },
+        { "http.unlisted", put_unlisted },
         { "secret.denied", put_secret_denied },
         { "secret.suspended", put_secret_suspended },
     };

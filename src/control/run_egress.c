@@ -56,7 +56,9 @@ static int record_request(struct run *r, const struct egress_request *q, struct 
 static int on_request(void *context, const struct egress_request *q, struct error *e)
 {
     struct run *r = context;
-    int status = r->http_recorded == HTTP_EVENTS_MAX ? 0 : record_request(r, q, e);
+    bool full = r->http_recorded == HTTP_EVENTS_MAX;
+    r->http_unlisted += full;
+    int status = full ? 0 : record_request(r, q, e);
     return status < 0 ? status : run_keeper_admit(r, q, e);
 }
 
@@ -165,9 +167,20 @@ int run_egress_end(struct run *r, struct error *e)
     return status;
 }
 
+/* Whoever reads the receipt is told that it does not list all. */
+static int record_unlisted(struct run *r, struct error *e)
+{
+    if (r->http_unlisted == 0)
+        return 0;
+    json_t *event = json_object();
+    json_object_set_new(event, "observed_by", json_string("egress"));
+    json_object_set_new(event, "count", json_count(r->http_unlisted));
+    return receipt_put_closing(r->receipt, "http.unlisted", event, e);
+}
+
 int run_egress_record(struct run *r, struct error *e)
 {
-    int status = 0;
+    int status = record_unlisted(r, e);
     for (size_t i = 0; r->egress && status == 0 && i < egress_rules(r->egress); i++) {
         struct egress_use u = egress_use(r->egress, i);
         if (u.requests == 0)

@@ -73,6 +73,7 @@ struct run {
     unsigned added; /* grants that answers added: the next rule is that of the request + so many */
     struct egress *egress;  /* NULL: no grant of http, and nobody who can give one */
     uint64_t http_recorded; /* requests in the receipt */
+    uint64_t http_unlisted; /* those that came when it had enough of them */
     uint64_t http_last;     /* the number of the last one, in this life of egress; 0 = none */
     struct run_egress_links egress_links;
     struct vault_files *vault; /* NULL: no grant names a secret */

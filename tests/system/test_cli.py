@@ -127,7 +127,7 @@ def test_flags_that_come_later_say_so():
 
 
 def test_flags_of_egress_want_a_grant_that_uses_them():
-    for flag, value in (("--ca", "/nonexistent"), ("--resolver", "127.0.0.1:53")):
+    for flag, value in (("--ca", write("ca.pem", "-----BEGIN CERTIFICATE-----\n")), ("--resolver", "127.0.0.1:53")):
         result = run("run", flag, value, hello(), rc=BAD_GRANT)
         contains(result.err, f"{flag} is given, and no grant of http")
 

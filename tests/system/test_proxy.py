@@ -453,6 +453,20 @@ def test_more_fronts_share_the_port():
             equal(p.status(w.url("/hello"))[0], 403)
 
 
+def test_a_receipt_says_that_it_does_not_list_all():
+    with World() as w:
+        with w.proxy() as p:
+            result = p.curl("-f", "-o", "/dev/null", w.url("/hello?[1-1030]"))
+            equal(result.rc, 0, result)
+    equal(len(p.kept("http.request")), 1024)
+    equal([e["count"] for e in p.kept("http.unlisted")], [6])
+    equal([e["count"] for e in p.kept("use")], [1030])
+    import test_docs  # pylint: disable=import-outside-toplevel
+    schema = json.loads((ambit.TOP / "docs/schemas/receipt.schema.json").read_text())
+    assert not [faults for e in p.last if (faults := test_docs.faults(e, schema, schema))]
+    contains(ambit.run("runs", "show", p.kept("run.started")[0]["id"], rc=0).out, "6 more were sent that this receipt does not list")
+
+
 def test_drains():
     with World() as w:
         with w.proxy() as p:
