@@ -9,17 +9,14 @@
  * know ourselves. Each connection is of one request, and HTTP/1.1: no table of headers keeps a key.
  */
 #include <curl/curl.h>
-#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "egress/parts.h"
+#include "egress/pool.h"
 #include "wire/http1.h"
 
 #define ANSWER_MAX (64u << 10)
@@ -28,7 +25,6 @@
 #define LIFE_MAX_S \
     (10 * 365 * UINT64_C(86400)) /* keeper keeps an hour: a sum that cannot overflow */
 #define FAILURE_SIZE 256
-_Static_assert(CURL_TEXT_SIZE >= CURL_ERROR_SIZE, "curl writes that much");
 
 #ifdef AMBIT_TEST_HOOKS
 #define LEFT_OPEN(room, which) (((room)->skip & (which)) != 0)
@@ -56,8 +52,7 @@ struct minting {
 };
 struct minter {
     struct egress_room *room;
-    CURLM *multi;
-    uint64_t timer_ns;
+    struct pool *pool;
     struct minting *first;
     size_t count;
 };
@@ -87,7 +82,7 @@ static void leave_curl(struct minting *m)
 {
     names_cancel(&m->wait);
     if (m->easy) {
-        (void)curl_multi_remove_handle(m->minter->multi, m->easy);
+        (void)curl_multi_remove_handle(m->minter->pool->multi, m->easy);
         curl_easy_cleanup(m->easy);
     }
     curl_slist_free_all(m->headers);
@@ -286,8 +281,9 @@ static void take_answer(struct minting *m, long status)
     end(m, &answer);
 }
 
-static void finished(struct minting *m, CURLcode code)
+static void finished(void *owner, int code)
 {
+    struct minting *m = owner;
     long status = 0;
     if (code == CURLE_OK &&
         curl_easy_getinfo(m->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 100 &&
@@ -366,11 +362,9 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
     const struct minting *m = context;
     struct address a;
     uint16_t port;
-    if (purpose != CURLSOCKTYPE_IPCXN ||
-        (s->socktype & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != SOCK_STREAM ||
-        !transfer_address(&s->addr, &a, &port) || !address_good(m, &a, port))
+    if (!pool_dials(purpose, s, &a, &port) || !address_good(m, &a, port))
         return CURL_SOCKET_BAD;
-    return socket(s->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return pool_socket(m->minter->room, s);
 }
 
 static int on_ready(void *context, char *remote, char *local, int remote_port, int local_port)
@@ -404,18 +398,9 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *context)
 
 /* ---- the request ---- */
 
-static int add_line(struct minting *m, const char *line)
-{
-    struct curl_slist *longer = line ? curl_slist_append(m->headers, line) : NULL;
-    if (!longer)
-        return -ENOMEM;
-    m->headers = longer;
-    return 0;
-}
-
 static int add_headers(struct minting *m)
 {
-    int status = add_line(m, "Expect:");
+    int status = pool_add_line(&m->headers, "Expect:");
     for (size_t i = 0; status == 0 && i < m->request.field_count; i++) {
         const struct secret_field *f = &m->request.fields[i];
         struct http_field checked = { f->name, f->value };
@@ -423,30 +408,12 @@ static int add_headers(struct minting *m)
             return -EINVAL;
         char *line = mem_printf("%.*s: %.*s", (int)f->name.size, f->name.data, (int)f->value.size,
                                 f->value.data);
-        status = add_line(m, line);
+        status = pool_add_line(&m->headers, line);
         if (line)
             mem_wipe(line, strlen(line));
         mem_free(line);
     }
     return status;
-}
-
-static int add_addresses(struct minting *m, const struct address *addresses, size_t count)
-{
-    CLEANUP(buf_done) struct buf line = BUF_INIT(8192);
-    if (m->url.is_address)
-        return 0;
-    buf_printf(&line, "+%s:%u:", m->url.host, m->url.port);
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(&line, i ? "," : "");
-        buf_puts(&line, addresses[i].is_v6 ? "[" : "");
-        address_print(&addresses[i], &line);
-        buf_puts(&line, addresses[i].is_v6 ? "]" : "");
-    }
-    if (buf_status(&line) < 0)
-        return buf_status(&line);
-    m->resolve = curl_slist_append(NULL, buf_cstr(&line));
-    return m->resolve ? 0 : -ENOMEM;
 }
 
 #define SET(option, value) (curl_easy_setopt(m->easy, option, value) == CURLE_OK)
@@ -515,9 +482,9 @@ static void go(struct minting *m, const struct address *addresses, size_t count)
         return;
     }
     m->easy = curl_easy_init();
-    if (!m->easy || add_headers(m) < 0 || add_addresses(m, addresses, count) < 0 ||
-        !set_destination(m) || !set_habits(m) ||
-        curl_multi_add_handle(m->minter->multi, m->easy) != CURLM_OK)
+    if (!m->easy || add_headers(m) < 0 ||
+        pool_add_addresses(&m->resolve, &m->url, addresses, count) < 0 || !set_destination(m) ||
+        !set_habits(m) || curl_multi_add_handle(m->minter->pool->multi, m->easy) != CURLM_OK)
         fail(m, HTTP_ERROR_INTERNAL, "the request to the token server cannot be started");
 }
 
@@ -543,22 +510,6 @@ static void on_resolved(struct name_wait *w, const struct name_answer *a)
 
 /* ---- the minter ---- */
 
-static int on_timer(CURLM *multi, long timeout_ms, void *context)
-{
-    struct minter *r = context;
-    r->timer_ns = timeout_ms < 0 ? NEVER : clock_monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
-    return 0;
-}
-
-static int on_watch(CURL *easy, curl_socket_t fd, int what, void *context, void *ignored)
-{
-    struct minter *r = context;
-    uint32_t events = 0;
-    if (what != CURL_POLL_REMOVE)
-        events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-    return poller_set(&r->room->poller, fd, WATCH_MINT, r->room, events) < 0 ? -1 : 0;
-}
-
 static struct minter *minter_of(struct egress_room *room)
 {
     struct minter *r = room->minter;
@@ -568,13 +519,8 @@ static struct minter *minter_of(struct egress_room *room)
     if (!r)
         return NULL;
     r->room = room;
-    r->timer_ns = NEVER;
-    r->multi = curl_multi_init();
-    if (!r->multi || curl_multi_setopt(r->multi, CURLMOPT_SOCKETFUNCTION, on_watch) != CURLM_OK ||
-        curl_multi_setopt(r->multi, CURLMOPT_SOCKETDATA, r) != CURLM_OK ||
-        curl_multi_setopt(r->multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
-        curl_multi_setopt(r->multi, CURLMOPT_TIMERDATA, r) != CURLM_OK) {
-        curl_multi_cleanup(r->multi);
+    r->pool = pool_new(room, finished);
+    if (!r->pool) {
         mem_free(r);
         return NULL;
     }
@@ -634,30 +580,6 @@ void minting_stop_all(struct egress_room *room)
     }
 }
 
-static void take_messages(struct minter *r)
-{
-    CURLMsg *message;
-    int left;
-    while ((message = curl_multi_info_read(r->multi, &left))) {
-        struct minting *m = NULL;
-        CURLcode code = message->data.result;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&m);
-        finished(m, code);
-    }
-}
-
-void minting_event(struct egress_room *room, int fd, uint32_t events)
-{
-    int running;
-    int bits = (events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-               (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-               (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
-    (void)curl_multi_socket_action(room->minter->multi, fd, bits, &running);
-    take_messages(room->minter);
-}
-
 uint64_t minting_deadline(const struct egress_room *room)
 {
     uint64_t next = NEVER;
@@ -665,21 +587,16 @@ uint64_t minting_deadline(const struct egress_room *room)
         return next;
     for (const struct minting *m = room->minter->first; m; m = m->next)
         next = MIN(next, m->over ? 0 : m->deadline_ns);
-    return MIN(next, room->minter->timer_ns);
+    return MIN(next, room->minter->pool->timer_ns);
 }
 
 /* Also frees what is over: nobody's callback is on the stack. */
 void minting_tick(struct egress_room *room, uint64_t now)
 {
     struct minter *r = room->minter;
-    int running;
     if (!r)
         return;
-    if (r->timer_ns <= now) {
-        r->timer_ns = NEVER;
-        (void)curl_multi_socket_action(r->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-        take_messages(r);
-    }
+    pool_tick(r->pool, now);
     for (struct minting *m = r->first; m; m = m->next)
         if (!m->over && now >= m->deadline_ns)
             fail(m, HTTP_ERROR_RESPONSE_TIMEOUT, "the token server did not answer in 20 seconds");
@@ -702,7 +619,7 @@ void minting_free(struct egress_room *room)
         return;
     minting_stop_all(room);
     minting_tick(room, 0);
-    curl_multi_cleanup(r->multi);
+    pool_free(r->pool);
     mem_free(r);
     room->minter = NULL;
 }

@@ -10,6 +10,7 @@
  *   outgoing.c  one request from its frame to its record; deadlines
  *   peer.c      one link: its frames, its exchanges, what is to be said on it
  *   transfer.c  one exchange's life in curl: request out, response body in
+ *   pool.c      curl in the loop: its sockets, timers, what has ended (pool.h)
  *   response.c  what an origin's header lines may be
  *   mint.c      keeper's requests to token servers
  *   secrets.c   asks keeper for the values that a request's rule names; puts them on
@@ -64,7 +65,6 @@ enum watch_kind {
     WATCH_LINK,
     WATCH_CURL,
     WATCH_NAMES,
-    WATCH_MINT,
     WATCH_WEBSOCKET,
     WATCH_KEEPER
 };
@@ -190,7 +190,7 @@ struct outgoing {
     struct injected *injected; /* of a rule that names secrets, from the ask on */
 
     /* curl */
-    void *easy; /* CURL: curl's header is transfer.c's alone, and the room's main */
+    void *easy; /* CURL: no header here includes curl's */
     struct pool *pool;
     struct websocket *websocket; /* HTTP_UPGRADE: what replaces curl once the connection is there */
     struct curl_slist *headers, *resolve;
@@ -248,8 +248,6 @@ enum grant_reason decide_dial(const struct outgoing *x, const struct address *a,
 bool decide_own_listener(const struct egress_room *room, const struct address *a, uint16_t port);
 
 /* transfer.c */
-struct sockaddr;
-bool transfer_address(const struct sockaddr *s, struct address *ret, uint16_t *ret_port);
 int transfer_start(struct outgoing *x, const struct address *addresses, size_t count);
 void transfer_stop(struct outgoing *x);        /* not from a callback of curl's */
 void transfer_body_came(struct outgoing *x);   /* `in` grew, or ended */
@@ -259,13 +257,14 @@ void transfer_ended(struct outgoing *x); /* the answer is whole; not from a call
 int transfer_body(struct outgoing *x, struct bytes b) MUST_CHECK;
 /* max_response_bytes, with so many more. False: the exchange has failed. */
 bool transfer_fits(struct outgoing *x, size_t size) MUST_CHECK;
+/* The header fields that will go out, but for those that egress sets. Texts are of the request. */
+size_t transfer_fields(const struct outgoing *x, struct secret_field *fields, size_t max);
+
+/* pool.c */
 void pools_free(struct egress_room *room);
 uint64_t pools_deadline(const struct egress_room *room);
 void pools_tick(struct egress_room *room, uint64_t now);
 void pool_event(struct pool *pool, int fd, uint32_t events);
-
-/* The header fields that will go out, but for those that egress sets. Texts are of the request. */
-size_t transfer_fields(const struct outgoing *x, struct secret_field *fields, size_t max);
 
 /* secrets.c */
 /* Before any library is used: what they free is wiped. */
@@ -373,7 +372,6 @@ int minting_start(struct egress_room *room, struct bytes payload, struct error *
 /* The channel to keeper is another now, or the room ends: what is under way has nobody to answer to. Its records still
  * go out. Not from secrets_minted(). */
 void minting_stop_all(struct egress_room *room);
-void minting_event(struct egress_room *room, int fd, uint32_t events);
 uint64_t minting_deadline(const struct egress_room *room);
 void minting_tick(struct egress_room *room, uint64_t now);
 void minting_free(struct egress_room *room);

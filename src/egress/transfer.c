@@ -14,67 +14,18 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <openssl/ssl.h>
-#include <netinet/in.h>
 
 #include "base/clock.h"
-#include "egress/parts.h"
+#include "egress/pool.h"
 #include "wire/http1.h"
 
-#define CONNECTIONS_KEPT_MAX 64L /* of one pool */
 #define IDLE_CONNECTION_S 55L
 #define BUFFER_SIZE (64L << 10)
-_Static_assert(CURL_TEXT_SIZE >= CURL_ERROR_SIZE, "curl writes that much");
-
-struct pool {
-    struct egress_room *room;
-    struct pool *next; /* of those that are of one WebSocket each */
-    CURLM *multi;
-    uint64_t timer_ns;
-    bool multiplexes; /* an answer came over HTTP/2 */
-};
 
 /* ---- pools ---- */
 
-static int on_timer(CURLM *multi, long timeout_ms, void *context)
-{
-    struct pool *p = context;
-    p->timer_ns = timeout_ms < 0 ? NEVER : clock_monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
-    return 0;
-}
-
-static int on_watch(CURL *easy, curl_socket_t fd, int what, void *context, void *ignored)
-{
-    struct pool *p = context;
-    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-    if (what == CURL_POLL_REMOVE) { /* mostly until the next request over this connection */
-        poller_rest(&p->room->poller, fd);
-        return 0;
-    }
-    return poller_set(&p->room->poller, fd, WATCH_CURL, p, events) < 0 ? -1 : 0;
-}
-
-static struct pool *pool_new(struct egress_room *room)
-{
-    struct pool *p = mem_zalloc(sizeof(*p));
-    if (!p)
-        return NULL;
-    p->room = room;
-    p->timer_ns = NEVER;
-    p->multi = curl_multi_init();
-    if (!p->multi || curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, on_watch) != CURLM_OK ||
-        curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p) != CURLM_OK ||
-        curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
-        curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p) != CURLM_OK ||
-        curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT_MAX) != CURLM_OK) {
-        curl_multi_cleanup(p->multi);
-        mem_free(p);
-        return NULL;
-    }
-    return p;
-}
+static pool_ended finished;
 
 /* A WebSocket keeps its connection for itself, and its pool: what other requests do to theirs, such as
  * looking whether a kept connection is still good, must not touch it. */
@@ -84,7 +35,7 @@ static struct pool *pool_of(struct outgoing *x)
     struct pool *p = x->websocket ? NULL : room->pools[x->rule];
     if (p)
         return p;
-    p = pool_new(room);
+    p = pool_new(room, finished);
     if (p && x->websocket) {
         p->next = room->single_pools;
         room->single_pools = p;
@@ -109,20 +60,7 @@ static void pool_leave(struct outgoing *x)
             break;
         }
     }
-    curl_multi_cleanup(p->multi);
-    mem_free(p);
-}
-
-void pools_free(struct egress_room *room)
-{
-    for (size_t i = 0; room->pools && i < room->grants.rule_count; i++) {
-        if (!room->pools[i])
-            continue;
-        curl_multi_cleanup(room->pools[i]->multi);
-        mem_free(room->pools[i]);
-    }
-    mem_free(room->pools);
-    room->pools = NULL;
+    pool_free(p);
 }
 
 /* ---- how it ended ---- */
@@ -201,8 +139,9 @@ static bool again(struct outgoing *x, CURLcode code)
            curl_multi_add_handle(multi, x->easy) == CURLM_OK;
 }
 
-static void finished(struct outgoing *x, CURLcode code)
+static void finished(void *owner, int code)
 {
+    struct outgoing *x = owner;
     if (x->failed || again(x, code))
         return; /* it says itself why */
     if (code != CURLE_OK) {
@@ -233,79 +172,7 @@ void transfer_ended(struct outgoing *x)
     peer_say(x);
 }
 
-static void take_messages(struct pool *p)
-{
-    CURLMsg *m;
-    int left;
-    while ((m = curl_multi_info_read(p->multi, &left))) {
-        struct outgoing *x = NULL;
-        CURLcode code = m->data.result;
-        if (m->msg != CURLMSG_DONE)
-            continue;
-        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&x);
-        finished(x, code);
-    }
-}
-
-void pool_event(struct pool *p, int fd, uint32_t events)
-{
-    int running;
-    int bits = (events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-               (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-               (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
-    (void)curl_multi_socket_action(p->multi, fd, bits, &running);
-    take_messages(p);
-}
-
-uint64_t pools_deadline(const struct egress_room *room)
-{
-    uint64_t next = NEVER;
-    for (size_t i = 0; i < room->grants.rule_count; i++)
-        if (room->pools[i])
-            next = MIN(next, room->pools[i]->timer_ns);
-    for (const struct pool *p = room->single_pools; p; p = p->next)
-        next = MIN(next, p->timer_ns);
-    return next;
-}
-
-static void pool_tick(struct pool *p, uint64_t now)
-{
-    int running;
-    if (!p || p->timer_ns > now)
-        return;
-    p->timer_ns = NEVER;
-    (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    take_messages(p);
-}
-
-void pools_tick(struct egress_room *room, uint64_t now)
-{
-    for (size_t i = 0; i < room->grants.rule_count; i++)
-        pool_tick(room->pools[i], now);
-    for (struct pool *p = room->single_pools, *next; p; p = next) {
-        next = p->next;
-        pool_tick(p, now);
-    }
-}
-
 /* ---- what curl asks ---- */
-
-bool transfer_address(const struct sockaddr *s, struct address *ret, uint16_t *ret_port)
-{
-    *ret = (struct address){ .is_v6 = s->sa_family == AF_INET6 };
-    if (s->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)s;
-        memcpy(ret->bytes, &v4->sin_addr, 4);
-        *ret_port = ntohs(v4->sin_port);
-    } else if (s->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)s;
-        memcpy(ret->bytes, &v6->sin6_addr, 16);
-        *ret_port = ntohs(v6->sin6_port);
-    } else {
-        return false;
-    }
-    return true;
-}
 
 static void refuse_dial(struct outgoing *x, enum grant_reason reason)
 {
@@ -318,18 +185,14 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
     struct outgoing *x = context;
     struct address address;
     uint16_t port;
-    if (purpose != CURLSOCKTYPE_IPCXN ||
-        (a->socktype & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != SOCK_STREAM ||
-        !transfer_address(&a->addr, &address, &port))
+    if (!pool_dials(purpose, a, &address, &port))
         return CURL_SOCKET_BAD;
     enum grant_reason reason = decide_dial(x, &address, port);
     if (reason != GRANT_ALLOWED) {
         refuse_dial(x, reason);
         return CURL_SOCKET_BAD;
     }
-    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    poller_forget(&x->peer->room->poller, fd);
-    return fd;
+    return pool_socket(x->peer->room, a);
 }
 
 /* A connection is there, and the request is about to go over it. */
@@ -517,21 +380,10 @@ static int on_trailers(struct curl_slist **list, void *context)
         CLEANUP(mem_freep)
         char *line = mem_printf("%.*s: %.*s", (int)fields[i].name.size, fields[i].name.data,
                                 (int)fields[i].value.size, fields[i].value.data);
-        struct curl_slist *longer = line ? curl_slist_append(*list, line) : NULL;
-        if (!longer)
+        if (pool_add_line(list, line) < 0)
             return CURL_TRAILERFUNC_ABORT;
-        *list = longer;
     }
     return CURL_TRAILERFUNC_OK;
-}
-
-static int add_line(struct outgoing *x, const char *line)
-{
-    struct curl_slist *longer = line ? curl_slist_append(x->headers, line) : NULL;
-    if (!longer)
-        return -ENOMEM;
-    x->headers = longer;
-    return 0;
 }
 
 static int add_field(struct outgoing *x, struct bytes name, struct bytes value)
@@ -541,7 +393,7 @@ static int add_field(struct outgoing *x, struct bytes name, struct bytes value)
         value.size == 0
             ? mem_printf("%.*s;", (int)name.size, name.data) /* curl's way: empty value */
             : mem_printf("%.*s: %.*s", (int)name.size, name.data, (int)value.size, value.data);
-    return add_line(x, line);
+    return pool_add_line(&x->headers, line);
 }
 
 static bool goes_out(const struct outgoing *x, const struct grant *g, struct bytes name)
@@ -585,7 +437,7 @@ static int add_headers(struct outgoing *x)
 {
     const struct grant *g = grant_rules_grant(x->peer->room->grants.rules, x->rule);
     bool has_accept = false;
-    int status = add_line(x, "Expect:");
+    int status = pool_add_line(&x->headers, "Expect:");
     for (size_t i = 0; status == 0 && i < x->request.field_count; i++) {
         const struct http_field *f = &x->request.fields[i];
         if (!goes_out(x, g, f->name))
@@ -605,31 +457,10 @@ static int add_headers(struct outgoing *x)
             !http1_field_valid(&f) || is_ours(f.name) ? -EINVAL : add_field(x, f.name, f.value);
     }
     if (status == 0 && x->injected)
-        status = add_line(x, "accept-encoding: identity");
+        status = pool_add_line(&x->headers, "accept-encoding: identity");
     if (status == 0 && !has_accept)
-        status = add_line(x, "Accept:");
+        status = pool_add_line(&x->headers, "Accept:");
     return status;
-}
-
-static int add_addresses(struct outgoing *x, const struct address *addresses, size_t count)
-{
-    CLEANUP(buf_done) struct buf line = BUF_INIT(8192);
-    if (x->url.is_address)
-        return 0;
-    buf_printf(&line, "+%s:%u:", x->url.host, x->url.port);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            buf_puts(&line, ",");
-        if (addresses[i].is_v6)
-            buf_puts(&line, "[");
-        address_print(&addresses[i], &line);
-        if (addresses[i].is_v6)
-            buf_puts(&line, "]");
-    }
-    if (buf_status(&line) < 0)
-        return buf_status(&line);
-    x->resolve = curl_slist_append(NULL, buf_cstr(&line));
-    return x->resolve ? 0 : -ENOMEM;
 }
 
 #define SET(option, value) (curl_easy_setopt(x->easy, option, value) == CURLE_OK)
@@ -730,8 +561,9 @@ int transfer_start(struct outgoing *x, const struct address *addresses, size_t c
     x->easy = curl_easy_init();
     if (!p || !x->easy)
         return -ENOMEM;
-    if (add_headers(x) < 0 || add_addresses(x, addresses, count) < 0 || !set_destination(x) ||
-        !set_habits(x) || !(x->websocket ? SET(CURLOPT_CONNECT_ONLY, 1L) : set_body(x)))
+    if (add_headers(x) < 0 || pool_add_addresses(&x->resolve, &x->url, addresses, count) < 0 ||
+        !set_destination(x) || !set_habits(x) ||
+        !(x->websocket ? SET(CURLOPT_CONNECT_ONLY, 1L) : set_body(x)))
         return -EINVAL;
     return curl_multi_add_handle(p->multi, x->easy) == CURLM_OK ? 0 : -ENOMEM;
 }
