@@ -503,6 +503,15 @@ static int name_of(struct secret_command *c, struct error *e)
                      "stays in the shell's history: none is taken");
 }
 
+static void no_such_word(const char *what, struct error *e)
+{
+    bool shows = strcmp(what, "get") == 0 || strcmp(what, "show") == 0;
+    (void)error_set(e, -EINVAL, "there is no `ambit secret %.20s`", what);
+    error_hint(
+        e, shows ? "values are never printed; `ambit secret test NAME` says whether one can be had"
+                 : "there are set, ls, rotate, rm, test and rekey: ambit help secret");
+}
+
 static int perform(struct secret_command *c)
 {
     static const struct {
@@ -524,7 +533,7 @@ static int perform(struct secret_command *c)
     else if (strcmp(what, "ls") == 0 || strcmp(what, "rekey") == 0)
         (void)error_set(&e, -EINVAL, "%s takes no name", what);
     else
-        (void)error_set(&e, -EINVAL, "there is no `ambit secret %s`", what);
+        no_such_word(what, &e);
     return cli_usage(&c->cli, &e);
 }
 

@@ -355,6 +355,8 @@ static int read_line(const struct typing *t, const char *prompt, char *line, siz
             status = read(t->tty, &c, 1) == 1 ? typed(c, line, ret_size) : -EIO;
     }
     (void)!write(t->tty, "\n", 1);
+    if (status == -EINTR)
+        return error_set(e, status, "it was interrupted, nothing was typed to its end");
     return status < 0 ? error_set_errno(e, -status, "nothing was typed to its end") : 0;
 }
 

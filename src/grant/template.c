@@ -7,6 +7,7 @@
  */
 #include "grant/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,10 +34,19 @@ static bool name_valid(const char *name, size_t size)
     return true;
 }
 
+/* What is no name may be the value itself, in the wrong place: errors do not repeat it. */
+static bool is_shown(const char *name, size_t size)
+{
+    return size < SECRET_VALUE_MIN || name_valid(name, size);
+}
+
 static int name_fail(const char *name, size_t size, struct error *e)
 {
-    int r =
-        error_set(e, -EINVAL, "`%.*s` cannot be the name of a secret", (int)MIN(size, 64u), name);
+    int r = is_shown(name, size)
+                ? error_set(e, -EINVAL, "`%.*s` cannot be the name of a secret", (int)size, name)
+                : error_set(e, -EINVAL,
+                            "a text that is not shown (it may be a value) cannot be the name of a "
+                            "secret");
     error_hint(e, "1 to %d of a-z and 0-9, with - _ . between them: github-token", SECRET_NAME_MAX);
     return r;
 }
@@ -277,6 +287,8 @@ static int flag_read(struct secret_flag *f, const char *value, struct error *e)
     const char *at = strchr(value, '@'), *equals = at ? strchr(at, '=') : NULL;
     if (at == NULL)
         return error_set(e, -EINVAL, "where may it go?");
+    if (strncmp(at + 1, "https://", 8) == 0)
+        return error_set(e, -EINVAL, "HOST is a name and a port, without https://");
     f->name = mem_strndup(value, (size_t)(at - value));
     if (f->name == NULL)
         return grant_no_memory(e);
@@ -317,6 +329,33 @@ static int flag_apply(const struct secret_flag *f, struct grant *g, struct error
     return grant_check(g, e);
 }
 
+/* Nothing reaches it: what was probably meant? */
+static int flag_misses(const struct grant_set *s, const char *flag, const struct secret_flag *f,
+                       struct error *e)
+{
+    const struct grant *w = &f->where;
+    const struct grant *near = NULL;
+    char port[8] = "";
+    for (size_t i = 0; near == NULL && i < s->count; i++)
+        if (s->grants[i].class == GRANT_HTTP && s->grants[i].http.wildcard == w->http.wildcard &&
+            strcmp(s->grants[i].http.host, w->http.host) == 0)
+            near = &s->grants[i];
+    if (f->has_port)
+        (void)snprintf(port, sizeof(port), ":%u", (unsigned)w->http.port);
+    int r = error_set(e, -ENOENT, "no grant of https reaches %s%s%s", w->http.wildcard ? "*." : "",
+                      w->http.host, port);
+    if (near != NULL && (near->http.https || host_is_loopback(near)))
+        error_hint(e, "a grant names it with another port: %s %s@%s%s:%u", flag, f->name,
+                   w->http.wildcard ? "*." : "", w->http.host, (unsigned)near->http.port);
+    else if (near != NULL)
+        error_hint(e, "the grant of it is of http, over which everybody on the way could read the "
+                      "secret: grant https");
+    else
+        error_hint(e, "say what may be asked there: --net 'GET https://%s%s%s/**'",
+                   w->http.wildcard ? "*." : "", w->http.host, port);
+    return r;
+}
+
 static int flag_use(struct grant_set *s, const char *flag, const char *value, struct error *e)
 {
     CLEANUP(secret_flag_done) struct secret_flag f = { .where = { .class = GRANT_HTTP } };
@@ -336,10 +375,7 @@ static int flag_use(struct grant_set *s, const char *flag, const char *value, st
     }
     if (r < 0 || found > 0)
         return r;
-    const char *host = f.where.http.host, *star = f.where.http.wildcard ? "*." : "";
-    r = error_set(e, -ENOENT, "no grant of https reaches %s%s", star, host);
-    error_hint(e, "say what may be asked there: --net 'GET https://%s%s/**'", star, host);
-    return r;
+    return flag_misses(s, flag, &f, e);
 }
 
 int grant_secret_flag(struct grant_set *s, const char *flag, const char *value, struct error *e)
@@ -348,7 +384,10 @@ int grant_secret_flag(struct grant_set *s, const char *flag, const char *value, 
     if (e == NULL)
         e = &local;
     int r = flag_use(s, flag, value, e);
-    if (r < 0)
+    const char *at = strchr(value, '@');
+    if (r < 0 && is_shown(value, at ? (size_t)(at - value) : strlen(value)))
         error_prefix(e, "%s '%s'", flag, value);
+    else if (r < 0)
+        error_prefix(e, "%s", flag);
     return r;
 }

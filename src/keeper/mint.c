@@ -41,9 +41,14 @@ static int check_plain(struct bytes value, struct error *e)
     if (is_token(value, SECRET_VALUE_MAX))
         return 0;
     if (value.size < SECRET_VALUE_MIN) {
-        error_hint(e, "have its server make a longer one; such a short one cannot be told from "
-                      "text in answers");
-        return error_set(e, -EINVAL, "the value is shorter than %d bytes: it could be guessed",
+        if (value.size == 0)
+            error_hint(e, "nothing came from where it should: look at the file, variable, command "
+                          "or pipe");
+        else
+            error_hint(e, "have its server make a longer one; such a short one cannot be told "
+                          "from text in answers");
+        return error_set(e, -EINVAL, "the value is %s %d bytes: it could be guessed",
+                         value.size == 0 ? "empty, and shorter than" : "shorter than",
                          SECRET_VALUE_MIN);
     }
     if (value.size > SECRET_VALUE_MAX)

@@ -124,6 +124,9 @@ def test_no_value_on_the_command_line():
     r = secret(env, "set", "token", VALUE, rc=120)
     in_three_lines(r, "every process")
     lacks(r.err, VALUE)
+    for words in (["set", f"token={VALUE}"], ["set", VALUE.upper()], ["rm", VALUE.upper()]):  # nor repeated, where it stands for a name
+        lacks(secret(env, *words, rc=120).err.lower(), VALUE)
+    contains(secret(env, "get", "token", rc=120).err, "never printed")
     for words in (["set"], ["set", "Bad_Name"], ["set", "a=b"], ["nothing"], [], ["ls", "x"], ["rekey"], ["set", "a", "--kind", "nothing"]):
         secret(env, *words, stdin=VALUE, rc=120)
     assert not vault(env).exists()

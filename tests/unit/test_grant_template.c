@@ -209,6 +209,32 @@ TEST(proposals_invent_none)
       "    set_headers: { authorization: other }\n"     \
       "  - http: https://c.test\n    strip_headers: [authorization]\n"
 
+/* A value where a name belongs is not repeated; what was probably meant is said. */
+TEST(flag_errors)
+{
+    static const struct {
+        const char *value, *what, *hint;
+    } table[] = {
+        { "ghp_A0123456789abcdef", "where may it go", "NAME@HOST" },
+        { "tok=ghp_A0123456789abcdef@a.test", "it may be a value", "a-z" },
+        { "tok@b.test:8443", "no grant of https reaches b.test:8443", "tok@b.test:443" },
+        { "tok@*.a.test:1", "reaches *.a.test:1", "tok@*.a.test:443" },
+        { "tok@127.0.0.1", "reaches 127.0.0.1", "tok@127.0.0.1:81" },
+        { "tok@d.test:8443", "reaches d.test:8443", "GET https://d.test:8443/**" },
+        { "tok@https://a.test", "without https://", "NAME@HOST" },
+        { "tok@plain.test", "reaches plain.test", "grant https" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        CLEANUP(grant_set_freep)
+        struct grant_set *s = read_set(SET "  - http: http://plain.test\n");
+        struct error e = ERROR_INIT;
+        CHECK(grant_secret_flag(s, "--secret", table[i].value, &e) < 0);
+        if (!strstr(e.what, table[i].what) || !strstr(e.hint, table[i].hint) ||
+            strstr(e.what, "ghp_") || strstr(e.hint, "ghp_"))
+            test_fail(__FILE__, __LINE__, "`%s`: %s; %s", table[i].value, e.what, e.hint);
+    }
+}
+
 TEST(flag_table)
 {
     static const struct {
@@ -226,6 +252,7 @@ TEST(flag_table)
         { "@a.test", NULL, NULL, 0 },
         { "tok@", NULL, NULL, 0 },
         { "TOK@a.test", NULL, NULL, 0 },
+        { "a=b@a.test", NULL, NULL, 0 },
         { "tok@https://a.test", NULL, NULL, 0 },
         { "tok@a.test/p", NULL, NULL, 0 },
         { "tok@d.test", NULL, NULL, 0 },
