@@ -103,7 +103,7 @@ int egress_grant(struct egress *g, const struct grant_set *one, struct error *e)
 int egress_placeholders(struct egress *g, const char *json, struct error *e) MUST_CHECK;
 size_t egress_rules(const struct egress *g); /* how many there are, added ones too */
 
-/* Ends the exchanges of a rule, and denies new ones; EGRESS_ALL_RULES for all. For good: a room
+/* Ends the exchanges of a rule, and denies new ones; RULES_ALL for all. For good: a room
  * that is started again is told again. */
 int egress_revoke(struct egress *g, uint32_t rule, struct error *e) MUST_CHECK;
 /* How long a grant set holds counts from here: the start of the run (READY of the worker). Until
@@ -111,8 +111,8 @@ int egress_revoke(struct egress *g, uint32_t rule, struct error *e) MUST_CHECK;
 int egress_expires(struct egress *g, uint64_t expires_ns, struct error *e) MUST_CHECK;
 
 /* No more: gives what is under way no time, takes the last records, kills. The counters stay. One
- * that is still starting for the first time is waited for: < 0 when it cannot start. */
-int egress_end(struct egress *g, struct error *e) MUST_CHECK;
+ * that is still starting for the first time is waited for, but `at_once`: < 0 when it cannot start. */
+int egress_end(struct egress *g, bool at_once, struct error *e) MUST_CHECK;
 /* What a rule was used for, over all lives of the room. */
 struct egress_use {
     uint64_t requests, bytes_sent, bytes_received; /* bytes of bodies */

@@ -10,12 +10,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,7 +21,6 @@
 #include "control/egress.h"
 
 #define START_LIMIT_NS (30 * NS_PER_S) /* a passphrase is stretched, values are fetched meanwhile */
-#define SEND_LIMIT_S 5                 /* a room that lives takes its frames at once */
 #define NEVER UINT64_MAX
 #define ADMITTED_MAX 65536 /* requests under way */
 
@@ -45,13 +41,7 @@ int keeper_send(struct keeper *k, uint16_t kind, const struct buf *payload, cons
     int status = buf_status(payload);
     if (status < 0)
         return error_set(e, status, "a frame for keeper cannot be built");
-    status = channel_send(k->room.channel, kind, payload->data, payload->size, fds, fd_count, e);
-    if (status != -EAGAIN)
-        return status;
-    /* It takes nothing any more: whoever has it shall not have control wait for ever. */
-    (void)syscall(SYS_pidfd_send_signal, k->room.pid_fd, SIGKILL, NULL, 0);
-    error_clear(e);
-    return error_set(e, -EPIPE, "keeper takes no frames");
+    return channel_send(k->room.channel, kind, payload->data, payload->size, fds, fd_count, e);
 }
 
 /* The room may have died a moment ago: keeper_turn() sees to that. */
@@ -399,12 +389,6 @@ static int spawn(struct keeper *k, struct error *e)
     int status = room_spawn(ROOM_KEEPER, k->start.allow_missing, &k->room, e);
     if (status < 0)
         return status;
-    if (setsockopt(channel_fd(k->room.channel), SOL_SOCKET, SO_SNDTIMEO,
-                   &(struct timeval){ .tv_sec = SEND_LIMIT_S }, sizeof(struct timeval)) < 0) {
-        status = error_set_errno(e, errno, "no channel to keeper");
-        room_end(&k->room);
-        return status;
-    }
     k->alive = true;
     k->ready = k->fault = false;
     k->gate = (struct frame_gate){ .rules = rules,

@@ -243,7 +243,7 @@ static int hear(struct proxy_front *f, struct error *e)
         return status;
     }
     proxy_notice(f->p, "front %u is ended: %s", f->index, why.what);
-    room_end(&f->room.room);
+    room_kill(&f->room.room);
     return 1;
 }
 

@@ -152,7 +152,7 @@ int run_egress_end(struct run *r, struct error *e)
     struct run_done *d = &r->report->done;
     if (!r->egress)
         return 0;
-    int status = egress_end(r->egress, e);
+    int status = egress_end(r->egress, r->signals > 0, e);
     if (status == 0)
         status = run_keeper_end(r, e);
     /* What egress saw counts, not what a worker says of it. */

@@ -521,7 +521,7 @@ int ingress_room_main(struct channel *control)
     channel_wipes(control); /* INGRESS_START holds a key, or a token */
     int r = 0;
     while (r == 0 && i->gate.seen == 0) {
-        r = channel_dispatch(control, &i->gate, i, true, &e);
+        r = channel_dispatch_one(control, &i->gate, i, true, &e);
         if (r == 1)
             return 0; /* control went away before it asked */
     }

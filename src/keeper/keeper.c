@@ -584,24 +584,13 @@ static int run(struct keeper_room *room, struct error *e)
     return status;
 }
 
-/* START alone: what follows it on its heels (REVOKE, GRANT, CLIENT) is about rules that prepare() makes. 1: nobody there. */
-static int take_first(struct keeper_room *room, struct error *e)
-{
-    struct frame frame;
-    int *fds;
-    size_t fd_count;
-    int status = channel_receive(room->control, true, &frame, &fds, &fd_count, e);
-    if (status < 0)
-        return status == -EPIPE ? 1 : status;
-    return frame_gate_dispatch(&room->gate, &frame, fds, fd_count, room, e);
-}
-
 static int room_main_of(struct keeper_room *room)
 {
     struct error e = ERROR_INIT;
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || !wipe_what_is_freed())
         return 1;
-    int status = take_first(room, &e);
+    /* START alone: what follows it on its heels (REVOKE, GRANT, CLIENT) is about rules that prepare() makes. */
+    int status = channel_dispatch_one(room->control, &room->gate, room, true, &e);
     if (status != 0)
         return status < 0 ? report_fault(room, &e) : 0;
     if (prepare(room, &e) < 0)

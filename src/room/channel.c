@@ -12,10 +12,14 @@
 #include "room/channel.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #define CHUNK (64u << 10)
@@ -27,6 +31,9 @@ struct channel {
     size_t queue_sent;
     int fds[CHANNEL_FDS_MAX];
     size_t fd_count;
+    int pid_fd; /* whom to kill when it takes nothing; -1: nobody */
+    bool limited;
+    uint64_t until_ns; /* of the frame that is sent, when limited */
     bool wipes, ahead;
     bool whole; /* the frame that `fds` came with was given out */
     uint8_t chunk[CHUNK];
@@ -43,7 +50,8 @@ int channel_new(int fd, struct channel **ret, struct error *e)
     frame_reader_init(&c->reader);
     c->queue = (struct buf)BUF_INIT(CHANNEL_QUEUE_MAX);
     c->queue_sent = c->fd_count = 0;
-    c->whole = c->wipes = c->ahead = false;
+    c->pid_fd = -1;
+    c->whole = c->wipes = c->ahead = c->limited = false;
     *ret = c;
     return 0;
 }
@@ -51,6 +59,12 @@ int channel_new(int fd, struct channel **ret, struct error *e)
 void channel_reads_ahead(struct channel *c)
 {
     c->ahead = true;
+}
+
+void channel_kills(struct channel *c, int pid_fd)
+{
+    c->pid_fd = pid_fd;
+    c->limited = true;
 }
 
 static void close_received(struct channel *c)
@@ -110,18 +124,47 @@ static int send_failed(struct error *e)
     return error_set_errno(e, errno, "cannot send to the other process");
 }
 
-static int send_bytes(struct channel *c, const uint8_t *at, size_t size, struct error *e)
+/* The socket took nothing: waits until it does. */
+static int wait_for_room(struct channel *c, struct error *e)
 {
-    while (size) {
-        ssize_t sent = send(c->fd, at, size, MSG_NOSIGNAL);
+    struct pollfd room = { .fd = c->fd, .events = POLLOUT };
+    int ms = clock_until_ms(c->until_ns);
+    if (ms > 0 && (poll(&room, 1, ms) >= 0 || errno == EINTR))
+        return 0;
+    if (c->pid_fd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, c->pid_fd, SIGKILL, NULL, 0);
+    return error_set(e, -EPIPE, "the other process takes nothing");
+}
+
+/* All that is there, in as many pieces as it takes. */
+static int send_message(struct channel *c, struct msghdr *m, struct error *e)
+{
+    struct iovec *v = m->msg_iov;
+    while (v->iov_len) {
+        ssize_t sent = sendmsg(c->fd, m, MSG_NOSIGNAL | (c->limited ? MSG_DONTWAIT : 0));
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && c->limited) {
+            int status = wait_for_room(c, e);
+            if (status < 0)
+                return status;
+            continue;
+        }
         if (sent < 0)
             return send_failed(e);
-        at += sent;
-        size -= (size_t)sent;
+        m->msg_control = NULL; /* went with the first byte */
+        m->msg_controllen = 0;
+        v->iov_base = (uint8_t *)v->iov_base + sent;
+        v->iov_len -= (size_t)sent;
     }
     return 0;
+}
+
+static int send_bytes(struct channel *c, const uint8_t *at, size_t size, struct error *e)
+{
+    struct iovec bytes = { (void *)at, size };
+    struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
+    return send_message(c, &message, e);
 }
 
 /* The header, and the descriptors with its first byte. */
@@ -144,13 +187,7 @@ static int send_header(struct channel *c, const uint8_t *header, const int *fds,
         rights->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
         memcpy(CMSG_DATA(rights), fds, sizeof(int) * fd_count);
     }
-    ssize_t sent;
-    do {
-        sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    if (sent < 0)
-        return send_failed(e);
-    return send_bytes(c, header + sent, FRAME_HEADER_SIZE - (size_t)sent, e);
+    return send_message(c, &message, e);
 }
 
 /* Everything queued, blocking. */
@@ -167,6 +204,7 @@ int channel_send(struct channel *c, uint16_t kind, const void *payload, size_t s
     ASSERT(fd_count <= CHANNEL_FDS_MAX);
     if (size > FRAME_MAX)
         return error_set(e, -EMSGSIZE, "a frame of %zu bytes is too long to send", size);
+    c->until_ns = c->limited ? clock_monotonic_ns() + CHANNEL_SEND_LIMIT_NS : 0;
     int result = c->queue.size ? drain_queue(c, e) : 0;
     if (result < 0)
         return result;
@@ -292,27 +330,42 @@ int channel_receive(struct channel *c, bool block, struct frame *ret, int **ret_
     }
 }
 
+/* 0, with or without `*ret_some`; 1: the other side closed. */
+static int dispatch_next(struct channel *c, struct frame_gate *gate, void *context, bool block,
+                         bool *ret_some, struct error *e)
+{
+    struct frame frame;
+    int *fds;
+    size_t fd_count;
+    struct error own = ERROR_INIT;
+    int result = channel_receive(c, block, &frame, &fds, &fd_count, &own);
+    *ret_some = result > 0;
+    if (result == 0)
+        return 0;
+    if (result == -EPIPE)
+        return 1;
+    if (result < 0)
+        return error_set(e, result, "%s", own.what);
+    return MIN(frame_gate_dispatch(gate, &frame, fds, fd_count, context, e), 0);
+}
+
 int channel_dispatch(struct channel *c, struct frame_gate *gate, void *context, bool block,
                      struct error *e)
 {
+    bool some = true;
+    int status = 0;
     /* poll tells nothing of frames that were read: those are dispatched, too. */
-    for (int i = 0; i < CHANNEL_BURST_MAX || frame_reader_needs(&c->reader) == 0; i++) {
-        struct frame frame;
-        int *fds;
-        size_t fd_count;
-        struct error own = ERROR_INIT;
-        int result = channel_receive(c, block && i == 0, &frame, &fds, &fd_count, &own);
-        if (result == 0)
-            return 0;
-        if (result == -EPIPE)
-            return 1;
-        if (result < 0)
-            return error_set(e, result, "%s", own.what);
-        result = frame_gate_dispatch(gate, &frame, fds, fd_count, context, e);
-        if (result < 0)
-            return result;
-    }
-    return 0;
+    for (int i = 0;
+         status == 0 && some && (i < CHANNEL_BURST_MAX || frame_reader_needs(&c->reader) == 0); i++)
+        status = dispatch_next(c, gate, context, block && i == 0, &some, e);
+    return status;
+}
+
+int channel_dispatch_one(struct channel *c, struct frame_gate *gate, void *context, bool block,
+                         struct error *e)
+{
+    bool some;
+    return dispatch_next(c, gate, context, block, &some, e);
 }
 
 int channel_keep_fd(int fd, int *ret, struct error *e)

@@ -24,8 +24,14 @@ void channel_reads_ahead(struct channel *c);
 /* What came and what was sent is wiped when it is done with: a channel for values of secrets. */
 void channel_wipes(struct channel *c);
 
+/* What is sent blocks CHANNEL_SEND_LIMIT_NS at most: a process that takes nothing for so long is stopped, or somebody has
+ * taken it over. It is killed (its pidfd, borrowed; -1: it was reaped), and is gone for who sends. Without this, who sends
+ * waits as long as it takes. */
+#define CHANNEL_SEND_LIMIT_NS (UINT64_C(5) * 1000000000)
+void channel_kills(struct channel *c, int pid_fd);
+
 /* Sends one frame with descriptors (borrowed: the receiver gets duplicates). Blocks until it is all
- * sent, what was queued before included. */
+ * sent, what was queued before included. -EPIPE: the other side is gone. */
 int channel_send(struct channel *c, uint16_t kind, const void *payload, size_t size, const int *fds,
                  size_t fd_count, struct error *e) MUST_CHECK;
 /* Queues a frame without blocking (bounded: -ENOBUFS past `CHANNEL_QUEUE_MAX`, with nothing queued
@@ -46,5 +52,9 @@ int channel_receive(struct channel *c, bool block, struct frame *ret, int **ret_
 #define CHANNEL_BURST_MAX 64
 int channel_dispatch(struct channel *c, struct frame_gate *gate, void *context, bool block,
                      struct error *e) MUST_CHECK;
+/* One frame and no more, of those that are there already too: a room's START, behind which come frames about what the room
+ * makes of it. */
+int channel_dispatch_one(struct channel *c, struct frame_gate *gate, void *context, bool block,
+                         struct error *e) MUST_CHECK;
 /* A descriptor that a handler was lent with a frame, to keep: a duplicate. */
 int channel_keep_fd(int fd, int *ret, struct error *e) MUST_CHECK;

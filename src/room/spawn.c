@@ -290,6 +290,7 @@ static int spawn_as(enum room_role role, const char *as, uint32_t allow_missing,
         child_main(role, as, theirs, words, allow_missing, missing, uid, gid);
     if (pid < 0)
         return error_set_errno(e, errno, "cannot start the %s process", room_role_name(role));
+    channel_kills(channel, pid_fd);
     *ret = (struct room){ .role = role,
                           .pid = pid,
                           .pid_fd = pid_fd,
@@ -336,6 +337,8 @@ static int reap(struct room *r, int *ret_status)
     r->pid = 0;
     fd_close(r->pid_fd);
     r->pid_fd = -1;
+    if (r->channel)
+        channel_kills(r->channel, -1);
     pass_last_words(r);
     return failed;
 }
@@ -360,11 +363,17 @@ int room_wait(struct room *r, int timeout_ms, int *ret_status, struct error *e)
     return 0;
 }
 
+void room_kill(const struct room *r)
+{
+    if (r->pid > 0)
+        (void)syscall(SYS_pidfd_send_signal, r->pid_fd, SIGKILL, NULL, 0);
+}
+
 void room_end(struct room *r)
 {
     if (r->pid > 0) {
         int status;
-        syscall(SYS_pidfd_send_signal, r->pid_fd, SIGKILL, NULL, 0);
+        room_kill(r);
         reap(r, &status);
     }
     channel_free(TAKE(r->channel));

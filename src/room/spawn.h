@@ -57,8 +57,8 @@ struct room {
     enum room_role role;
     pid_t pid; /* 0: none, or it was reaped */
     int pid_fd;
-    int last_words_fd; /* what it wrote to its standard error; open as long as pid is not 0 */
-    struct channel *channel;
+    int last_words_fd;       /* what it wrote to its standard error; open as long as pid is not 0 */
+    struct channel *channel; /* what is sent there waits for a bounded time (channel_kills()) */
     uint32_t
         missing; /* namespaces that room_spawn() already knows to be missing, all of them allowed */
 };
@@ -80,6 +80,8 @@ void room_spawn_skip(uint32_t bits);
 #endif
 /* Waits (at most timeout_ms, −1 = for ever) and gives the wait status; 0 ok, 1 still running. */
 int room_wait(struct room *r, int timeout_ms, int *ret_status, struct error *e) MUST_CHECK;
+/* SIGKILL, and nothing else: its channel says that it is gone. Fine where there is none. */
+void room_kill(const struct room *r);
 /* SIGKILL, reap, close. Fine on a zeroed or finished room. */
 void room_end(struct room *r);
 /* In words: "exit code 1", "signal 31 (a system call outside its list)". */

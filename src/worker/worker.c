@@ -616,7 +616,7 @@ static int worker_main(struct worker *w)
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || make_engine(w, 1, &e) < 0)
         return report_fault(w, RUN_FAULT_INTERNAL, &e);
     while (!w->started) {
-        int status = channel_dispatch(w->control, &w->gate, w, true, &e);
+        int status = channel_dispatch_one(w->control, &w->gate, w, true, &e);
         if (status < 0)
             return report_fault(w, RUN_FAULT_INTERNAL, &e);
         if (status > 0)

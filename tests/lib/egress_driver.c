@@ -760,7 +760,7 @@ int main(int argc, char **argv)
         link_open(fds, &d.link, &e) < 0)
         die("start", &e);
     int status = drive(&d);
-    if (egress_end(d.egress, &e) < 0)
+    if (egress_end(d.egress, false, &e) < 0)
         die("end", &e);
     link_free(d.link);
     link_free(d.other);

@@ -363,8 +363,10 @@ static void fixture_open(struct fixture *f)
     CHECK_EQ(channel_send(f->room.channel, INGRESS_START, payload.data, payload.size, fds,
                           proxy ? 7 : 6, &e),
              0);
-    if (proxy)
+    if (proxy) { /* and, on its heels, what a reload says: a room that comes back may be met by one */
         close(f->keeper);
+        CHECK_EQ(channel_send(f->room.channel, INGRESS_REGRANTED, NULL, 0, NULL, 0, &e), 0);
+    }
     for (int i = 0; i < LINK_FDS; i++)
         close(own[i]);
     f->worker = played_start(f->worker_fds);

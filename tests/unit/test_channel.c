@@ -164,6 +164,23 @@ TEST(dispatch)
     CHECK_EQ(channel_dispatch(c, &gate, &count, true, NULL), 1);
 }
 
+TEST(one_frame_and_no_more)
+{
+    int raw, count = 0;
+    CLEANUP(channel_freep) struct channel *c = pair(&raw);
+    struct frame_gate gate = { .rules = rules, .rule_count = 1 };
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(write(raw, two_frames + 10, 8), 8);
+    for (int i = 1; i <= 3; i++) {
+        CHECK_EQ(channel_dispatch_one(c, &gate, &count, true, NULL), 0);
+        CHECK_EQ(count, i);
+    }
+    CHECK_EQ(channel_dispatch_one(c, &gate, &count, false, NULL), 0);
+    CHECK_EQ(count, 3);
+    close(raw);
+    CHECK_EQ(channel_dispatch_one(c, &gate, &count, true, NULL), 1);
+}
+
 /* Poll says nothing of what was read ahead: all of it is dispatched. Descriptors are a fault, and closed. */
 TEST(reading_ahead)
 {

@@ -182,7 +182,7 @@ static void world_start(struct world *w, const char *more)
 
 static void world_stop(struct world *w)
 {
-    CHECK_EQ(egress_end(w->egress, NULL), 0);
+    CHECK_EQ(egress_end(w->egress, false, NULL), 0);
     CHECK_EQ(egress_fd(w->egress), -1);
     link_free(w->link);
     egress_free(w->egress);
@@ -471,6 +471,37 @@ TEST(a_room_that_starts_again_has_what_was_added)
     CHECK_EQ(get(&w, "/b").reason, GRANT_TOO_MANY);
     world_stop(&w);
     CHECK_EQ(w.died, 1);
+}
+
+/* Stopped, as by whoever has taken it over: what control says fills the channel, and then waits for nobody. */
+TEST(a_room_that_takes_nothing_is_ended)
+{
+    struct world w;
+    world_start(&w, "");
+    CHECK_EQ(get(&w, "/").size, 5);
+    kill(only_other_child(w.origin.pid), SIGSTOP);
+    for (unsigned i = 0; i < 20000; i++)
+        CHECK_EQ(egress_expires(w.egress, GRANT_UNSET, NULL), 0);
+    while (w.relinked == 0)
+        turn(&w);
+    CHECK_EQ(w.died, 1);
+    CHECK_EQ(get(&w, "/").size, 5);
+    kill(only_other_child(w.origin.pid), SIGSTOP);
+    for (unsigned i = 0; i < 20000; i++)
+        CHECK_EQ(egress_expires(w.egress, GRANT_UNSET, NULL), 0);
+    world_stop(&w); /* says STOP to a full channel */
+}
+
+TEST(a_room_that_takes_no_grant_is_ended)
+{
+    struct world w;
+    world_start(&w, ",\"paths\":[\"/\"]");
+    CHECK_EQ(get(&w, "/").size, 5);
+    kill(only_other_child(w.origin.pid), SIGSTOP);
+    CHECK_EQ(grant_more(&w, "/b", ""), 0);
+    CHECK_EQ(w.died, 1);
+    CHECK_EQ(get(&w, "/b").size, 5);
+    world_stop(&w);
 }
 
 TEST(all_that_is_revoked_stays_so)
