@@ -6,16 +6,14 @@
  *
  * A reload walks the same command line again, so that grant files are read again and flags mean what they meant.
  */
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/mem.h"
+#include "cli/front_flags.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
-#include "control/listen.h"
 #include "control/proxy.h"
-#include "wire/serve.h"
 
 #define OUTPUT_MAX (64u << 20)
 
@@ -39,35 +37,21 @@ static void proxy_command_done(struct proxy_command *c)
 static int take_own_flag(struct proxy_command *c, struct error *e)
 {
     struct proxy_request *q = &c->request;
-    const char **text;
     switch (c->cli.flag->id) {
-    case SERVE_FLAG_LISTEN:
-        q->listen = c->cli.value;
-        return listen_check("--listen", q->listen, e);
-    case SERVE_FLAG_ACCESS_LOG:
-        text = &q->access_log;
-        break;
+    case RUN_FLAG_LEARN:
+        c->learn = c->cli.value;
+        return run_learn_check(c->learn, e);
     case PROXY_FLAG_ENV:
-        text = &q->env_file;
-        break;
+        q->env_file = c->cli.value;
+        return 0;
     case PROXY_FLAG_CA_OUT:
-        text = &q->ca_out;
-        break;
+        q->ca_out = c->cli.value;
+        return 0;
     case PROXY_FLAG_FRONTS:
         return cli_take_number(&c->cli, 1, PROXY_FRONTS_MAX, &q->fronts, e);
-    case SERVE_FLAG_CONNECTIONS:
-        return cli_take_number(&c->cli, 1, INGRESS_CONNECTIONS_MAX, &q->connections, e);
-    case SERVE_FLAG_CLIENT_TIMEOUT:
-        return cli_take_time(&c->cli, 1, &q->client_timeout_ns, e);
-    case SERVE_FLAG_KEEP_ALIVE:
-        return cli_take_time(&c->cli, 1, &q->idle_timeout_ns, e);
-    case SERVE_FLAG_DRAIN:
-        return cli_take_time(&c->cli, 0, &q->drain_ns, e);
     default:
         return error_set(e, -EINVAL, "--%s is not understood", c->cli.flag->name);
     }
-    *text = c->cli.value;
-    return 0;
 }
 
 static int take_flag(struct proxy_command *c, struct error *e)
@@ -75,15 +59,9 @@ static int take_flag(struct proxy_command *c, struct error *e)
     int r = grant_flags_take(&c->flags, &c->cli, e);
     if (r > 0)
         r = cli_take_run_flag(&c->cli, &c->request.run, &c->quiet, e);
-    if (r <= 0)
-        return r;
-    switch (c->cli.flag->id) {
-    case RUN_FLAG_LEARN:
-        c->learn = c->cli.value;
-        return run_learn_check(c->learn, e);
-    default:
-        return take_own_flag(c, e);
-    }
+    if (r > 0)
+        r = cli_take_front_flag(&c->cli, &c->request.front, e);
+    return r > 0 ? take_own_flag(c, e) : r;
 }
 
 /* CLI_OK, CLI_HELP's answer −1, or an exit code after an error was printed. */
@@ -104,11 +82,8 @@ static int read_command_line(struct proxy_command *c)
     }
     if (item < 0)
         return cli_usage(&c->cli, &e);
-    if (c->request.listen == NULL) {
-        error_set(&e, -EINVAL, "--listen is missing: nothing is opened that was not named");
-        error_hint(&e, "--listen 127.0.0.1:3128");
+    if (cli_check_front(&c->request.front, "127.0.0.1:3128", &e) < 0)
         return cli_usage(&c->cli, &e);
-    }
     if (grant_flags_finish(&c->flags, &e) < 0)
         return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given");
     return CLI_OK;
@@ -137,12 +112,6 @@ static int on_reload(void *context, struct grant_set **ret, struct error *e)
 
 /* ---- telling ---- */
 
-static void to_stderr(struct proxy_command *c, struct buf *text)
-{
-    if (buf_status(text) < 0 || file_write_fd(STDERR_FILENO, text->data, text->size, NULL) < 0)
-        c->quiet = true;
-}
-
 static void tell_json(struct proxy_command *c, json_t *taken)
 {
     CLEANUP(json_freep) json_t *line = taken;
@@ -150,7 +119,7 @@ static void tell_json(struct proxy_command *c, json_t *taken)
     if (line == NULL || json_line(line, &text) < 0)
         return;
     buf_putc(&text, '\n');
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_listening(void *context, const char *url, const char *env, const char *ca)
@@ -177,7 +146,7 @@ static void on_listening(void *context, const char *url, const char *env, const 
              "goes where its network leads.\n"
              "            It is a wall where the client has no other network (a container, a "
              "network namespace).\n");
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_notice(void *context, const char *notice)
@@ -193,7 +162,7 @@ static void on_notice(void *context, const char *notice)
     buf_puts(&text, "ambit: ");
     cli_escaped(&text, notice);
     buf_putc(&text, '\n');
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_denied(void *context, const char *method, const char *url, const char *why,
@@ -223,7 +192,7 @@ static void on_denied(void *context, const char *method, const char *url, const 
         cli_put_grant(&text, "    ", grant);
     if (text.size > 0 && text.data[text.size - 1] != '\n')
         buf_putc(&text, '\n');
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_reloaded(void *context, const struct proxy_reloaded *r)
@@ -241,7 +210,7 @@ static void on_reloaded(void *context, const struct proxy_reloaded *r)
     buf_printf(&text, "ambit: reloaded: %zu grant%s kept, %zu added, %zu revoked%s\n", r->kept,
                r->kept == 1 ? "" : "s", r->added, r->revoked,
                r->kept + r->added == 0 ? "; everything is denied" : "");
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_not_reloaded(void *context, const struct error *why)
@@ -277,15 +246,12 @@ static unsigned long long big(uint64_t n)
 
 static void put_totals(struct buf *out, const struct proxy_totals *t)
 {
-    buf_printf(out,
-               "ambit: %llu request%s on %llu connection%s; %llu denied, %llu refused, %llu "
-               "malformed, %llu cut short\n",
-               big(t->requests), t->requests == 1 ? "" : "s", big(t->connections),
-               t->connections == 1 ? "" : "s", big(t->denials), big(t->refused), big(t->malformed),
-               big(t->cut));
-    if (t->front_restarts + t->egress_restarts + t->keeper_restarts > 0)
+    char denied[64];
+    (void)snprintf(denied, sizeof denied, "%llu denied, ", big(t->denials));
+    cli_put_front_totals(out, "", &t->front, denied);
+    if (t->front.restarts + t->egress_restarts + t->keeper_restarts > 0)
         buf_printf(out, "ambit: started again: %llu front, %llu egress, %llu keeper\n",
-                   big(t->front_restarts), big(t->egress_restarts), big(t->keeper_restarts));
+                   big(t->front.restarts), big(t->egress_restarts), big(t->keeper_restarts));
 }
 
 static int tell(struct proxy_command *c, const struct run_report *p, const struct proxy_totals *t)
@@ -304,7 +270,7 @@ static int tell(struct proxy_command *c, const struct run_report *p, const struc
         buf_printf(&text, "ambit: receipt: ambit runs show %s\n", p->id);
     }
     if (text.size > 0)
-        to_stderr(c, &text);
+        cli_say(&text, &c->quiet);
     return p->exit_code;
 }
 
@@ -325,7 +291,7 @@ static int learn(struct proxy_command *c, const struct run_report *p, int code)
         cli_escaped(&text, c->learn);
         buf_puts(&text, ", then ambit proxy -g it\n");
     }
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
     return code;
 }
 
@@ -335,10 +301,10 @@ int cli_proxy(int argc, char **argv)
     struct proxy_command c = {
         .cli = { .verb = help_verb_find("proxy"), .json_to_stderr = true },
         .request = { .run = { .file = "ambit proxy" },
-                     .connections = PROXY_CONNECTIONS_DEFAULT,
-                     .client_timeout_ns = PROXY_CLIENT_TIMEOUT_DEFAULT,
-                     .idle_timeout_ns = PROXY_IDLE_DEFAULT,
-                     .drain_ns = PROXY_DRAIN_DEFAULT,
+                     .front = { .connections = PROXY_CONNECTIONS_DEFAULT,
+                                .client_timeout_ns = PROXY_CLIENT_TIMEOUT_DEFAULT,
+                                .idle_timeout_ns = PROXY_IDLE_DEFAULT,
+                                .drain_ns = PROXY_DRAIN_DEFAULT },
                      .reload = on_reload },
         .argc = argc,
         .argv = argv,
@@ -356,7 +322,7 @@ int cli_proxy(int argc, char **argv)
     c.request.run.vault_key = c.flags.vault_key;
 #ifdef AMBIT_TEST_HOOKS
     if (cli_test_skip(&c.request.run.test_skip, &c.request.run.egress_skip, &e) < 0 ||
-        cli_ingress_skip(&c.request.ingress_skip, &e) < 0)
+        cli_ingress_skip(&c.request.front.ingress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
     const struct proxy_observer observer = { .context = &c,

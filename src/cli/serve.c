@@ -8,12 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/front_flags.h"
 #include "cli/grant_flags.h"
 #include "cli/summary.h"
-#include "control/listen.h"
 #include "control/serve.h"
 #include "control/target.h"
 
@@ -36,42 +35,25 @@ static void serve_command_done(struct serve_command *c)
 static int take_own_flag(struct serve_command *c, struct error *e)
 {
     struct serve_request *q = &c->request;
-    const char **text;
-    switch ((enum help_serve_flag)c->cli.flag->id) {
-    case SERVE_FLAG_LISTEN:
-        q->listen = c->cli.value;
-        return listen_check("--listen", q->listen, e);
-    case SERVE_FLAG_METRICS:
-        q->metrics = c->cli.value;
-        return listen_check("--metrics", q->metrics, e);
-    case SERVE_FLAG_ACCESS_LOG:
-        text = &q->access_log;
-        break;
+    switch (c->cli.flag->id) {
+    case RUN_FLAG_BARE:
+        q->run.bare = true;
+        return 0;
     case SERVE_FLAG_TLS_CERT:
-        text = &q->tls_certificate;
-        break;
+        q->tls_certificate = c->cli.value;
+        return 0;
     case SERVE_FLAG_TLS_KEY:
-        text = &q->tls_key;
-        break;
+        q->tls_key = c->cli.value;
+        return 0;
     case SERVE_FLAG_WORKERS:
         return cli_take_number(&c->cli, 1, INGRESS_PAIRS_MAX, &q->pairs, e);
-    case SERVE_FLAG_CONNECTIONS:
-        return cli_take_number(&c->cli, 1, INGRESS_CONNECTIONS_MAX, &q->connections, e);
     case SERVE_FLAG_CONCURRENCY:
         return cli_take_number(&c->cli, 1, RUN_CONCURRENCY_MAX, &q->concurrency, e);
     case SERVE_FLAG_QUEUE:
         return cli_take_number(&c->cli, 0, INGRESS_QUEUE_MAX, &q->queue, e);
-    case SERVE_FLAG_CLIENT_TIMEOUT:
-        return cli_take_time(&c->cli, 1, &q->client_timeout_ns, e);
-    case SERVE_FLAG_KEEP_ALIVE:
-        return cli_take_time(&c->cli, 1, &q->idle_timeout_ns, e);
-    case SERVE_FLAG_DRAIN:
-        return cli_take_time(&c->cli, 0, &q->drain_ns, e);
     default:
         return error_set(e, -EINVAL, "--%s is not understood", c->cli.flag->name);
     }
-    *text = c->cli.value;
-    return 0;
 }
 
 static int take_flag(struct serve_command *c, struct error *e)
@@ -79,15 +61,9 @@ static int take_flag(struct serve_command *c, struct error *e)
     int r = grant_flags_take(&c->flags, &c->cli, e);
     if (r > 0)
         r = cli_take_run_flag(&c->cli, &c->request.run, &c->quiet, e);
-    if (r <= 0)
-        return r;
-    switch (c->cli.flag->id) {
-    case RUN_FLAG_BARE:
-        c->request.run.bare = true;
-        return 0;
-    default:
-        return take_own_flag(c, e);
-    }
+    if (r > 0)
+        r = cli_take_front_flag(&c->cli, &c->request.front, e);
+    return r > 0 ? take_own_flag(c, e) : r;
 }
 
 /* CLI_OK, CLI_HELP's answer −1, or an exit code after an error was printed. */
@@ -115,11 +91,8 @@ static int read_command_line(struct serve_command *c, int argc, char **argv)
         error_hint(&e, "ambit serve [flags] --listen 127.0.0.1:8080 FILE; ambit help serve");
         return cli_usage(&c->cli, &e);
     }
-    if (c->request.listen == NULL) {
-        error_set(&e, -EINVAL, "--listen is missing: nothing is opened that was not named");
-        error_hint(&e, "--listen 127.0.0.1:8080");
+    if (cli_check_front(&c->request.front, "127.0.0.1:8080", &e) < 0)
         return cli_usage(&c->cli, &e);
-    }
     if (grant_flags_finish(&c->flags, &e) < 0)
         return cli_fail(&c->cli, CLI_GRANT, &e, "this grant cannot be given");
     c->request.run.vault_key = c->flags.vault_key;
@@ -127,12 +100,6 @@ static int read_command_line(struct serve_command *c, int argc, char **argv)
 }
 
 /* ---- telling ---- */
-
-static void to_stderr(struct serve_command *c, struct buf *text)
-{
-    if (buf_status(text) < 0 || file_write_fd(STDERR_FILENO, text->data, text->size, NULL) < 0)
-        c->quiet = true;
-}
 
 static void on_listening(void *context, const char *url, const char *metrics, uint32_t pairs)
 {
@@ -147,7 +114,7 @@ static void on_listening(void *context, const char *url, const char *metrics, ui
         if (json_line(line, &text) < 0)
             return;
         buf_putc(&text, '\n');
-        to_stderr(c, &text);
+        cli_say(&text, &c->quiet);
         return;
     }
     if (c->quiet)
@@ -155,7 +122,7 @@ static void on_listening(void *context, const char *url, const char *metrics, ui
     buf_printf(&text, "ambit: listening on %s, %u worker%s\n", url, pairs, pairs == 1 ? "" : "s");
     if (metrics[0] != '\0')
         buf_printf(&text, "ambit: metrics on %s\n", metrics);
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_notice(void *context, const char *notice)
@@ -167,7 +134,7 @@ static void on_notice(void *context, const char *notice)
     buf_puts(&text, "ambit: ");
     cli_escaped(&text, notice);
     buf_putc(&text, '\n');
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static void on_log(void *context, enum log_level level, const char *topic, const char *message)
@@ -175,7 +142,7 @@ static void on_log(void *context, enum log_level level, const char *topic, const
     struct serve_command *c = context;
     CLEANUP(buf_done) struct buf text = BUF_INIT(1u << 20);
     cli_put_log(&text, level, topic, message);
-    to_stderr(c, &text);
+    cli_say(&text, &c->quiet);
 }
 
 static const char *failure_title(const struct run_report *p)
@@ -196,17 +163,11 @@ static const char *failure_title(const struct run_report *p)
 
 static void put_totals(struct buf *out, const struct serve_totals *t)
 {
-    buf_printf(out,
-               "ambit: served %llu request%s on %llu connection%s; %llu refused, %llu malformed, "
-               "%llu cut short\n",
-               (unsigned long long)t->requests, t->requests == 1 ? "" : "s",
-               (unsigned long long)t->connections, t->connections == 1 ? "" : "s",
-               (unsigned long long)t->refused, (unsigned long long)t->malformed,
-               (unsigned long long)t->cut);
-    uint64_t restarts = t->ingress_restarts + t->worker_restarts + t->egress_restarts;
+    cli_put_front_totals(out, "served ", &t->front, "");
+    uint64_t restarts = t->front.restarts + t->worker_restarts + t->egress_restarts;
     if (restarts > 0)
         buf_printf(out, "ambit: started again: %llu ingress, %llu worker, %llu egress\n",
-                   (unsigned long long)t->ingress_restarts, (unsigned long long)t->worker_restarts,
+                   (unsigned long long)t->front.restarts, (unsigned long long)t->worker_restarts,
                    (unsigned long long)t->egress_restarts);
 }
 
@@ -228,50 +189,21 @@ static int tell(struct serve_command *c, const struct run_report *p, const struc
             summary_put(&text, &c->request.run, p, cli_colour(STDERR_FILENO));
     }
     if (text.size > 0)
-        to_stderr(c, &text);
+        cli_say(&text, &c->quiet);
     return p->exit_code;
 }
-
-#ifdef AMBIT_TEST_HOOKS
-/* Test builds only: defences of the ingress room that a negative control leaves open. */
-int cli_ingress_skip(uint32_t *ret, struct error *e)
-{
-    static const struct {
-        const char *name;
-        uint32_t bit;
-    } defences[] = {
-        { "timeouts", INGRESS_SKIP_TIMEOUTS },
-        { "eviction", INGRESS_SKIP_EVICTION },
-        { "h2-floods", INGRESS_SKIP_H2_FLOODS },
-        { "token", INGRESS_SKIP_TOKEN },
-        { "name", INGRESS_SKIP_NAME },
-        { "authority", INGRESS_SKIP_AUTHORITY },
-        { "probe", INGRESS_PROBE },
-        { "probe-memory", INGRESS_PROBE | INGRESS_SKIP_MEMORY },
-    };
-    const char *name = getenv("AMBIT_TEST_INGRESS_SKIP");
-    for (size_t i = 0; name != NULL && i < ARRAY_SIZE(defences); i++) {
-        if (strcmp(name, defences[i].name) == 0) {
-            *ret = defences[i].bit;
-            return 0;
-        }
-    }
-    return name == NULL
-               ? 0
-               : error_set(e, -EINVAL, "AMBIT_TEST_INGRESS_SKIP: there is no defence %s", name);
-}
-#endif
 
 int cli_serve(int argc, char **argv)
 {
     CLEANUP(serve_command_done)
     struct serve_command c = { .cli = { .verb = help_verb_find("serve"), .json_to_stderr = true },
-                               .request = { .connections = SERVE_CONNECTIONS_DEFAULT,
-                                            .concurrency = SERVE_CONCURRENCY_DEFAULT,
-                                            .queue = SERVE_QUEUE_DEFAULT,
-                                            .client_timeout_ns = SERVE_CLIENT_TIMEOUT_DEFAULT,
-                                            .idle_timeout_ns = SERVE_IDLE_DEFAULT,
-                                            .drain_ns = SERVE_DRAIN_DEFAULT } };
+                               .request = {
+                                   .front = { .connections = SERVE_CONNECTIONS_DEFAULT,
+                                              .client_timeout_ns = SERVE_CLIENT_TIMEOUT_DEFAULT,
+                                              .idle_timeout_ns = SERVE_IDLE_DEFAULT,
+                                              .drain_ns = SERVE_DRAIN_DEFAULT },
+                                   .concurrency = SERVE_CONCURRENCY_DEFAULT,
+                                   .queue = SERVE_QUEUE_DEFAULT } };
     struct run_report report;
     struct serve_totals totals;
     struct error e = ERROR_INIT;
@@ -286,7 +218,7 @@ int cli_serve(int argc, char **argv)
         c.request.run.components[i] = getenv(target_languages[i].variable);
 #ifdef AMBIT_TEST_HOOKS
     if (cli_test_skip(&c.request.run.test_skip, &c.request.run.egress_skip, &e) < 0 ||
-        cli_ingress_skip(&c.request.ingress_skip, &e) < 0)
+        cli_ingress_skip(&c.request.front.ingress_skip, &e) < 0)
         return cli_usage(&c.cli, &e);
 #endif
     const struct serve_observer observer = { .run = { .context = &c, .log = on_log },

@@ -5,12 +5,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "control/listen.h"
 #include "control/proxy_parts.h"
 
 #define START_LIMIT_NS (60 * NS_PER_S)
@@ -58,39 +56,24 @@ static int compile_grants(struct proxy *p)
 static int make_fronts(struct proxy *p, struct error *e)
 {
     uint32_t count = MAX(p->request->fronts, 1u);
-    CLEANUP(mem_freep) int **fds = mem_array(count, sizeof(int *));
-    p->fronts = mem_array(count, sizeof *p->fronts);
-    if (!fds || !p->fronts)
+    p->front = mem_array(count, sizeof *p->front);
+    if (!p->front)
         return error_set(e, -ENOMEM, "no memory for the fronts");
-    p->front_count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        p->fronts[i] = (struct proxy_front){
-            .p = p, .index = i, .listener_fd = -1, .log = { -1, BUF_INIT(4 * ACCESS_LINE_MAX) }
-        };
-        fds[i] = &p->fronts[i].listener_fd;
-    }
-    return listen_all("--listen", p->request->listen, fds, count, &p->authority, e);
-}
-
-static int make_page(struct proxy *p, struct error *e)
-{
-    p->page_fd = memfd_create("ambit-counters", MFD_CLOEXEC);
-    void *at = MAP_FAILED;
-    if (p->page_fd >= 0 && ftruncate(p->page_fd, INGRESS_PAGE_SIZE) == 0)
-        at = mmap(NULL, INGRESS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->page_fd, 0);
-    if (at == MAP_FAILED)
-        return error_set_errno(e, errno, "no page for the counters");
-    p->page = at;
-    return 0;
+    int status = fronts_new(&p->fronts, count, e);
+    for (uint32_t i = 0; status == 0 && i < count; i++)
+        front_init(&p->fronts, i, &p->front[i], p);
+    return status;
 }
 
 static int open_all(struct proxy *p)
 {
     struct error e = ERROR_INIT;
-    if (make_fronts(p, &e) < 0 || access_log_open(p->request->access_log, &p->access, &e) < 0 ||
-        proxy_files_open(p, &e) < 0)
+    if (make_fronts(p, &e) < 0)
+        return fault(p, &e);
+    if (fronts_listen(&p->fronts, &e) < 0 || proxy_files_open(p, &e) < 0)
         return bad_grant(p, &e);
-    if (make_page(p, &e) < 0 || proxy_make_names(p, &e) < 0 || proxy_rules_begin(p, &e) < 0)
+    if (fronts_make_page(&p->fronts, &e) < 0 || proxy_make_names(p, &e) < 0 ||
+        proxy_rules_begin(p, &e) < 0)
         return fault(p, &e);
     return 0;
 }
@@ -112,22 +95,20 @@ static int start_keeper(struct proxy *p)
     return status == 0 ? 0 : p->run.keeper && status != -ENOENT ? fault(p, &e) : bad_grant(p, &e);
 }
 
-/* Its own listener is told to egress: who may dial this machine does not dial the proxy through itself. */
 static int start_rooms(struct proxy *p)
 {
     struct error e = ERROR_INIT;
-    struct egress_listener own = { 0 };
-    bool named = listen_name_parse(p->authority, &own.address, &own.port) == 0;
+    struct egress_listener own[FRONT_LISTENERS_MAX];
     const struct run_egress_links links = { .context = p,
                                             .relinked = proxy_relinked,
-                                            .listeners = &own,
-                                            .listener_count = named,
+                                            .listeners = own,
+                                            .listener_count = fronts_listeners(&p->fronts, own),
                                             .proxy = true,
                                             .placeholders = p->placeholders,
                                             .denied = on_denied };
     int status = run_egress_start(&p->run, &links, &e);
-    for (uint32_t i = 0; status == 0 && i < p->front_count; i++)
-        status = proxy_front_start(&p->fronts[i], &e);
+    for (uint32_t i = 0; status == 0 && i < p->fronts.count; i++)
+        status = proxy_front_start(&p->front[i], &e);
     if (status == -E2BIG)
         return bad_grant(p, &e);
     return status < 0 ? fault(p, &e) : 0;
@@ -146,7 +127,7 @@ static int begin_running(struct proxy *p, struct error *e)
     }
     if (status < 0)
         return status;
-    buf_printf(&url, "http://%s", p->authority);
+    buf_printf(&url, "http://%s", p->fronts.authority);
     p->listened = true;
     if (p->observer->listening)
         p->observer->listening(p->observer->context, buf_cstr(&url), p->env.path, p->ca.path);
@@ -212,11 +193,8 @@ int proxy_denied(struct proxy *p, const char *observed_by, const struct egress_d
 static void begin_drain(struct proxy *p)
 {
     p->phase = PROXY_DRAINING;
-    p->until_ns = clock_monotonic_ns() + p->request->drain_ns + DRAIN_GRACE_NS;
-    for (uint32_t i = 0; i < p->front_count; i++) {
-        fd_closep(&p->fronts[i].listener_fd);
-        proxy_front_drain(&p->fronts[i], p->request->drain_ns);
-    }
+    p->until_ns = clock_monotonic_ns() + p->request->front.drain_ns + DRAIN_GRACE_NS;
+    fronts_drain(&p->fronts);
 }
 
 static void on_signal(struct proxy *p)
@@ -236,24 +214,6 @@ static void on_signal(struct proxy *p)
     }
 }
 
-static bool all_ready(const struct proxy *p)
-{
-    for (uint32_t i = 0; i < p->front_count; i++)
-        if (!p->fronts[i].room.ready)
-            return false;
-    return true;
-}
-
-static bool all_drained(const struct proxy *p)
-{
-    for (uint32_t i = 0; i < p->front_count; i++) {
-        const struct front_room *r = &p->fronts[i].room;
-        if (r->live && !r->done && !r->over)
-            return false;
-    }
-    return true;
-}
-
 static void tell_expiry(struct proxy *p)
 {
     if (p->expired || p->expires_ns == GRANT_UNSET ||
@@ -268,7 +228,7 @@ static int next_phase(struct proxy *p, struct error *e)
     bool late = clock_monotonic_ns() >= p->until_ns;
     switch (p->phase) {
     case PROXY_STARTING:
-        if (all_ready(p))
+        if (fronts_ready(&p->fronts))
             return begin_running(p, e);
         if (late)
             return error_set(e, -ETIMEDOUT, "the rooms did not start within a minute");
@@ -280,7 +240,7 @@ static int next_phase(struct proxy *p, struct error *e)
         p->reload_wanted = false;
         return proxy_reload(p, e);
     case PROXY_DRAINING:
-        if (all_drained(p) || late)
+        if (fronts_drained(&p->fronts) || late)
             p->phase = PROXY_OVER;
         break;
     case PROXY_OVER:
@@ -299,8 +259,8 @@ static int timeout_ms(const struct proxy *p)
     int ms = p->phase == PROXY_RUNNING ? -1 : clock_until_ms(p->until_ns);
     if (p->phase == PROXY_RUNNING && p->expires_ns != GRANT_UNSET && !p->expired)
         ms = clock_until_ms(p->running_ns + MIN(p->expires_ns, UINT64_MAX / 2));
-    for (uint32_t i = 0; i < p->front_count; i++)
-        ms = clock_sooner_ms(ms, clock_until_ms(p->fronts[i].room.restart.back_ns));
+    for (uint32_t i = 0; i < p->fronts.count; i++)
+        ms = clock_sooner_ms(ms, clock_until_ms(p->front[i].room.restart.back_ns));
     ms = clock_sooner_ms(ms, run_keeper_timeout_ms(&p->run));
     return clock_sooner_ms(ms, egress_timeout_ms(p->run.egress));
 }
@@ -322,23 +282,19 @@ static int turn(struct proxy *p, struct error *e)
     fds[0] = watch(p->run.signal_fd);
     fds[1] = watch(egress_fd(p->run.egress));
     fds[2] = watch(run_keeper_fd(&p->run));
-    for (uint32_t i = 0; i < p->front_count; i++) {
-        struct proxy_front *f = &p->fronts[i];
-        fds[POLL_FIXED + 2 * i] = watch(f->room.live ? channel_fd(f->room.room.channel) : -1);
-        fds[POLL_FIXED + 2 * i + 1] = watch(f->log.fd);
-    }
-    if (poll(fds, POLL_FIXED + 2 * p->front_count, timeout_ms(p)) < 0)
+    for (uint32_t i = 0; i < p->fronts.count; i++)
+        front_watch(&p->front[i], &fds[POLL_FIXED + 2 * i]);
+    if (poll(fds, POLL_FIXED + 2 * p->fronts.count, timeout_ms(p)) < 0)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the rooms");
     if (fds[0].revents != 0)
         on_signal(p);
     int status = egress_turn(p->run.egress, e);
     if (status == 0)
         status = run_keeper_turn(&p->run, e);
-    for (uint32_t i = 0; status == 0 && i < p->front_count; i++) {
-        struct proxy_front *f = &p->fronts[i];
+    for (uint32_t i = 0; status == 0 && i < p->fronts.count; i++) {
         if (fds[POLL_FIXED + 2 * i + 1].revents != 0)
-            unless_written(p, access_pipe_take(&f->log, &p->access));
-        status = proxy_front_turn(f, fds[POLL_FIXED + 2 * i].revents != 0, e);
+            unless_written(p, front_take_log(&p->front[i]));
+        status = proxy_front_turn(&p->front[i], fds[POLL_FIXED + 2 * i].revents != 0, e);
     }
     return status == 0 ? next_phase(p, e) : status;
 }
@@ -353,13 +309,7 @@ static int loop(struct proxy *p)
     while (status == 0 && p->phase != PROXY_OVER)
         status = turn(p, &e);
     p->run.report->wall_ns = clock_monotonic_ns() - began_ns;
-    for (uint32_t i = 0; i < p->front_count; i++) {
-        struct proxy_front *f = &p->fronts[i];
-        if (f->room.live)
-            room_end(&f->room.room);
-        f->room.live = false;
-        unless_written(p, access_pipe_drain(&f->log, &p->access));
-    }
+    unless_written(p, fronts_end(&p->fronts));
     if (run_egress_end(&p->run, &end) < 0 && status == 0) {
         status = -EIO;
         e = end;
@@ -372,16 +322,7 @@ static int loop(struct proxy *p)
 static void take_totals(struct proxy *p)
 {
     struct proxy_totals *t = &p->totals;
-    union ingress_slot *page = p->page;
-    size_t n = p->front_count;
-    if (!page)
-        return;
-    t->connections = ingress_counted(page, n, INGRESS_COUNT_connections_total);
-    t->requests = ingress_counted(page, n, INGRESS_COUNT_requests_total);
-    t->refused = ingress_counted(page, n, INGRESS_COUNT_requests_refused_total);
-    t->malformed = ingress_counted(page, n, INGRESS_COUNT_requests_malformed_total);
-    t->cut = ingress_counted(page, n, INGRESS_COUNT_requests_cut_total);
-    t->front_restarts = ingress_counted(page, n, INGRESS_COUNT_ingress_restarts_total);
+    t->front = fronts_totals(&p->fronts);
     t->egress_restarts = p->run.egress ? egress_deaths(p->run.egress) : 0;
     t->keeper_restarts = p->run.keeper ? keeper_deaths(p->run.keeper) : 0;
 }
@@ -410,16 +351,13 @@ static int record_totals(struct proxy *p, struct error *e)
         return status;
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("ingress"));
-    json_object_set_new(event, "listened_on", json_string(p->authority ? p->authority : ""));
-    json_object_set_new(event, "fronts", json_count(p->front_count));
-    json_object_set_new(event, "connections", json_count(t->connections));
-    json_object_set_new(event, "requests", json_count(t->requests));
-    json_object_set_new(event, "refused", json_count(t->refused));
-    json_object_set_new(event, "malformed", json_count(t->malformed));
-    json_object_set_new(event, "cut", json_count(t->cut));
+    json_object_set_new(event, "listened_on",
+                        json_string(p->fronts.authority ? p->fronts.authority : ""));
+    json_object_set_new(event, "fronts", json_count(p->fronts.count));
+    front_totals_put(event, &t->front);
     json_object_set_new(event, "denials", json_count(t->denials));
     json_object_set_new(event, "reloads", json_count(t->reloads));
-    json_object_set_new(event, "front_restarts", json_count(t->front_restarts));
+    json_object_set_new(event, "front_restarts", json_count(t->front.restarts));
     json_object_set_new(event, "egress_restarts", json_count(t->egress_restarts));
     json_object_set_new(event, "keeper_restarts", json_count(t->keeper_restarts));
     return receipt_put_closing(p->run.receipt, "proxied", event, e);
@@ -456,14 +394,8 @@ static void serve(struct proxy *p)
 
 static void proxy_done(struct proxy *p)
 {
-    for (uint32_t i = 0; i < p->front_count; i++)
-        proxy_front_done(&p->fronts[i]);
-    mem_free(p->fronts);
-    if (p->page)
-        munmap(p->page, INGRESS_PAGE_SIZE);
-    fd_close(p->page_fd);
-    fd_close(p->access.fd);
-    mem_free(p->authority);
+    fronts_done(&p->fronts);
+    mem_free(p->front);
     proxy_files_done(p);
     proxy_names_done(p);
     proxy_rules_done(p);
@@ -478,8 +410,7 @@ void proxy_serve(const struct proxy_request *request, const struct proxy_observe
     CLEANUP(proxy_done)
     struct proxy p = { .request = request,
                        .observer = observer,
-                       .page_fd = -1,
-                       .access = { .fd = -1 },
+                       .fronts = FRONTS_INIT(&request->front, &request->run, ret),
                        .env = { .dir_fd = -1 },
                        .ca = { .dir_fd = -1 } };
     sigset_t before;

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "control/front.h"
 #include "control/run.h"
 
 #define PROXY_CONNECTIONS_DEFAULT 10000
@@ -30,14 +31,10 @@
 struct proxy_request {
     struct run_request
         run; /* grants, ca_file, resolver, receipt, vault_key, allow_missing …; `file` names it in the receipt */
-    const char *listen; /* "127.0.0.1:3128" */
+    struct front_request front;
     const char *env_file,
         *ca_out; /* where the client's settings and the CA's certificate go; NULL: in the state folder */
-    const char *access_log; /* a file, "-" = standard output, or NULL: none */
-    uint32_t fronts;        /* ingress rooms; 0 = 1 */
-    uint32_t connections;   /* at once, of one front */
-    uint64_t client_timeout_ns, idle_timeout_ns, drain_ns;
-    uint32_t ingress_skip; /* enum ingress_test_skip; 0 but in test builds */
+    uint32_t fronts; /* ingress rooms; 0 = 1 */
     /* Reads the grants again: a whole new set (owned by the callee), or an error. */
     int (*reload)(void *context, struct grant_set **ret, struct error *e);
 };
@@ -57,8 +54,8 @@ struct proxy_observer {
     void (*not_reloaded)(void *context, const struct error *why);
 };
 struct proxy_totals {
-    uint64_t connections, requests, refused, malformed, cut;
-    uint64_t front_restarts, egress_restarts, keeper_restarts, reloads, denials;
+    struct front_totals front;
+    uint64_t egress_restarts, keeper_restarts, reloads, denials;
 };
 /* Serves until SIGTERM or SIGINT (a second one ends it at once). Always fills `ret`. */
 void proxy_serve(const struct proxy_request *request, const struct proxy_observer *observer,

@@ -118,11 +118,11 @@ static void put_url(const struct proxy *p, struct buf *out)
     uint16_t port = 0;
     static const uint8_t zero[16];
     buf_printf(out, "http://ambit:%s@", p->token);
-    if (listen_name_parse(p->authority, &a, &port) == 0 &&
+    if (listen_name_parse(p->fronts.authority, &a, &port) == 0 &&
         memcmp(a.bytes, zero, a.is_v6 ? 16 : 4) == 0)
         buf_printf(out, "%s:%u", a.is_v6 ? "[::1]" : "127.0.0.1", port);
     else
-        buf_puts(out, p->authority);
+        buf_puts(out, p->fronts.authority);
 }
 
 static void put_env(const struct proxy *p, struct buf *out)

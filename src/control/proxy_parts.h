@@ -4,24 +4,13 @@
 #pragma once
 
 #include "control/egress.h"
-#include "control/front.h"
 #include "control/keeper.h"
 #include "control/proxy.h"
 #include "control/run_parts.h"
-#include "wire/serve.h"
 
 #define PROXY_TOKEN_SIZE 44        /* 256 bits in base64url, and the NUL */
 #define PROXY_PLACEHOLDER_SIZE 96u /* characters of each */
 
-struct proxy;
-
-struct proxy_front {
-    struct proxy *p;
-    unsigned index;
-    struct front_room room;
-    int listener_fd;
-    struct access_pipe log;
-};
 /* A grant of http that is in force. */
 struct proxy_rule {
     char *text; /* grant_print() */
@@ -45,12 +34,8 @@ struct proxy {
     const struct proxy_request *request;
     const struct proxy_observer *observer;
     enum proxy_phase phase;
-    struct proxy_front *fronts;
-    uint32_t front_count;
-    int page_fd;
-    union ingress_slot *page;
-    struct access_log access;
-    char *authority; /* "127.0.0.1:3128", with the real port */
+    struct front *front; /* fronts.count of them */
+    struct fronts fronts;
     char token[PROXY_TOKEN_SIZE];
     struct proxy_secret *secrets;
     size_t secret_count;
@@ -90,14 +75,12 @@ int proxy_env_rewrite(struct proxy *p, struct error *e) MUST_CHECK; /* whole or 
 void proxy_files_done(struct proxy *p); /* removes what lies in the state folder */
 
 /* proxy_rooms.c. < 0 is a fault that ends it all. */
-int proxy_front_start(struct proxy_front *f, struct error *e) MUST_CHECK;
-int proxy_front_turn(struct proxy_front *f, bool said, struct error *e) MUST_CHECK;
+int proxy_front_start(struct front *f, struct error *e) MUST_CHECK;
+int proxy_front_turn(struct front *f, bool said, struct error *e) MUST_CHECK;
 int proxy_relinked(void *context, uint32_t owner, const int fds[static LINK_FDS],
                    struct error *e) MUST_CHECK;
 int proxy_keeper_back(void *context, struct error *e) MUST_CHECK;
 int proxy_fronts_regranted(struct proxy *p, struct error *e) MUST_CHECK;
-void proxy_front_drain(struct proxy_front *f, uint64_t within_ns);
-void proxy_front_done(struct proxy_front *f);
 
 /* proxy_reload.c */
 int proxy_rules_begin(struct proxy *p, struct error *e) MUST_CHECK; /* those of the start */

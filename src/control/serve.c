@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -95,18 +94,16 @@ static int make_pairs(struct serve *s)
     uint32_t core_count = cores(&set);
     s->pair_count = s->request->pairs != 0 ? s->request->pairs : core_count;
     s->pairs = mem_array(s->pair_count, sizeof *s->pairs);
-    if (s->pairs == NULL) {
+    if (s->pairs == NULL || fronts_new(&s->fronts, s->pair_count, &e) < 0) {
         s->pair_count = 0;
         error_set(&e, -ENOMEM, "no memory for the pairs of rooms");
         return fault(s, &e);
     }
-    for (uint32_t i = 0; i < s->pair_count; i++)
-        s->pairs[i] = (struct serve_pair){ .s = s,
-                                           .index = i,
-                                           .core = -1,
-                                           .listener_fd = -1,
-                                           .link = { -1, -1, -1 },
-                                           .log = { -1, BUF_INIT(4 * ACCESS_LINE_MAX) } };
+    for (uint32_t i = 0; i < s->pair_count; i++) {
+        struct serve_pair *p = &s->pairs[i];
+        *p = (struct serve_pair){ .s = s, .index = i, .core = -1, .link = { -1, -1, -1 } };
+        front_init(&s->fronts, i, &p->ingress, p);
+    }
     if (s->pair_count == core_count && core_count > 1)
         place_pairs(s, &set);
     return 0;
@@ -115,18 +112,9 @@ static int make_pairs(struct serve *s)
 static int open_all(struct serve *s)
 {
     struct error e = ERROR_INIT;
-    if (serve_read_tls(s, &e) < 0 || access_log_open(s->request->access_log, &s->access, &e) < 0 ||
-        serve_listen(s, &e) < 0)
+    if (serve_read_tls(s, &e) < 0 || fronts_listen(&s->fronts, &e) < 0)
         return failed(s, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
-    s->page_fd = memfd_create("ambit-counters", MFD_CLOEXEC);
-    if (s->page_fd >= 0 && ftruncate(s->page_fd, INGRESS_PAGE_SIZE) == 0)
-        s->page = mmap(NULL, INGRESS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, s->page_fd, 0);
-    if (s->page_fd < 0 || s->page == NULL || s->page == MAP_FAILED) {
-        s->page = NULL;
-        error_set_errno(&e, errno, "no page for the counters");
-        return fault(s, &e);
-    }
-    return 0;
+    return fronts_make_page(&s->fronts, &e) < 0 ? fault(s, &e) : 0;
 }
 
 /* ---- the rooms ---- */
@@ -134,16 +122,11 @@ static int open_all(struct serve *s)
 /* Ambit's own listeners are told to egress: a guest that may dial this machine dials none of them. */
 static int start_egress(struct serve *s, struct error *e)
 {
-    struct egress_listener own[2];
-    size_t count = 0;
-    const char *const names[] = { s->authority, s->metrics_authority };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (names[i] != NULL &&
-            listen_name_parse(names[i], &own[count].address, &own[count].port) == 0)
-            count++;
-    const struct run_egress_links links = {
-        .context = s, .relinked = serve_relink_egress, .listeners = own, .listener_count = count
-    };
+    struct egress_listener own[FRONT_LISTENERS_MAX];
+    const struct run_egress_links links = { .context = s,
+                                            .relinked = serve_relink_egress,
+                                            .listeners = own,
+                                            .listener_count = fronts_listeners(&s->fronts, own) };
     return run_egress_start(&s->run, &links, e);
 }
 
@@ -166,9 +149,8 @@ static int start_rooms(struct serve *s)
 static void tell_listening(struct serve *s)
 {
     CLEANUP(buf_done) struct buf url = BUF_INIT(1024), metrics = BUF_INIT(1024);
-    buf_printf(&url, "%s://%s", s->key != NULL ? "https" : "http", s->authority);
-    if (s->metrics_authority != NULL)
-        buf_printf(&metrics, "http://%s/metrics", s->metrics_authority);
+    buf_printf(&url, "%s://%s", s->key != NULL ? "https" : "http", s->fronts.authority);
+    fronts_metrics_url(&s->fronts, &metrics);
     s->listened = true;
     if (s->observer->listening != NULL)
         s->observer->listening(s->observer->run.context, buf_cstr(&url), buf_cstr(&metrics),
@@ -187,10 +169,8 @@ static void unless_written(struct serve *s, int status)
 static void begin_drain(struct serve *s)
 {
     s->phase = SERVE_DRAINING;
-    s->until_ns = clock_monotonic_ns() + s->request->drain_ns + DRAIN_GRACE_NS;
-    serve_close_listeners(s);
-    for (uint32_t i = 0; i < s->pair_count; i++)
-        serve_drain_pair(&s->pairs[i], s->request->drain_ns);
+    s->until_ns = clock_monotonic_ns() + s->request->front.drain_ns + DRAIN_GRACE_NS;
+    fronts_drain(&s->fronts);
 }
 
 static void begin_stop(struct serve *s)
@@ -217,19 +197,9 @@ static void on_signal(struct serve *s)
 static bool all_ready(const struct serve *s)
 {
     for (uint32_t i = 0; i < s->pair_count; i++)
-        if (!s->pairs[i].worker.ready || !s->pairs[i].ingress.ready)
+        if (!s->pairs[i].worker.ready)
             return false;
-    return true;
-}
-
-static bool all_drained(const struct serve *s)
-{
-    for (uint32_t i = 0; i < s->pair_count; i++) {
-        const struct front_room *r = &s->pairs[i].ingress;
-        if (r->live && !r->done && !r->over)
-            return false;
-    }
-    return true;
+    return fronts_ready(&s->fronts);
 }
 
 static bool all_stopped(const struct serve *s)
@@ -262,7 +232,7 @@ static int next_phase(struct serve *s, struct error *e)
         }
         break;
     case SERVE_DRAINING:
-        if (all_drained(s) || late)
+        if (fronts_drained(&s->fronts) || late)
             begin_stop(s);
         break;
     case SERVE_STOPPING:
@@ -288,7 +258,7 @@ static int timeout_ms(struct serve *s, bool soon)
         ms = clock_sooner_ms(ms, 200);
     for (uint32_t i = 0; i < s->pair_count; i++) {
         ms = clock_sooner_ms(ms, clock_until_ms(s->pairs[i].worker.restart.back_ns));
-        ms = clock_sooner_ms(ms, clock_until_ms(s->pairs[i].ingress.restart.back_ns));
+        ms = clock_sooner_ms(ms, clock_until_ms(s->pairs[i].ingress.room.restart.back_ns));
     }
     ms = clock_sooner_ms(ms, run_keeper_timeout_ms(&s->run));
     return s->run.egress != NULL ? clock_sooner_ms(ms, egress_timeout_ms(s->run.egress)) : ms;
@@ -310,8 +280,7 @@ static int turn(struct serve *s, struct error *e)
         struct serve_pair *p = &s->pairs[i];
         struct pollfd *own = &fds[POLL_FIXED + 3 * i];
         own[0] = watch(p->worker.live ? channel_fd(p->worker.room.channel) : -1);
-        own[1] = watch(p->ingress.live ? channel_fd(p->ingress.room.channel) : -1);
-        own[2] = watch(p->log.fd);
+        front_watch(&p->ingress, own + 1);
     }
     if (poll(fds, POLL_FIXED + 3 * s->pair_count, timeout_ms(s, soon)) < 0)
         return errno == EINTR ? 0 : error_set_errno(e, errno, "waiting for the rooms");
@@ -325,7 +294,7 @@ static int turn(struct serve *s, struct error *e)
     for (uint32_t i = 0; status == 0 && i < s->pair_count; i++) {
         const struct pollfd *own = &fds[POLL_FIXED + 3 * i];
         if (own[2].revents != 0)
-            unless_written(s, access_pipe_take(&s->pairs[i].log, &s->access));
+            unless_written(s, front_take_log(&s->pairs[i].ingress));
         status = serve_pair_turn(&s->pairs[i], own[0].revents != 0, own[1].revents != 0, e);
     }
     return status == 0 ? next_phase(s, e) : status;
@@ -347,11 +316,9 @@ static int end_rooms(struct serve *s, struct error *e)
         struct serve_pair *p = &s->pairs[i];
         if (p->worker.live)
             room_end(&p->worker.room);
-        if (p->ingress.live)
-            room_end(&p->ingress.room);
-        p->worker.live = p->ingress.live = false;
-        unless_written(s, access_pipe_drain(&p->log, &s->access));
+        p->worker.live = false;
     }
+    unless_written(s, fronts_end(&s->fronts));
     int status = run_egress_end(&s->run, e);
     stdio_handed_over(&s->run.stdio);
     int drained = stdio_drain(&s->run.stdio, stopped_twice, s, e);
@@ -413,18 +380,9 @@ static int serve_once(struct serve *s)
 
 static struct serve_totals totals_of(struct serve *s)
 {
-    union ingress_slot *p = s->page;
-    size_t n = s->pair_count;
-    if (p == NULL)
-        return (struct serve_totals){ 0 };
     return (struct serve_totals){
-        .connections = ingress_counted(p, n, INGRESS_COUNT_connections_total),
-        .requests = ingress_counted(p, n, INGRESS_COUNT_requests_total),
-        .refused = ingress_counted(p, n, INGRESS_COUNT_requests_refused_total),
-        .malformed = ingress_counted(p, n, INGRESS_COUNT_requests_malformed_total),
-        .cut = ingress_counted(p, n, INGRESS_COUNT_requests_cut_total),
-        .ingress_restarts = ingress_counted(p, n, INGRESS_COUNT_ingress_restarts_total),
-        .worker_restarts = ingress_counted(p, n, INGRESS_COUNT_worker_restarts_total),
+        .front = fronts_totals(&s->fronts),
+        .worker_restarts = fronts_counted(&s->fronts, INGRESS_COUNT_worker_restarts_total),
         .egress_restarts = s->run.egress != NULL ? egress_deaths(s->run.egress) : 0,
     };
 }
@@ -434,14 +392,10 @@ static int record_totals(struct serve *s, const struct serve_totals *t, struct e
     json_t *event = json_object();
     json_object_set_new(event, "observed_by", json_string("ingress"));
     json_object_set_new(event, "listened_on",
-                        json_string(s->authority != NULL ? s->authority : ""));
+                        json_string(s->fronts.authority != NULL ? s->fronts.authority : ""));
     json_object_set_new(event, "pairs", json_integer(s->pair_count));
-    json_object_set_new(event, "connections", json_count(t->connections));
-    json_object_set_new(event, "requests", json_count(t->requests));
-    json_object_set_new(event, "refused", json_count(t->refused));
-    json_object_set_new(event, "malformed", json_count(t->malformed));
-    json_object_set_new(event, "cut", json_count(t->cut));
-    json_object_set_new(event, "ingress_restarts", json_count(t->ingress_restarts));
+    front_totals_put(event, &t->front);
+    json_object_set_new(event, "ingress_restarts", json_count(t->front.restarts));
     json_object_set_new(event, "worker_restarts", json_count(t->worker_restarts));
     json_object_set_new(event, "egress_restarts", json_count(t->egress_restarts));
     return receipt_put_closing(s->run.receipt, "served", event, e);
@@ -451,14 +405,8 @@ static void serve_done(struct serve *s)
 {
     for (uint32_t i = 0; i < s->pair_count; i++)
         serve_pair_done(&s->pairs[i]);
+    fronts_done(&s->fronts);
     mem_free(s->pairs);
-    if (s->page != NULL)
-        munmap(s->page, INGRESS_PAGE_SIZE);
-    fd_close(s->page_fd);
-    fd_close(s->metrics_fd);
-    fd_close(s->access.fd);
-    mem_free(s->authority);
-    mem_free(s->metrics_authority);
     mem_free(s->certificate);
     if (s->key != NULL)
         mem_wipe(s->key, strlen(s->key));
@@ -472,9 +420,7 @@ void serve_execute(const struct serve_request *request, const struct serve_obser
     CLEANUP(serve_done)
     struct serve s = { .request = request,
                        .observer = observer,
-                       .metrics_fd = -1,
-                       .page_fd = -1,
-                       .access = { .fd = -1 } };
+                       .fronts = FRONTS_INIT(&request->front, &request->run, ret) };
     struct error e = ERROR_INIT;
     sigset_t before;
 

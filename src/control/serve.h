@@ -18,8 +18,8 @@
  */
 #pragma once
 
+#include "control/front.h"
 #include "control/run.h"
-#include "wire/serve.h"
 
 #define SERVE_CONCURRENCY_DEFAULT 128
 #define SERVE_QUEUE_DEFAULT 1024
@@ -30,15 +30,11 @@
 #define SERVE_RATE_MIN 100 /* bytes a second of a body, over ten seconds */
 
 struct serve_request {
-    struct run_request run;                   /* args, invoke: none */
-    const char *listen;                       /* "ADDR:PORT"; port 0: one that is free */
-    const char *metrics;                      /* the same, or NULL: none */
-    const char *access_log;                   /* a file, "-" = standard output, or NULL: none */
-    const char *tls_certificate, *tls_key;    /* PEM files, or NULL */
-    uint32_t pairs;                           /* 0 = one for each core */
-    uint32_t connections, concurrency, queue; /* of each pair */
-    uint64_t client_timeout_ns, idle_timeout_ns, drain_ns;
-    uint32_t ingress_skip; /* enum ingress_test_skip; 0 but in test builds */
+    struct run_request run; /* args, invoke: none */
+    struct front_request front;
+    const char *tls_certificate, *tls_key; /* PEM files, or NULL */
+    uint32_t pairs;                        /* 0 = one for each core */
+    uint32_t concurrency, queue;           /* of each pair */
 };
 struct serve_observer {
     struct run_observer run;
@@ -48,8 +44,8 @@ struct serve_observer {
     void (*notice)(void *context, const char *text);
 };
 struct serve_totals {
-    uint64_t connections, requests, refused, malformed, cut;
-    uint64_t ingress_restarts, worker_restarts, egress_restarts;
+    struct front_totals front;
+    uint64_t worker_restarts, egress_restarts;
 };
 
 /* Serves until a signal ends it. As run_execute(): always fills `ret`. */

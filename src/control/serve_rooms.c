@@ -212,49 +212,11 @@ static const struct frame_rule worker_rules[] = {
 
 /* ---- what an ingress room may say ---- */
 
-static int on_ingress_ready(void *context, struct cursor *c, const int *fds, size_t fd_count,
-                            struct error *e)
-{
-    struct serve_pair *p = context;
-    uint32_t missing = cursor_u32(c);
-    if ((missing & ~p->s->run.request->allow_missing) != 0)
-        return error_set(e, -EPROTO,
-                         "an ingress room started without a layer of its jail that may "
-                         "not be missing");
-    p->s->run.report->missing |= missing;
-    p->ingress.ready = true;
-    p->ingress.gate.phase = 1;
-    return 0;
-}
-
-static int on_ingress_done(void *context, struct cursor *c, const int *fds, size_t fd_count,
-                           struct error *e)
-{
-    struct serve_pair *p = context;
-    uint64_t cut = cursor_u64(c);
-    if (p->s->phase != SERVE_DRAINING)
-        return error_set(e, -EPROTO, "an ingress room ended by itself");
-    p->ingress.done = true;
-    ingress_count(&p->s->page[p->index], INGRESS_COUNT_requests_cut_total, cut);
-    return 0;
-}
-
-static int on_ingress_fault(void *context, struct cursor *c, const int *fds, size_t fd_count,
-                            struct error *e)
-{
-    CLEANUP(mem_freep) char *text = cursor_string(c);
-    CLEANUP(mem_freep) char *hint = cursor_string(c);
-    if (text == NULL || hint == NULL)
-        return error_set(e, -EPROTO, "an ingress room told of a fault that cannot be");
-    if (hint[0] != '\0')
-        error_hint(e, "%s", hint);
-    return error_set(e, -EIO, "the ingress room cannot start: %s", text);
-}
-
 static int on_broken(void *context, struct cursor *c, const int *fds, size_t fd_count,
                      struct error *e)
 {
-    struct serve_pair *p = context;
+    const struct front *f = context;
+    struct serve_pair *p = f->owner;
     CLEANUP(mem_freep) char *why = cursor_string(c);
     if (why == NULL)
         return error_set(e, -EPROTO, "an ingress room told what cannot be");
@@ -266,10 +228,8 @@ static int on_broken(void *context, struct cursor *c, const int *fds, size_t fd_
 }
 
 static const struct frame_rule ingress_rules[] = {
-    { INGRESS_READY, "ingress-ready", 1u << 0, true, 0, 64, on_ingress_ready },
-    { INGRESS_FAULT, "ingress-fault", 1u << 0, true, 0, 16u << 10, on_ingress_fault },
-    { INGRESS_DONE, "ingress-done", 1u << 1, true, 0, 8, on_ingress_done },
-    { INGRESS_BROKEN, "ingress-broken", 1u << 1, false, 0, 16u << 10, on_broken },
+    FRONT_RULES,
+    { INGRESS_BROKEN, "front-broken", FRONT_READY, false, 0, 16u << 10, on_broken },
 };
 
 /* ---- starting ---- */
@@ -318,62 +278,23 @@ static int start_worker(struct serve_pair *p, struct error *e)
     if (links.links & RUN_LINK_EGRESS)
         close_link(fds);
     close_link(p->link);
-    return status == -EPIPE || status == -ECONNRESET ? 0 : status; /* its death tells why */
-}
-
-static int send_ingress_start(struct serve_pair *p, const int link[static LINK_FDS],
-                              struct error *e)
-{
-    struct serve *s = p->s;
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
-    CLEANUP(fd_closep) int log_end = -1;
-    int fds[4 + LINK_FDS];
-    size_t count = 0;
-    const struct ingress_start start = {
-        .flags = (s->metrics_fd >= 0 ? INGRESS_METRICS : 0) |
-                 (s->access.fd >= 0 ? INGRESS_LOG : 0) | (s->key != NULL ? INGRESS_TLS : 0),
-        .index = p->index,
-        .pairs = s->pair_count,
-        .connections = s->request->connections,
-        .concurrency = s->request->concurrency,
-        .queue = s->request->queue,
-        .client_timeout_ns = s->request->client_timeout_ns,
-        .idle_timeout_ns = s->request->idle_timeout_ns,
-        .rate_min = SERVE_RATE_MIN,
-        .allow_missing = s->run.request->allow_missing,
-        .test_skip = s->request->ingress_skip,
-        .authority = s->authority,
-        .certificate = s->certificate != NULL ? s->certificate : (char *)"",
-        .key = s->key != NULL ? s->key : (char *)"",
-    };
-    int status = s->access.fd >= 0 ? access_pipe_open(&p->log, &log_end, e) : 0;
-    if (status < 0)
-        return status;
-    fds[count++] = p->listener_fd;
-    fds[count++] = s->page_fd;
-    for (int i = 0; i < LINK_FDS; i++)
-        fds[count++] = link[i];
-    if (s->metrics_fd >= 0)
-        fds[count++] = s->metrics_fd;
-    if (s->access.fd >= 0)
-        fds[count++] = log_end;
-    status = ingress_start_put(&payload, &start);
-    if (status == 0)
-        status = channel_send(p->ingress.room.channel, INGRESS_START, payload.data, payload.size,
-                              fds, count, e);
-    if (payload.data != NULL)
-        mem_wipe(payload.data, payload.capacity);
-    return status == -EPIPE || status == -ECONNRESET ? 0 : status;
+    return front_unless_dead(status, e); /* its death tells why */
 }
 
 static int start_ingress(struct serve_pair *p, const int link[static LINK_FDS], struct error *e)
 {
-    int status = room_spawn(ROOM_INGRESS, p->s->run.request->allow_missing, &p->ingress.room, e);
+    const struct serve *s = p->s;
+    const struct ingress_start own = { .flags = s->key != NULL ? INGRESS_TLS : 0,
+                                       .concurrency = s->request->concurrency,
+                                       .queue = s->request->queue,
+                                       .rate_min = SERVE_RATE_MIN,
+                                       .certificate = s->certificate,
+                                       .key = s->key };
+    int status = front_spawn(&p->ingress, ingress_rules, ARRAY_SIZE(ingress_rules), e);
     if (status < 0)
         return status;
-    keep_on_core(p, &p->ingress.room);
-    front_room_began(&p->ingress, ingress_rules, ARRAY_SIZE(ingress_rules));
-    return send_ingress_start(p, link, e);
+    keep_on_core(p, &p->ingress.room.room);
+    return front_send_start(&p->ingress, &own, link, -1, e);
 }
 
 int serve_start_pair(struct serve_pair *p, struct error *e)
@@ -398,7 +319,7 @@ static void bury(struct serve_pair *p, struct front_room *room, const char *name
     if (!front_room_bury(room, s->phase >= SERVE_STOPPING, &why))
         return;
     serve_notice(s, "%s %u ended: %s; it is started again", name, p->index, buf_cstr(&why));
-    ingress_count(&s->page[p->index], counter, 1);
+    ingress_count(&s->fronts.page[p->index], counter, 1);
 }
 
 static int worker_died(struct serve_pair *p, struct error *e)
@@ -409,28 +330,24 @@ static int worker_died(struct serve_pair *p, struct error *e)
     bury(p, &p->worker, "worker", INGRESS_COUNT_worker_restarts_total);
     if (p->s->run.egress != NULL)
         egress_unlink(p->s->run.egress, p->index);
-    if (p->worker.restart.back_ns == 0 || !p->ingress.live)
+    if (p->worker.restart.back_ns == 0 || !p->ingress.room.live)
         return 0;
     /* Its clients are answered now, not when there is a new one. */
     int status = link_make(p->link, other, e);
     if (status < 0)
         return status;
-    status = channel_send(p->ingress.room.channel, INGRESS_LINK, NULL, 0, other, LINK_FDS, e);
+    status = front_send_link(&p->ingress, other, e);
     close_link(other);
-    if (status < 0) {
-        error_clear(e); /* it is dying as well: its own death is seen next */
-        close_link(p->link);
-    }
-    return 0;
+    return status;
 }
 
 static int ingress_died(struct serve_pair *p, struct error *e)
 {
     if (p->s->phase == SERVE_STARTING)
-        return front_room_died_at_start(&p->ingress, "ingress room", p->s->run.fault != 0, e);
+        return front_room_died_at_start(&p->ingress.room, "ingress room", p->s->run.fault != 0, e);
     if (p->s->phase == SERVE_DRAINING)
-        p->ingress.over = true;
-    bury(p, &p->ingress, "ingress room", INGRESS_COUNT_ingress_restarts_total);
+        p->ingress.room.over = true;
+    bury(p, &p->ingress.room, "ingress room", INGRESS_COUNT_ingress_restarts_total);
     return 0;
 }
 
@@ -462,12 +379,10 @@ static int start_worker_again(struct serve_pair *p, struct error *e)
         int status = link_make(p->link, other, e);
         if (status < 0)
             return status;
-        status = !p->ingress.live ? 0
-                                  : channel_send(p->ingress.room.channel, INGRESS_LINK, NULL, 0,
-                                                 other, LINK_FDS, e);
+        status = front_send_link(&p->ingress, other, e);
         close_link(other);
         if (status < 0)
-            error_clear(e);
+            return status;
     }
     return start_worker(p, e);
 }
@@ -478,9 +393,9 @@ static int start_due(struct serve_pair *p, struct error *e)
     int status = 0;
     if (p->s->phase >= SERVE_STOPPING)
         return 0;
-    if (p->ingress.restart.back_ns != 0 && p->ingress.restart.back_ns <= now &&
+    if (p->ingress.room.restart.back_ns != 0 && p->ingress.room.restart.back_ns <= now &&
         p->s->phase == SERVE_RUNNING) {
-        p->ingress.restart.back_ns = 0;
+        p->ingress.room.restart.back_ns = 0;
         status = start_ingress_again(p, e);
     }
     if (status == 0 && p->worker.restart.back_ns != 0 && p->worker.restart.back_ns <= now) {
@@ -490,33 +405,26 @@ static int start_due(struct serve_pair *p, struct error *e)
     return status;
 }
 
-/* 0, 1: it is gone; a frame that breaks a rule is the end of the room, not of the server. */
-static int listen_to(struct serve_pair *p, struct front_room *room, const char *name,
+static int listen_to(struct serve_pair *p, struct front_room *room, void *context, const char *name,
                      struct error *e)
 {
-    struct error why = ERROR_INIT;
-    int status = channel_dispatch(room->room.channel, &room->gate, p, false, &why);
-    if (status >= 0)
-        return status;
-    if (p->s->phase == SERVE_STARTING || why.code == -ENOMEM) {
-        *e = why;
-        return status;
-    }
-    serve_notice(p->s, "%s %u is ended: %s", name, p->index, why.what);
-    (void)kill(room->room.pid, SIGKILL);
-    return 1;
+    struct error broke = ERROR_INIT;
+    int status = front_room_hear(room, context, p->s->phase == SERVE_STARTING, &broke, e);
+    if (status == 1 && broke.code != 0)
+        serve_notice(p->s, "%s %u is ended: %s", name, p->index, broke.what);
+    return status;
 }
 
 int serve_pair_turn(struct serve_pair *p, bool worker_said, bool ingress_said, struct error *e)
 {
     int status = 0;
-    if (ingress_said && p->ingress.live) {
-        status = listen_to(p, &p->ingress, "ingress room", e);
+    if (ingress_said && p->ingress.room.live) {
+        status = listen_to(p, &p->ingress.room, &p->ingress, "ingress room", e);
         if (status == 1)
             status = ingress_died(p, e);
     }
     if (status == 0 && worker_said && p->worker.live) {
-        status = listen_to(p, &p->worker, "worker", e);
+        status = listen_to(p, &p->worker, p, "worker", e);
         if (status == 1)
             status = worker_died(p, e);
     }
@@ -542,18 +450,6 @@ int serve_relink_egress(void *context, uint32_t owner, const int fds[static LINK
 
 /* ---- ending ---- */
 
-void serve_drain_pair(struct serve_pair *p, uint64_t within_ns)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    p->ingress.restart.back_ns = 0;
-    if (!p->ingress.live)
-        return;
-    buf_u64(&payload, within_ns);
-    if (channel_send(p->ingress.room.channel, INGRESS_DRAIN, payload.data, payload.size, NULL, 0,
-                     NULL) < 0)
-        p->ingress.over = true;
-}
-
 void serve_stop_worker(struct serve_pair *p)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(8);
@@ -570,10 +466,5 @@ void serve_pair_done(struct serve_pair *p)
 {
     if (p->worker.live)
         room_end(&p->worker.room);
-    if (p->ingress.live)
-        room_end(&p->ingress.room);
     close_link(p->link);
-    fd_close(p->log.fd);
-    fd_close(p->listener_fd);
-    buf_done(&p->log.held);
 }

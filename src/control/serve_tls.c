@@ -1,32 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `ambit serve` opens for its rooms: listeners, certificate and key. Rooms can open none of it. */
+/* Certificate and key of `ambit serve`, which its rooms can open none of. */
 #include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "control/listen.h"
 #include "control/serve_parts.h"
-
-int serve_listen(struct serve *s, struct error *e)
-{
-    CLEANUP(mem_freep) int **fds = mem_array(s->pair_count, sizeof(int *));
-    if (fds == NULL)
-        return error_set(e, -ENOMEM, "no memory for the listeners");
-    for (uint32_t i = 0; i < s->pair_count; i++)
-        fds[i] = &s->pairs[i].listener_fd;
-    int status = listen_all("--listen", s->request->listen, fds, s->pair_count, &s->authority, e);
-    int *metrics = &s->metrics_fd;
-    if (status == 0 && s->request->metrics != NULL)
-        status =
-            listen_all("--metrics", s->request->metrics, &metrics, 1, &s->metrics_authority, e);
-    return status;
-}
-
-void serve_close_listeners(struct serve *s)
-{
-    for (uint32_t i = 0; i < s->pair_count; i++)
-        fd_closep(&s->pairs[i].listener_fd);
-}
 
 static int read_pem(const char *flag, const char *name, char **ret, struct error *e)
 {
