@@ -10,10 +10,12 @@ import pathlib
 import re
 import ssl
 import subprocess
+import threading
 import time
 
 from ambit import contains, equal
 from egress import Authority, Dns, Egress, Raw, driver, grant
+from serving import wait_for
 from test_jail import LAYERS, STOPPED_BY, Bait
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -170,6 +172,8 @@ def test_names_that_nobody_waits_for():
                     return
     with Silent({}) as d, Egress({"http": "http://*.test", **WORLD}, resolver=d.at) as e:
         e.command(do="flood", host="test", count=3000)
+        wait_for(lambda: len({name for name, _ in d.asked}) > 500, lambda: len(d.asked))
+        e.command(do="turn")
         names = len({name for name, _ in d.asked})
         assert 500 < names <= 1024, names
 
@@ -271,10 +275,7 @@ def test_what_reads_like_another_header():
     with Raw(OK, after="hold") as o, Egress(grant(o.url()[:-1], set_headers={"x-key": "ours"}, strip_headers=["x-user"])) as e:
         e.ask(o.url(), method="POST", body="abc", seconds=2, trailers=[["x-key", "mine"], ["x_key", "mine"], ["x-user", "root"], ["x_user", "root"], ["host", "evil.test"],
             ["content-length", "9"], ["transfer-encoding", "chunked"], ["authorization", "x"], ["x-sum", "7"]])
-        for _ in range(100):
-            if o.heard[0].endswith(b"\r\n\r\n") and b"x-sum" in o.heard[0]:
-                break
-            time.sleep(0.05)
+        wait_for(lambda: o.heard[0].endswith(b"\r\n\r\n") and b"x-sum" in o.heard[0], lambda: o.heard)
         equal(o.heard[0].partition(b"\r\n\r\n")[2].decode().lower(), "3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n")
     with Raw(OK) as o, Egress(grant(o.url()[:-1], require_headers={"x-tenant": "a"})) as e:
         fine(e.ask(o.url(), headers=[["x-tenant", "a"]]))
@@ -397,10 +398,10 @@ def test_redirects_are_answers():
 
 def test_request_body_is_cut():
     """Group 47: the origin gets no frame that goes past the grant, and no end."""
-    def attack(skip=(), **more):
+    def attack(skip=(), enough=0, **more):
         with Raw(b"", after="hold") as o, Egress(grant(o.url()[:-1], max_request_bytes="100KiB"), skip=skip) as e:
             got = e.ask(o.url(), method="POST", body="x" * 1024, repeat=1000, seconds=3, **more)
-            time.sleep(0.2)
+            wait_for(lambda: sum(map(len, o.heard)) >= enough, lambda: o.heard)
             return got, len(o.heard[0]) if o.heard else 0
     got, heard = attack()
     refused(got, "HTTP-request-body-size")
@@ -408,7 +409,7 @@ def test_request_body_is_cut():
     got, heard = attack(length=True)  # said in advance: nothing is sent
     refused(got, "HTTP-request-body-size")
     equal(heard, 0)
-    assert attack("sizes")[1] > 900 * 1024
+    assert attack("sizes", 900 * 1024)[1] >= 900 * 1024
 
 
 def test_response_body_is_cut():
@@ -448,7 +449,7 @@ def test_stalls():
     equal(attack(CHUNKED, drip(b"1;" + b"e" * 1000), between_ms=300)["error"], "connection-read-timeout")
     equal(attack(b"", lambda _: time.sleep(3), first_ms=200, method="POST", body="x" * 65536, repeat=1000)["error"] in
           ("connection-write-timeout", "connection-read-timeout"), True)
-    equal(attack(head, drip(b"x"), between_ms=500, seconds=1)["over"], False)  # it is not silent
+    equal(attack(head, drip(b"x"), between_ms=2000, seconds=3)["over"], False)  # it is not silent
     for answer, after, more in [(b"", "hold", {"first_ms": 200}), (head, drip(b"x"), {"timeout": "300ms"})]:
         equal(attack(answer, after, "timeouts", seconds=1, **more)["over"], False)
 
@@ -474,15 +475,22 @@ def test_slow_readers_hold_up_nobody():
     """A worker that gives no window back: its exchange waits with what fits the window, another goes on, and memory stays flat."""
     big = b"HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n" + b"x" * (16 << 20)
     with Raw(lambda head: big if b"/big" in head else OK) as o, Egress(grant(o.url()[:-1])) as e:
-        got = e.ask(o.url("/big"), window=False, seconds=1)
+        got = e.ask(o.url("/big"), window=False, least=65536, seconds=1)
         equal((got["size"], got["over"]), (65536, False))
         fine(e.ask(o.url("/small")))
         equal(e.ask(o.url("/big"))["size"], 16 << 20)
 
 
 def test_many_at_once():
-    with Raw(OK, after="close") as o, Egress(grant(o.url()[:-1])) as e:
-        answers = e.ask(o.url(), times=1000)
+    full_house = threading.Event()  # no place is free again before all have been taken
+
+    def answer(_head):
+        if len(o.heard) >= 256:
+            full_house.set()
+        full_house.wait(60)
+        return OK
+    with Raw(answer, after="close") as o, Egress(grant(o.url()[:-1])) as e:
+        answers = e.ask(o.url(), times=1000, seconds=60)
         good = sum(a.get("status") == 200 for a in answers)
         full = sum(a.get("error") == "connection-limit-reached" for a in answers)
         equal(good + full, 1000)
@@ -557,7 +565,7 @@ def test_http2():
             equal(e.ask(url + "/", method="POST", body="x" * 65536, repeat=100)["body"], str(100 * 65536))
             equal({x.get("status") for x in e.ask(url + "/", times=200)}, {200})
             before = resident(e)  # and readers that wait cost what docs/egress.md says: not all that an origin has to say
-            equal({x["size"] for x in e.ask(url + "/steps", times=60, window=False, seconds=6)}, {65536})
+            equal({x["size"] for x in e.ask(url + "/steps", times=60, window=False, least=65536, seconds=1)}, {65536})
             assert resident(e) - before < 60 * (512 << 10), (before, resident(e))
             refused(e.ask(url + "/many"), "HTTP-response-header-section-size")
             for path in ("/short", "/reset"):  # never a silent end
@@ -576,8 +584,8 @@ def test_revocation_and_expiry():
         e.command(do="revoke", rule=0)
         refused(e.ask(o.url()), "HTTP-request-denied", "revoked")
         equal(e.ask(o.url("/b"), seconds=0.5)["over"], False)
-    with Raw(b"HTTP/1.1 200 OK\r\n\r\n", after="hold") as o, Egress(grant(o.url()[:-1]), expires="1s") as e:
-        got = e.ask(o.url(), seconds=5)  # under way when it ends
+    with Raw(b"HTTP/1.1 200 OK\r\n\r\n", after="hold") as o, Egress(grant(o.url()[:-1]), expires="3s") as e:
+        got = e.ask(o.url())  # under way when it ends
         equal((got.get("status"), got.get("error")), (200, "HTTP-request-denied"))
         refused(e.ask(o.url()), "HTTP-request-denied", "expired")
 
@@ -610,8 +618,7 @@ def test_an_answer_before_the_body_ends():
 def test_a_response_that_is_given_up():
     with Raw(CHUNKED, after=drip(b"5\r\nhello\r\n")) as o, Egress(grant(o.url()[:-1])) as e:
         equal(e.ask(o.url(), abort_after=10)["over"], True)
-        time.sleep(0.2)
-        e.ask(o.url(), abort_after=10)
+        equal(e.ask(o.url(), abort_after=10)["over"], True)
         equal(len([r for r in e.records() if r["event"] == "response"]), 2)
 
 

@@ -14,6 +14,7 @@ import zlib
 
 from ambit import contains, equal
 from egress import Authority, Egress, Raw, grant
+from serving import wait_for
 
 VALUE = "s3cr3t-Value/with+all=of~it.0123456789"
 OTHER = "another-secret-0123456789abcdef"
@@ -94,12 +95,10 @@ def test_a_keeper_that_comes_back_is_asked_again():
         got = e.ask(o.url(), seconds=0.3)
         equal(got.get("over"), False)
         e.keeper(values=[["token", VALUE]], again=True)
-        while len(e.asks()) < 2:
-            pass
+        wait_for(lambda: len(e.asks()) >= 2, e.asks)
         asks = e.asks()
         equal(asks[0]["ask"], asks[1]["ask"])
-        while not o.heard or VALUE.encode() not in o.heard[0]:
-            e.asks()
+        wait_for(lambda: e.asks() and o.heard and VALUE.encode() in o.heard[0], lambda: o.heard)
 
 
 # ---- echoes (35, 36, 42, 73) ----
@@ -201,7 +200,7 @@ def test_events_come_at_once():
     """An event stream is not held back, although it does not end; what it shows is masked."""
     event = b"data: " + VALUE.encode() + b"\n\n"
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n" + event + b"data: 2\n\nhalf"
-    got, _, _, _ = asked(answer, after="hold", seconds=1)
+    got, _, _, _ = asked(answer, after="hold", least=len(event) + 9, seconds=1)
     equal(got["body"], "data: " + "*" * len(VALUE) + "\n\ndata: 2\n\n")
     got, _, _, _ = asked(answer.replace(b"event-stream", b"plain"), after="hold", seconds=1)
     equal(got["body"], "")
@@ -269,6 +268,7 @@ def test_nothing_is_left_in_memory():
     # The search finds what is there: a value on its way.
     with Raw(b"HTTP/1.1 200 OK\r\n\r\n", "hold") as o, Egress(secret_grant(o), secrets={"token": VALUE}) as e:
         e.ask(o.url(), seconds=0.5)
+        wait_for(lambda: o.heard and VALUE.encode() in o.heard[0], lambda: o.heard)
         assert places_in_memory(e.room(), VALUE.encode()), "the search finds nothing at all"
 
 
@@ -292,13 +292,11 @@ def test_revocation_cuts_a_body():
     """Group 63, with a secret in force."""
     with Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n", "hold") as o, \
             Egress(secret_grant(o), secrets={"token": VALUE}) as e:
-        got = e.ask(o.url(), seconds=0.5)
+        got = e.ask(o.url(), least=9, seconds=0.5)
         equal((got["over"], got["body"]), (False, "data: 1\n\n"))
         e.command(do="revoke", rule=0)
-        response = None
-        while not response:
-            response = next((r for r in e.records() if r["event"] == "response"), None)
-        contains(response["text"], "revoked")
+        wait_for(lambda: [r for r in e.records() if r["event"] == "response"], e.records)
+        contains(next(r["text"] for r in e.records() if r["event"] == "response"), "revoked")
         equal(e.ask(o.url())["error"], "HTTP-request-denied")
         equal(len(o.heard), 1)
 
@@ -332,10 +330,12 @@ SECOND = "AMBIT_SECRET_other_fedcba9876543210fedcba9876543210"
 PLACES = {"token": TOKEN, "other": SECOND}
 
 
-def placed(headers=(), target="/x", skip=(), template="Bearer ${secret:token}", **request):
+def placed(headers=(), target="/x", skip=(), template="Bearer ${secret:token}", wanted="", **request):
+    """`wanted`: what the origin has to hear; its answer may be here before it has read the body."""
     with Raw(OK, "hold") as o, Egress(secret_grant(o, set_headers={"authorization": template}), skip=skip, explains=True,
                                       secrets={"token": VALUE, "other": OTHER}, placeholders=PLACES) as e:
-        got = e.ask(o.url(target), headers=list(headers), seconds=request.pop("seconds", 5), **request)
+        got = e.ask(o.url(target), headers=list(headers), **request)
+        wait_for(lambda: wanted.encode() in b"".join(o.heard), lambda: o.heard)
         return got, b"".join(o.heard).decode("latin-1"), e.records()
 
 
@@ -385,14 +385,14 @@ def test_placeholders_elsewhere_are_refused():
 def test_placeholders_elsewhere_where_nobody_looks():
     """The negative control."""
     for case in ({"target": "/a/" + TOKEN}, {"headers": [["x-other", TOKEN]]}, {"method": "POST", "body": TOKEN}):
-        got, heard, _ = placed(skip="placeholder", seconds=1, **case)
+        got, heard, _ = placed(skip="placeholder", wanted=TOKEN, **case)
         contains(heard, TOKEN)
 
 
 def test_names_stay_text():
     """`$NAME` and its like mean nothing (39)."""
     body = "$TOKEN ${TOKEN} $AMBIT_SECRET ${secret:token} %TOKEN%"
-    got, heard, _ = placed(method="POST", body=body, length=True)
+    got, heard, _ = placed(method="POST", body=body, length=True, wanted=body)
     equal(got.get("status"), 200, got)
     contains(heard, body)
 

@@ -116,11 +116,10 @@ class Raw:
                 connection, _ = self.socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
+            self.heard.append(b"")  # in the order of connections, whatever thread is first
+            threading.Thread(target=self.one, args=(connection, len(self.heard) - 1), daemon=True).start()
 
-    def one(self, connection):
-        place = len(self.heard)
-        self.heard.append(b"")
+    def one(self, connection, place):
         try:
             if self.context:
                 connection = self.context.wrap_socket(connection, server_side=True)

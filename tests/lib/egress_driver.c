@@ -11,7 +11,8 @@
  *   { "method", "url", "headers": [[name, value]…], "body": text, "repeat": n (the body n times),
  *     "length": bool, "trailers": [[…]…], "times": n (the same request n times at once),
  *     "connect_ms", "first_ms", "between_ms", "no_end": bool, "abort_after": bytes of response,
- *     "window": false (give none back), "seconds": how long to wait,
+ *     "window": false (give none back), "seconds": how long to wait, "least": bytes of each response that have
+ *     to come before that time begins,
  *     "upgrade": true (a WebSocket is asked for), "hex": as "body", in hexadecimal }
  *     → [ { "status", "headers", "size", "body" and "hex" (its start), "trailers", "taken" (request bytes that
  *         were given window), "error", "reason", "rule", "number", "text", "address", "grant", "discarded" } … ]
@@ -57,6 +58,7 @@ struct driver {
     struct exchange all[EXCHANGES_MAX];
     size_t count;
     json_t *records, *deaths;
+    size_t requests_told, responses_told, left_open; /* exchanges that nobody waits for */
     bool give_windows, no_end, relinked, spoil, upgrade;
     uint64_t abort_after;
     struct buf body;
@@ -111,6 +113,7 @@ static int on_request(void *context, const struct egress_request *r, struct erro
                           (json_int_t)r->number, "rule", (int)r->rule, "method", text_of(r->method),
                           "url", text_of(r->url), "address", text_of(r->address));
     json_array_append_new(d->records, j);
+    d->requests_told++;
     return 0;
 }
 
@@ -124,6 +127,7 @@ static int on_response(void *context, const struct egress_response *r, struct er
         (json_int_t)r->bytes_received, "masked", (int)r->masked, "error",
         r->error ? http_error_name((enum http_error)r->error) : "", "text", text_of(r->text));
     json_array_append_new(d->records, j);
+    d->responses_told++;
     return 0;
 }
 
@@ -143,6 +147,7 @@ static int on_died(void *context, const char *why, struct error *e)
 {
     struct driver *d = context;
     json_array_append_new(d->deaths, json_string(why));
+    d->requests_told = d->responses_told = d->left_open = 0; /* what it had under way is lost */
     return 0;
 }
 
@@ -486,14 +491,42 @@ static json_t *hex_of(const struct buf *b)
     return json_string(buf_cstr(&hex));
 }
 
+static bool waits(const struct driver *d)
+{
+    return !d->dead && !d->relinked;
+}
+
+static bool all_have(const struct driver *d, uint64_t least)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (!d->all[i].over && d->all[i].received < least)
+            return false;
+    return true;
+}
+
+/* Until all is over, or for so long after each has `least` bytes. Control is told of an exchange behind its end: that is
+ * waited for too, so that records are whole. */
+static void wait_for_answers(struct driver *d, uint64_t least, uint64_t wait_ns)
+{
+    uint64_t patience = clock_monotonic_ns() + 60 * NS_PER_S;
+    while (waits(d) && !all_have(d, least) && clock_monotonic_ns() < patience)
+        turn(d, 50);
+    uint64_t until = clock_monotonic_ns() + wait_ns;
+    while (waits(d) && pending(d) && clock_monotonic_ns() < until)
+        turn(d, 50);
+    for (size_t i = 0; i < d->count; i++)
+        d->left_open += !d->all[i].over;
+    while (waits(d) && d->requests_told > d->responses_told + d->left_open &&
+           clock_monotonic_ns() < patience)
+        turn(d, 50);
+}
+
 static json_t *request(struct driver *d, json_t *q)
 {
     json_t *body = json_object_get(q, "body"), *times = json_object_get(q, "times");
-    json_t *seconds = json_object_get(q, "seconds"),
+    json_t *seconds = json_object_get(q, "seconds"), *least = json_object_get(q, "least"),
            *abort_after = json_object_get(q, "abort_after");
     size_t count = times ? (size_t)json_integer_value(times) : 1;
-    uint64_t until =
-        clock_monotonic_ns() + (uint64_t)(seconds ? json_number_value(seconds) * 1e9 : 20e9);
     buf_clear(&d->body);
     if (body)
         buf_append(&d->body, json_string_value(body), json_string_length(body));
@@ -507,8 +540,8 @@ static json_t *request(struct driver *d, json_t *q)
     d->relinked = false;
     for (size_t i = 0; i < d->count; i++)
         begin(d, q, &d->all[i]);
-    while (pending(d) && !d->dead && !d->relinked && clock_monotonic_ns() < until)
-        turn(d, 50);
+    wait_for_answers(d, least ? (uint64_t)json_integer_value(least) : 0,
+                     (uint64_t)(seconds ? json_number_value(seconds) * 1e9 : 20e9));
     json_t *results = json_array();
     for (size_t i = 0; i < d->count; i++) {
         struct exchange *x = &d->all[i];
@@ -553,18 +586,12 @@ static void kill_room(struct driver *d, json_t *q)
 
 static void raw(struct driver *d, json_t *q)
 {
-    const char *hex = json_string_value(json_object_get(q, "payload"));
-    uint8_t bytes[4096];
-    size_t size = 0;
-    for (; hex[0] && hex[1] && size < sizeof(bytes); hex += 2) {
-        unsigned v;
-        if (sscanf(hex, "%2x", &v) != 1)
-            die("hex", NULL);
-        bytes[size++] = (uint8_t)v;
-    }
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(4096);
+    uint64_t until = clock_monotonic_ns() + 150 * NS_PER_MS; /* nobody has to answer */
+    put_hex(&bytes, json_string_value(json_object_get(q, "payload")));
     (void)!link_put(d->link, (uint16_t)json_integer_value(json_object_get(q, "kind")),
-                    (struct bytes){ bytes, size }, (struct bytes){ 0 });
-    for (int i = 0; i < 4; i++)
+                    (struct bytes){ bytes.data, bytes.size }, (struct bytes){ 0 });
+    while (clock_monotonic_ns() < until)
         turn(d, 25);
 }
 
