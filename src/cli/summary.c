@@ -80,10 +80,22 @@ static void put_uses(struct buf *out, const struct run_request *q, const struct 
 
 static void put_secrets(struct buf *out, const struct run_report *p)
 {
+    bool first = true;
     for (size_t i = 0; i < p->secret_count; i++) {
-        buf_puts(out, i == 0 ? "\n  secrets used: " : ", ");
+        if (p->secrets[i].count == 0)
+            continue;
+        buf_puts(out, first ? "\n  secrets used: " : ", ");
         cli_escaped(out, p->secrets[i].name);
         buf_printf(out, " %llu×", (unsigned long long)p->secrets[i].count);
+        first = false;
+    }
+    for (size_t i = 0; i < p->secret_count; i++) {
+        if (p->secrets[i].refused == 0)
+            continue;
+        buf_puts(out, "\n  not released: ");
+        cli_escaped(out, p->secrets[i].name);
+        buf_printf(out, " %llu×: ", (unsigned long long)p->secrets[i].refused);
+        cli_escaped(out, p->secrets[i].why);
     }
 }
 
@@ -197,13 +209,19 @@ static void set_figures(json_t *out, const struct run_done *d)
         json_object_set_new(out, "values", json_string_of(d->values));
 }
 
-static json_t *secrets_json(const struct run_report *p)
+static json_t *secrets_json(const struct run_report *p, bool refused)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < p->secret_count; i++) {
+        const struct run_secret *s = &p->secrets[i];
+        uint64_t count = refused ? s->refused : s->count;
+        if (count == 0)
+            continue;
         json_t *one = json_object();
-        json_object_set_new(one, "name", json_string_of(p->secrets[i].name));
-        json_object_set_new(one, "count", json_integer((json_int_t)p->secrets[i].count));
+        json_object_set_new(one, "name", json_string_of(s->name));
+        json_object_set_new(one, "count", json_integer((json_int_t)count));
+        if (refused)
+            json_object_set_new(one, "why", json_string_of(s->why));
         json_array_append_new(list, one);
     }
     return list;
@@ -231,7 +249,8 @@ int summary_put_json(struct buf *out, const struct run_report *p)
             json_array_append_new(missing,
                                   json_string(jail_layer_name((enum jail_layer)(1u << i))));
     json_object_set_new(result, "missing_jail_layers", missing);
-    json_object_set_new(result, "secrets_used", secrets_json(p));
+    json_object_set_new(result, "secrets_used", secrets_json(p, false));
+    json_object_set_new(result, "secrets_not_released", secrets_json(p, true));
     json_object_set_new(result, "denied", denials_json(p));
     if (result == NULL)
         return -ENOMEM;

@@ -389,8 +389,11 @@ static int put_in_force(struct proxy *p, const struct change *c, struct error *e
     return status;
 }
 
-static int refuse(struct proxy *p, const struct error *why, struct error *e)
+static int refuse(struct proxy *p, struct error *why, struct error *e)
 {
+    if (why->hint[0] == '\0')
+        error_hint(why,
+                   "mend it, then send SIGHUP again; until then the grants are what they were");
     int status = record_refusal(p, why, e); /* before it is told, as all that a receipt says */
     if (p->observer->not_reloaded)
         p->observer->not_reloaded(p->observer->context, why);

@@ -30,8 +30,10 @@ void run_report_done(struct run_report *r)
     for (size_t i = 0; i < r->denied_count; i++)
         run_denial_done(&r->denied[i].denial);
     mem_free(r->denied);
-    for (size_t i = 0; i < r->secret_count; i++)
+    for (size_t i = 0; i < r->secret_count; i++) {
         mem_free(r->secrets[i].name);
+        mem_free(r->secrets[i].why);
+    }
     mem_free(r->secrets);
     run_done_done(&r->done);
     *r = (struct run_report){ 0 };

@@ -94,10 +94,10 @@ struct run_denied {
     uint64_t count;
 };
 
-/* A secret that keeper gave to egress for a request, and how often. */
+/* A secret that requests wanted: how often keeper gave it to egress, how often it did not, and why (the first time). */
 struct run_secret {
-    char *name;
-    uint64_t count;
+    char *name, *why;
+    uint64_t count, refused;
 };
 
 struct run_report {
@@ -111,7 +111,7 @@ struct run_report {
     uint64_t wall_ns;          /* from RUN_START to the end, by our clock */
     struct run_denied *denied; /* distinct ones, in order */
     size_t denied_count;
-    struct run_secret *secrets; /* used ones, in order of their first use */
+    struct run_secret *secrets; /* in the order in which they were first wanted */
     size_t secret_count;
     uint32_t missing; /* jail layers */
     bool cache_hit;

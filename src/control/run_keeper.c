@@ -36,7 +36,7 @@ static json_t *of_request(uint64_t number, uint32_t rule, const char *name)
     return event;
 }
 
-static int count_use(struct run *r, const char *name, struct error *e)
+static int find_secret(struct run *r, const char *name, struct run_secret **ret, struct error *e)
 {
     struct run_report *p = r->report;
     size_t i = 0;
@@ -49,28 +49,37 @@ static int count_use(struct run *r, const char *name, struct error *e)
             p->secrets = grown;
         if (!grown || !copy) {
             mem_free(copy);
-            return error_set(e, -ENOMEM, "no memory for the secrets that were used");
+            return error_set(e, -ENOMEM, "no memory for the secrets that were wanted");
         }
         p->secrets[p->secret_count++] = (struct run_secret){ .name = copy };
     }
-    p->secrets[i].count++;
+    *ret = &p->secrets[i];
     return 0;
 }
 
 static int on_used(void *context, uint32_t life, uint64_t number, uint32_t rule, const char *name,
                    struct error *e)
 {
+    struct run_secret *s;
     (void)life;
-    int status = count_use(context, name, e);
-    return status < 0 ? status
-                      : record(context, RUN_SECRET_USED, of_request(number, rule, name), e);
+    int status = find_secret(context, name, &s, e);
+    if (status < 0)
+        return status;
+    s->count++;
+    return record(context, RUN_SECRET_USED, of_request(number, rule, name), e);
 }
 
 static int on_denied(void *context, uint32_t life, uint64_t number, uint32_t rule, const char *name,
                      const char *why, struct error *e)
 {
-    json_t *event = of_request(number, rule, name);
+    struct run_secret *s;
     (void)life;
+    int status = find_secret(context, name, &s, e);
+    if (status < 0)
+        return status;
+    if (s->refused++ == 0 && (s->why = mem_strdup(why)) == NULL)
+        return error_set(e, -ENOMEM, "no memory for the secrets that were wanted");
+    json_t *event = of_request(number, rule, name);
     json_object_set_new(event, "why", json_string_of(why));
     return record(context, RUN_SECRET_DENIED, event, e);
 }

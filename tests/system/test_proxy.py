@@ -202,6 +202,7 @@ def test_a_reload_that_is_not_valid_changes_nothing():
         for text, words in (("version: 1\ngrants:\n  - htp: x\n", "grants.json:3"), ("{", "grants.json"), ("", "grants.json"),
                             ('{"version": 1, "grants": [{"http": "https://a.test/path"}]}', "grants.json")):
             told = p.reload(text=text)
+            assert told["hint"], told
             contains(told["why"], words, text)
             equal(p.status(w.url("/hello"))[0], 200, text)
             equal(p.status(w.url("/echo"))[0], 403, text)

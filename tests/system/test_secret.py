@@ -387,6 +387,8 @@ def test_an_origin_that_shows_it():
         equal(given + len(refused), 8)
         assert 3 <= given < 8 and refused, (given, refused)
         equal(len([h for h in o.heard if VALUE.encode() in h]), given)
+        contains(r.err, f"secrets used: github-token {given}×")
+        contains(r.err, f"not released: github-token {8 - given}×: {refused[0]['why']}")
         equal(len(o.heard), given, "without it the request does not go at all")
         lacks(r.out, VALUE)
         holds(r, receipt_schema())
