@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -61,7 +60,7 @@ int front_room_hear(struct front_room *r, void *context, bool at_start, struct e
         *e = *ret_broke;
         return status;
     }
-    (void)kill(r->room.pid, SIGKILL);
+    room_kill(&r->room);
     return 1;
 }
 

@@ -8,7 +8,6 @@
  * room dies, its listener stays: clients wait in the kernel.
  */
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -222,7 +221,7 @@ static int on_broken(void *context, struct cursor *c, const int *fds, size_t fd_
         return error_set(e, -EPROTO, "an ingress room told what cannot be");
     if (p->worker.live) {
         serve_notice(p->s, "worker %u is ended: %s", p->index, why);
-        (void)kill(p->worker.room.pid, SIGKILL);
+        room_kill(&p->worker.room);
     }
     return 0;
 }

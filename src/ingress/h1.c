@@ -174,8 +174,9 @@ static int begins_as_h2(const struct conn *c)
     const struct h1 *h = c->h1;
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     size_t size = MIN(h->size, sizeof preface - 1);
-    /* To a proxy HTTP/2 comes in tunnels alone: before one it would be a request for this room. */
-    bool never = is_proxy(c->i) && c->tls == NULL && !c->metrics;
+    /* To a proxy HTTP/2 comes in tunnels alone: before one it would be a request for this room. Who asks for
+     * figures gets nothing else, and streams of HTTP/2 are requests for a worker, or for egress. */
+    bool never = c->metrics || (is_proxy(c->i) && c->tls == NULL);
     if (c->begun || never || memcmp(h->in + h->start, preface, size) != 0)
         return 0;
     return size == sizeof preface - 1 ? 1 : -1;

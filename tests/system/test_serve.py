@@ -239,9 +239,13 @@ def test_log_and_metrics():
             answer = curl("-H", f"Host: {host}", s.started["metrics"])
             contains(answer.stdout, f"HTTP/1.1 {status} ".encode())
         equal(metrics["ambit_serve_requests_malformed_total"], 1)
+        # It answers figures and nothing else: nobody reaches the guest through it.
+        elsewhere = s.started["metrics"].replace("/metrics", "/hello")
+        equal([curl(how, elsewhere).stdout.count(b"hello") for how in ("--http1.1", "--http2-prior-knowledge")], [0, 0])
+        contains(curl("--http2-prior-knowledge", f"http://127.0.0.1:{s.port}/hello").stdout, b"hello")    # control
         equal(s.end()[0], 0)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    equal([line["status"] for line in lines], [400, 200, 500])
+    equal([line["status"] for line in lines], [400, 200, 500, 505, 200])
     equal((lines[1]["target"], lines[1]["agent"], lines[1]["sent"], lines[1]["whole"]), ("/hello", 'a"b', 6, True))
 
 
