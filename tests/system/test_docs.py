@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 import ambit
-from ambit import contains, equal, execute, run, run_on_terminal, write
+from ambit import contains, equal, execute, place, run, run_on_terminal, write
 from proxy import Proxy
 from serving import Serving, component
 
@@ -45,13 +45,7 @@ TOKEN = "ghp_0123456789abcdefghij"
 
 def vault_of_our_own():
     """What the examples set is in no other test's vault; what they run is compiled once."""
-    folder = pathlib.Path(os.environ["HOME"]) / "examples"
-    cache = pathlib.Path(os.environ["AMBIT_STATE_DIR"]) / "cache"
-    if not folder.exists():
-        folder.mkdir(mode=0o700)
-        if cache.exists():
-            shutil.copytree(cache, folder / "cache", copy_function=os.link)
-    return {"AMBIT_STATE_DIR": str(folder), "XDG_CONFIG_HOME": str(folder / "config")}
+    return place("examples", guests=True)
 
 
 def fixture():
