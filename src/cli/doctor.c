@@ -19,6 +19,7 @@
 #include "control/state.h"
 #include "control/target.h"
 #include "grant/grant.h"
+#include "room/jail.h"
 
 #define MAPPINGS_PER_SANDBOX 5  /* measured: docs/performance.md */
 #define MAPPINGS_OF_WORKER 2000 /* engine, libraries, pool bookkeeping: kept free */
@@ -176,6 +177,17 @@ static const char *remedy_of(const struct doctor_row *r)
     return r->remedy_text != NULL ? r->remedy_text : r->remedy;
 }
 
+static void put_way_on(struct buf *out, const struct doctor *d)
+{
+    buf_puts(out, "\nRuns do not start here.");
+    if (d->missing_layers)
+        buf_puts(out, " To go on without these layers, knowing what they stop:\n  ambit run");
+    for (size_t i = 0; i < JAIL_LAYER_COUNT; i++)
+        if (d->missing_layers & jail_layer(i)->layer)
+            buf_printf(out, " --allow-missing-jail=%s", jail_layer_name(jail_layer(i)->layer));
+    buf_puts(out, d->missing_layers ? " …\n" : "\n");
+}
+
 static int print_text(const struct doctor *d)
 {
     static const char *const marks[] = { "ok     ", "note   ", "MISSING" };
@@ -200,8 +212,7 @@ static int print_text(const struct doctor *d)
             buf_printf(&out, "           do: %s\n", remedy_of(r));
     }
     if (d->required_missing)
-        buf_puts(&out, "\nRuns do not start here. To go on without a layer, knowing what it stops: "
-                       "ambit run --allow-missing-jail=LAYER …\n");
+        put_way_on(&out, d);
     else
         buf_puts(&out, "\nEverything that is required works.\n");
     return cli_put(&out);
@@ -264,6 +275,7 @@ int cli_doctor(int argc, char **argv)
     look_at_machine(&d);
     doctor_look_at_switches(&d);
     look_at_ambit(&d);
+    doctor_look_at_vault(&d);
     int code = c.json ? print_json(&d) : print_text(&d);
     return code != CLI_OK ? code : d.required_missing ? CLI_NO : CLI_OK;
 }

@@ -18,6 +18,7 @@ struct doctor {
     struct doctor_row rows[128];
     size_t count;
     bool required_missing;
+    uint32_t missing_layers; /* enum jail_layer; doctor_look_at_jail() */
 };
 void doctor_add(struct doctor *d, struct doctor_row row);
 
@@ -25,6 +26,8 @@ void doctor_add(struct doctor *d, struct doctor_row row);
 void doctor_look_at_switches(struct doctor *d);
 /* each layer is tried, then each attempt in each room's jail. */
 void doctor_look_at_jail(struct doctor *d);
+/* doctor_vault.c: is there one, where is its key, does it open. */
+void doctor_look_at_vault(struct doctor *d);
 #ifdef AMBIT_TEST_HOOKS
 bool doctor_test_try(void); /* true: the test wanted one attempt, and it was made */
 #endif

@@ -65,10 +65,17 @@ static char *user_remedy(void)
         if (strcmp(value, switches[i].restricts) == 0)
             return mem_printf("%s is %s here: %s", switches[i].name, value, switches[i].remedy);
     }
+    CLEANUP(buf_done) struct buf status = BUF_INIT(64u << 10);
+    if (file_read("/proc/self/status", &status, NULL) == 0 &&
+        strstr(buf_cstr(&status), "\nSeccomp:\t2\n") != NULL)
+        return mem_strdup(
+            "no sysctl restricts it: the seccomp filter of whoever started this process "
+            "refuses it, as a container's does (docker run --security-opt "
+            "seccomp=unconfined, or a profile that allows clone and unshare of "
+            "namespaces, mount and pivot_root; podman allows them)");
     return mem_strdup(
-        "no sysctl restricts it: this is a chroot (the kernel makes no user namespace in "
-        "one), or the seccomp profile of a container refuses it (docker run "
-        "--security-opt seccomp=unconfined; podman allows it)");
+        "no sysctl restricts it: this is a chroot (the kernel makes no user namespace "
+        "in one), or a security module refuses it");
 }
 
 void doctor_look_at_switches(struct doctor *d)
@@ -239,12 +246,13 @@ void doctor_look_at_jail(struct doctor *d)
     if (cli_test_skip(&left_out, &unused, NULL) == 0)
         works &= ~left_out;
 #endif
+    d->missing_layers = ~works & ((1u << JAIL_LAYER_COUNT) - 1);
     char path[4096];
     int mount = lay_bait(path, sizeof path);
     if (!(left_out & JAIL_MOUNT_NAMESPACE)) /* as control does before a run */
         jail_detach_ahead(mount, false);
     for (size_t i = 0; i < try_count(); i++)
-        try_everywhere(d, i, ~works & ((1u << JAIL_LAYER_COUNT) - 1), mount);
+        try_everywhere(d, i, d->missing_layers, mount);
     fd_close(mount);
     take_bait_away(path);
 }

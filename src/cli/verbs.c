@@ -136,6 +136,8 @@ static const struct help_flag proxy_flags[] = {
       "How long requests that run have after a signal to end (10s)." },
     { SERVE_FLAG_ACCESS_LOG, 0, "access-log", HELP_FILE, "FILE",
       "Append a line of JSON for each request; - is standard output." },
+    { SERVE_FLAG_METRICS, 0, "metrics", HELP_TEXT, "ADDR:PORT",
+      "Answer GET /metrics here, in the text form of Prometheus." },
     { RUN_FLAG_RECEIPT, 0, "receipt", HELP_FILE, "FILE", "Write the receipt here as well." },
     { RUN_FLAG_LEARN, 0, "learn", HELP_FILE, "FILE",
       "Write what was denied as a grant file; allows nothing more." },
@@ -424,10 +426,12 @@ static const struct help_verb verbs[] = {
     { .name = "doctor",
       .usage = "doctor [flags]",
       .summary = "what this machine offers, what is enforced, and what is missing",
-      .description = "Tries each layer of the jail in a process of its own, then lets a process in "
-                     "each room's jail try what\nthe jail is there to stop, and says which layer "
-                     "refused it. What is missing is named, why, and what\nto do. The exit code is "
-                     "0 when every layer works and every attempt is refused, 1 otherwise.",
+      .description =
+          "Tries each layer of the jail in a process of its own, then lets a process in "
+          "each room's jail try what\nthe jail is there to stop, and says which layer "
+          "refused it. What is missing is named, why, and what\nto do. The vault is opened, where "
+          "its key can be had without asking, and nothing of what it holds\nis told. The exit code "
+          "is 0 when every layer works and every attempt is refused, 1 otherwise.",
       FLAGS(doctor_flags),
       EXAMPLES(doctor_examples),
       .default_limits = true,

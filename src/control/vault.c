@@ -499,6 +499,11 @@ const char *vault_key_kind(const struct vault_files *v)
     return key_kinds[v->kind];
 }
 
+const char *vault_key_place(const struct vault_files *v)
+{
+    return is_asked(v) ? NULL : v->key;
+}
+
 uint64_t vault_epoch(const struct vault_files *v)
 {
     return v->epoch;
