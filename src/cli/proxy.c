@@ -122,7 +122,8 @@ static void tell_json(struct proxy_command *c, json_t *taken)
     cli_say(&text, &c->quiet);
 }
 
-static void on_listening(void *context, const char *url, const char *env, const char *ca)
+static void on_listening(void *context, const char *url, const char *env, const char *ca,
+                         const char *metrics)
 {
     struct proxy_command *c = context;
     CLEANUP(buf_done) struct buf text = BUF_INIT(32768);
@@ -131,6 +132,8 @@ static void on_listening(void *context, const char *url, const char *env, const 
         json_object_set_new(line, "listening", json_string(url));
         json_object_set_new(line, "env_file", json_string_of(env));
         json_object_set_new(line, "ca_file", json_string_of(ca));
+        if (metrics[0] != '\0')
+            json_object_set_new(line, "metrics", json_string(metrics));
         json_object_set_new(line, "pid", json_integer(getpid()));
         tell_json(c, line);
         return;
@@ -141,6 +144,8 @@ static void on_listening(void *context, const char *url, const char *env, const 
     cli_escaped(&text, env);
     buf_puts(&text, "\n  CA        ");
     cli_escaped(&text, ca);
+    if (metrics[0] != '\0')
+        buf_printf(&text, "\n  metrics   %s", metrics);
     buf_puts(&text,
              "\n  note      a proxy variable is advice, not a wall: a client that ignores it "
              "goes where its network leads.\n"

@@ -116,7 +116,7 @@ static int start_rooms(struct proxy *p)
 
 static int begin_running(struct proxy *p, struct error *e)
 {
-    CLEANUP(buf_done) struct buf url = BUF_INIT(1024);
+    CLEANUP(buf_done) struct buf url = BUF_INIT(1024), metrics = BUF_INIT(1024);
     int status = proxy_files_write(p, e);
     p->phase = PROXY_RUNNING;
     p->running_ns = clock_monotonic_ns();
@@ -128,9 +128,11 @@ static int begin_running(struct proxy *p, struct error *e)
     if (status < 0)
         return status;
     buf_printf(&url, "http://%s", p->fronts.authority);
+    fronts_metrics_url(&p->fronts, &metrics);
     p->listened = true;
     if (p->observer->listening)
-        p->observer->listening(p->observer->context, buf_cstr(&url), p->env.path, p->ca.path);
+        p->observer->listening(p->observer->context, buf_cstr(&url), p->env.path, p->ca.path,
+                               buf_cstr(&metrics));
     return 0;
 }
 

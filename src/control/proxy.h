@@ -44,8 +44,9 @@ struct proxy_reloaded {
 };
 struct proxy_observer {
     void *context;
-    /* It accepts clients. `env_file` and `ca_file`: where they were written. */
-    void (*listening)(void *context, const char *url, const char *env_file, const char *ca_file);
+    /* It accepts clients. `env_file` and `ca_file`: where they were written. `metrics`: "" when there is none. */
+    void (*listening)(void *context, const char *url, const char *env_file, const char *ca_file,
+                      const char *metrics);
     void (*notice)(void *context, const char *text);
     void (*denied)(void *context, const char *method, const char *url, const char *why,
                    const char *grant);

@@ -228,7 +228,7 @@ void h1_answer_metrics(struct conn *c, const struct http1_head *head)
         h1_answer(c, found ? 405 : 404, true);
         return;
     }
-    ingress_counters_print(c->i->slots, c->i->start.pairs, &text);
+    ingress_counters_print(c->i->slots, c->i->start.pairs, is_proxy(c->i), &text);
     h->last = true;
     struct http_field fields[] = {
         { bytes_of("content-type"), bytes_of("text/plain; version=0.0.4") }, { { 0 }, { 0 } }

@@ -110,12 +110,15 @@ uint64_t ingress_counted(union ingress_slot *slots, size_t count, enum ingress_c
     return sum;
 }
 
-void ingress_counters_print(union ingress_slot *slots, size_t count, struct buf *out)
+void ingress_counters_print(union ingress_slot *slots, size_t count, bool proxy, struct buf *out)
 {
-    for (unsigned i = 0; i < INGRESS_COUNTER_COUNT; i++) {
-        buf_printf(out, "# HELP ambit_serve_%s %s\n# TYPE ambit_serve_%s %s\n", counters[i].name,
-                   counters[i].help, counters[i].name, counters[i].type);
-        buf_printf(out, "ambit_serve_%s %llu\n", counters[i].name,
+    const char *verb = proxy ? "proxy" : "serve";
+    unsigned all = proxy ? INGRESS_COUNT_worker_restarts_total : INGRESS_COUNTER_COUNT;
+    for (unsigned i = 0; i < all; i++) {
+        const char *name = counters[i].name;
+        buf_printf(out, "# HELP ambit_%s_%s %s\n# TYPE ambit_%s_%s %s\n", verb, name,
+                   counters[i].help, verb, name, counters[i].type);
+        buf_printf(out, "ambit_%s_%s %llu\n", verb, name,
                    (unsigned long long)ingress_counted(slots, count, (enum ingress_counter)i));
     }
 }

@@ -103,8 +103,8 @@ void ingress_start_done(struct ingress_start *s);
       "Connections that were closed because a client was "                                     \
       "slow.")                                                                                 \
     X(requests_total, "counter", "Requests whose head was read.")                              \
-    X(requests_running, "gauge", "Requests that a worker has.")                                \
-    X(requests_waiting, "gauge", "Requests that wait for a worker.")                           \
+    X(requests_running, "gauge", "Requests that are under way.")                               \
+    X(requests_waiting, "gauge", "Requests that wait for a place.")                            \
     X(requests_malformed_total, "counter", "Requests that were not read as HTTP.")             \
     X(requests_refused_total, "counter",                                                       \
       "Requests that were answered 503 because all were taken.")                               \
@@ -119,7 +119,7 @@ void ingress_start_done(struct ingress_start *s);
       "Time from a request's head to the end of its answer.")                                  \
     X(log_lines_dropped_total, "counter", "Lines of the access log that nobody took in time.") \
     X(ingress_restarts_total, "counter", "Ingress rooms that were started again.")             \
-    X(worker_restarts_total, "counter", "Workers that were started again.")
+    X(worker_restarts_total, "counter", "Workers that were started again.") /* the last one */
 
 #define INGRESS_COUNTER_ENUM(name, type, help) INGRESS_COUNT_##name,
 enum ingress_counter { INGRESS_COUNTERS(INGRESS_COUNTER_ENUM) INGRESS_COUNTER_COUNT };
@@ -136,5 +136,6 @@ static inline void ingress_count(union ingress_slot *s, enum ingress_counter c, 
     atomic_fetch_add_explicit(&s->values[c], n, memory_order_relaxed);
 }
 uint64_t ingress_counted(union ingress_slot *slots, size_t count, enum ingress_counter c);
-/* Text of Prometheus, version 0.0.4: the sums of all slots, named ambit_serve_NAME. */
-void ingress_counters_print(union ingress_slot *slots, size_t count, struct buf *out);
+/* Text of Prometheus, version 0.0.4: the sums of all slots, named ambit_serve_NAME, or ambit_proxy_NAME, which
+ * has no workers. */
+void ingress_counters_print(union ingress_slot *slots, size_t count, bool proxy, struct buf *out);

@@ -495,6 +495,30 @@ def test_access_log():
         lacks(pathlib.Path("access.jsonl").read_text(), p.token)
 
 
+def test_metrics():
+    """Sums over all fronts. Nobody needs the token for them, nobody reaches an origin through their port, and no client dials it."""
+    with World() as w, w.proxy(flags=["--metrics", "127.0.0.1:0", "--fronts", "2"]) as p:
+        for _ in range(4):
+            equal(p.status(w.url("/hello"))[0], 200)
+        equal(p.status("https://denied.test/")[0], 403)
+        got = p.metrics()
+        equal((got["ambit_proxy_responses_1xx_2xx_total"] >= 4, got["ambit_proxy_responses_4xx_total"], got["ambit_proxy_ingress_restarts_total"]), (True, 1, 0), got)
+        assert not any("worker" in name for name in got), got
+        port = int(p.started["metrics"].split(":")[2].split("/")[0])
+        for text in (b"GET http://a.test/metrics HTTP/1.1\r\nHost: a.test\r\n\r\n", b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
+                     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)):
+            with socket.create_connection(("127.0.0.1", port), 30) as c:
+                c.sendall(text)
+                status = int(b"".join(iter(lambda c=c: c.recv(65536), b""))[9:12])
+            assert status in (400, 404, 405, 421, 505), (text, status)
+        equal(len(p.rooms()["ingress"]), 2)
+        own = {"http": f"http://127.0.0.1:{port}", "methods": ["*"], "addresses": ["127.0.0.0/8"]}
+        equal(p.reload([own])["added"], 1)
+        status, body = p.status(f"http://127.0.0.1:{port}/metrics")
+        equal(status, 403, body)
+        contains(body, "never")
+
+
 def test_its_receipt_is_as_the_schema_says():
     import test_docs  # pylint: disable=import-outside-toplevel
     schema = json.loads((ambit.TOP / "docs/schemas/receipt.schema.json").read_text())
