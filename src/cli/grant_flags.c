@@ -203,8 +203,11 @@ static int flag_file(struct taking *t, struct error *e)
     CLEANUP(grant_set_freep) struct grant_set *set = NULL;
 
     int r = t->flags->again ? file_read_regular(name, &text, e) : file_read(name, &text, e);
-    if (r < 0)
+    if (r < 0) {
+        error_hint(e, "name a grant file that you can read; ambit run --learn FILE writes one from "
+                      "what was denied");
         return r;
+    }
     CLEANUP(mem_freep)
     char *folder = slash == NULL ? mem_strdup(".")
                                  : mem_strndup(name, slash == name ? 1 : (size_t)(slash - name));

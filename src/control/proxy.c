@@ -87,12 +87,10 @@ static int on_denied(void *context, const struct egress_denied *d, struct error 
 
 static int start_keeper(struct proxy *p)
 {
-    struct error e = ERROR_INIT;
     const struct run_keeper_links links = {
         .context = p, .certificates = true, .more = EGRESS_MORE_MAX, .back = proxy_keeper_back
     };
-    int status = run_keeper_start(&p->run, &links, &e);
-    return status == 0 ? 0 : p->run.keeper && status != -ENOENT ? fault(p, &e) : bad_grant(p, &e);
+    return run_step_keeper(&p->run, &links);
 }
 
 static int start_rooms(struct proxy *p)

@@ -111,7 +111,7 @@ def test_usage_errors():
 def test_grants_in_flags_that_are_not_valid():
     """The flag is known and has its argument: it is the grant that cannot be given."""
     for args in (["--net", "x"], ["--net", "ftp://a/"], ["--net", "get https://a/"], ["--keyvalue", "b:burn"], ["--read", "nowhere"],
-                 ["--secret", "x"], ["--secret", "tok@api.test"], ["--net", "http://a.test/", "--secret", "tok@a.test"]):
+                 ["--secret", "x"], ["--secret", "tok@api.test"], ["--net", "http://a.test/", "--secret", "tok@a.test"], ["-g", "missing.yaml"]):
         for verb in (["run"], ["serve", "--listen", "127.0.0.1:0"]):
             result = run(*verb, *args, hello())
             equal(result.rc, BAD_GRANT, repr(result))
