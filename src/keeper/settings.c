@@ -249,9 +249,11 @@ static int check_settings(uint32_t kind, json_t *settings, struct error *e)
             return unknown_setting(kind, name, e);
         const char *text = json_string_value(value);
         if (!text || strlen(text) != json_string_length(value) || strlen(text) > SETTING_MAX ||
-            !setting_good(s->shape, text))
+            !setting_good(s->shape, text)) {
+            error_hint(e, "--set %s=VALUE", name);
             return error_set(e, -EINVAL, "the setting \"%s\" must be %s", name,
                              shape_text(s->shape));
+        }
     }
     for (const struct setting *s = settings_of[kind]; s->name; s++) {
         if (!s->needed || json_object_get(settings, s->name))
