@@ -311,6 +311,7 @@ int cli_test_skip(uint32_t *ret, uint32_t *ret_egress, struct error *e)
         { "egress-counters", EGRESS_SKIP_COUNTERS | EGRESS_SKIP_TOLD, true },
         { "egress-timeouts", EGRESS_SKIP_TIMEOUTS, true },
         { "egress-told", EGRESS_SKIP_TOLD, true },
+        { "egress-soon", EGRESS_SOON, true },
     };
     const char *at = getenv("AMBIT_TEST_JAIL_SKIP");
     while (at != NULL && *at != '\0') {

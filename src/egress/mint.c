@@ -558,7 +558,7 @@ int minting_start(struct egress_room *room, struct bytes payload, struct error *
     m->wait.done = on_resolved;
     m->number = ++room->last_number;
     m->started_ns = clock_monotonic_ns();
-    m->deadline_ns = m->started_ns + TIMEOUT_NS;
+    m->deadline_ns = m->started_ns + (LEFT_OPEN(room, EGRESS_SOON) ? NS_PER_S : TIMEOUT_NS);
     m->next = r->first;
     r->first = m;
     if (++r->count > MINTINGS_MAX)

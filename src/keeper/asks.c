@@ -158,7 +158,8 @@ static void mint_start(struct keeper_room *room, struct value_slot *s)
         return;
     }
     s->v.minting = m.mint;
-    s->mint_deadline_ns = clock_monotonic_ns() + MINT_TIMEOUT_NS;
+    s->mint_deadline_ns =
+        clock_monotonic_ns() + (LEFT_OPEN(room, KEEPER_SOON) ? MINT_SOON_NS : MINT_TIMEOUT_NS);
     client_send(&room->egress, SECRET_MINT, &payload);
 }
 

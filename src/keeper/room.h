@@ -21,6 +21,7 @@
 #define LEAVES_OF_TURN 64
 #define ECHOES_ALLOWED 3 /* so many answers may show a value; then it is suspended */
 #define MINT_TIMEOUT_NS (30 * UINT64_C(1000000000))
+#define MINT_SOON_NS UINT64_C(1000000000) /* in a test of that time */
 #define MINT_PAUSE_NS (5 * UINT64_C(1000000000))
 #define NEVER_NS UINT64_MAX
 
@@ -34,6 +35,7 @@ enum keeper_skip {
     KEEPER_SKIP_COUNT = 1 << 19,     /* max_requests */
     KEEPER_SKIP_ECHOES = 1 << 20,    /* nothing is suspended */
     KEEPER_SKIP_EPOCH = 1 << 21,     /* an older vault opens */
+    KEEPER_SOON = 1 << 23,           /* the time of token servers is up after a second */
     KEEPER_PROBE = 1 << 22, /* play escaped native code (room/probe.h): lines of work_host */
 };
 #define LEFT_OPEN(room, which) (((room)->start.test_skip & (which)) != 0)

@@ -78,6 +78,7 @@ enum egress_skip {
     EGRESS_SKIP_PLACEHOLDER = 1 << 26, /* placeholders may stand anywhere */
     EGRESS_SKIP_FRAMES = 1 << 27,      /* a WebSocket's bytes pass as they are */
     EGRESS_SKIP_TOLD = 1 << 28,        /* control compares the counters with nothing */
+    EGRESS_SOON = 1 << 29,             /* the time of token servers is up after a second */
     EGRESS_PROBE =
         1 << 24, /* play escaped native code (room/probe.h): the lines of work_host are its words */
 };

@@ -491,6 +491,35 @@ TEST(a_token_that_cannot_be_had_is_not_asked_for_at_once_again)
     fixture_close(&f);
 }
 
+#ifdef AMBIT_TEST_HOOKS
+/* The time is the same in the product, but 30 s. Egress has a shorter one of its own: this is about one that was taken over. */
+TEST(an_egress_that_never_answers_a_mint)
+{
+    for (int soon = 1; soon >= 0; soon--) {
+        struct fixture f;
+        fixture_defaults(&f, GRANTS);
+        f.start.test_skip = soon ? KEEPER_SOON : 0;
+        fixture_open(&f);
+        fixture_admit(&f, 1, 1, 3);
+        fixture_ask(&f, 1, 3, "GET", MINTED_URL);
+        uint64_t mint = mint_asked(&f);
+        if (soon) {
+            CHECK_HAS(fixture_answer(&f, 1), "the token server did not answer within 30 seconds");
+            minted(&f, mint, "a-token-that-comes-late-1", ""); /* and is nothing */
+            fixture_admit(&f, 1, 2, 3);
+            fixture_ask(&f, 2, 3, "GET", MINTED_URL);
+            CHECK_HAS(fixture_answer(&f, 2), "did not answer");
+        } else { /* the control: it waits, and takes what comes in time */
+            struct pollfd p = { .fd = channel_fd(f.egress), .events = POLLIN };
+            CHECK_EQ(poll(&p, 1, 1500), 0);
+            minted(&f, mint, "a-token-of-an-hour-0123", "");
+            CHECK_STR(fixture_answer(&f, 1), "a-token-of-an-hour-0123");
+        }
+        fixture_close(&f);
+    }
+}
+#endif
+
 TEST(a_mint_of_a_life_that_ended_is_begun_again)
 {
     struct fixture f;
