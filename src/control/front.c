@@ -15,6 +15,7 @@
 #include "control/listen.h"
 
 #define LAST_WORDS_MS 2000
+#define ACCESS_LINE_MAX (64u << 10)
 
 /* ---- lives ---- */
 
@@ -74,7 +75,8 @@ int front_unless_dead(int status, struct error *e)
 
 /* ---- the access log ---- */
 
-int access_log_open(const char *name, struct access_log *ret, struct error *e)
+/* NULL: none; "-": stdout. */
+static int access_log_open(const char *name, struct access_log *ret, struct error *e)
 {
     *ret = (struct access_log){ .fd = -1 };
     if (name == NULL)
@@ -88,7 +90,8 @@ int access_log_open(const char *name, struct access_log *ret, struct error *e)
     return 0;
 }
 
-int access_pipe_open(struct access_pipe *p, int *ret_fd, struct error *e)
+/* A new pipe for a life of the room; its end for the room is the caller's to send and close. */
+static int access_pipe_open(struct access_pipe *p, int *ret_fd, struct error *e)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -120,7 +123,8 @@ static int write_lines(struct access_pipe *p, struct access_log *log, size_t siz
     return status;
 }
 
-int access_pipe_take(struct access_pipe *p, struct access_log *log)
+/* Takes what is there, and passes on whole lines only, so that those of several rooms do not mix. */
+static int access_pipe_take(struct access_pipe *p, struct access_log *log)
 {
     uint8_t bytes[ACCESS_LINE_MAX];
     ssize_t n = read(p->fd, bytes, sizeof bytes);
@@ -143,7 +147,8 @@ int access_pipe_take(struct access_pipe *p, struct access_log *log)
     return whole > 0 ? write_lines(p, log, whole) : 0;
 }
 
-int access_pipe_drain(struct access_pipe *p, struct access_log *log)
+/* Takes what a room left when it ended. */
+static int access_pipe_drain(struct access_pipe *p, struct access_log *log)
 {
     int status = 0;
     while (p->fd >= 0 && log->fd >= 0) {

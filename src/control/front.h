@@ -50,28 +50,16 @@ int front_unless_dead(int status, struct error *e) MUST_CHECK;
 
 /* ---- the access log ---- */
 
-#define ACCESS_LINE_MAX (64u << 10)
-
 /* Where lines go. */
 struct access_log {
     int fd;        /* -1: none */
     bool filtered; /* it is a terminal: a room that was taken over writes what it likes */
 };
-int access_log_open(const char *name, struct access_log *ret,
-                    struct error *e) MUST_CHECK; /* NULL: none; "-": stdout */
-/* What those of one room come through; { -1, BUF_INIT(4 * ACCESS_LINE_MAX) }. */
+/* What those of one room come through. */
 struct access_pipe {
     int fd;
     struct buf held;
 };
-/* A new pipe for a life of the room; its end for the room is the caller's to send and close. */
-int access_pipe_open(struct access_pipe *p, int *ret_fd, struct error *e) MUST_CHECK;
-/* Takes what is there, and passes on whole lines only, so that those of several rooms do not mix.
- * -EIO: the log cannot be written, and ends here. */
-int access_pipe_take(struct access_pipe *p, struct access_log *log) MUST_CHECK;
-/* Takes what a room left when it ended. */
-int access_pipe_drain(struct access_pipe *p, struct access_log *log) MUST_CHECK;
-
 /* ---- ingress rooms ---- */
 
 struct fronts;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What control and an ingress room say to each other, and the page of counters that all ingress
- * rooms of one `ambit serve` share. Payloads are built with struct buf and read with struct cursor,
+ * rooms of one `ambit serve` or `ambit proxy` share. Payloads are built with struct buf and read with struct cursor,
  * in the order given here. Requests themselves go over a link (room/link.h, wire/http.h), never
  * through control.
  */
@@ -16,8 +16,8 @@ enum ingress_frame {
     /* once, ingress_start_put(); fds: the listener, the page of counters, LINK_FDS, then the
      * listener of /metrics and the pipe of the access log where `flags` says so */
     INGRESS_START = 96,
-    /* fds: LINK_FDS. The worker was started again: what was under way on the old link has failed.
-     */
+    /* fds: LINK_FDS. The worker, or egress, was started again: what was under way on the old link has
+     * failed. */
     INGRESS_LINK = 97,
     /* u64 nanoseconds: take no more connections, finish what runs within this time, say DONE. A
      * second one with 0 cuts what is left. */
@@ -31,7 +31,7 @@ enum ingress_frame {
     INGRESS_READY = 112, /* once: u32 missing jail layers; the jail is closed, it accepts */
     INGRESS_DONE = 113,  /* once, after DRAIN: u64 requests that were cut; then it exits */
     INGRESS_FAULT = 114, /* once, instead of READY: string text, string hint; then it exits */
-    /* string why: the worker broke the protocol; the link is closed, another is awaited */
+    /* string why: the worker, or egress, broke the protocol; the link is closed, another is awaited */
     INGRESS_BROKEN = 115,
     /* egress_denied_put() (wire/egress.h), of a proxy: what it refused itself, because keeper gave no leaf or the
      * hosts disagree. `owner` is 0, `rule` GRANT_NO_RULE; the method CONNECT's URL is https://host:port/ */
@@ -92,8 +92,8 @@ void ingress_start_done(struct ingress_start *s);
 
 /* ---- counters ---- */
 
-/* X(name, Prometheus type, help). One writer for each slot: the ingress room of that index, and
- * control for the last two. */
+/* X(name, Prometheus type, help). Each slot is written by the ingress room of that index, and by
+ * control: the restarts, and what was cut at the end. */
 #define INGRESS_COUNTERS(X)                                                                    \
     X(connections_total, "counter", "Connections that were accepted.")                         \
     X(connections, "gauge", "Connections that are open.")                                      \
