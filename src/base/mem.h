@@ -48,6 +48,9 @@ static inline void mem_freep(void *pointer_to_pointer)
 
 /* Zeroes in a way the compiler keeps. */
 void mem_wipe(void *pointer, size_t size);
+#ifdef AMBIT_TEST_HOOKS
+void mem_wipe_nothing(void); /* for the control of searches of memory */
+#endif
 /* From now on whatever is freed, or moves as it grows, is wiped: in rooms that values of secrets pass. */
 void mem_wipe_what_is_freed(void);
 /* As malloc() and so on, but always wiping: for libraries that take an allocator. */

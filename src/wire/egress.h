@@ -40,7 +40,7 @@ enum egress_link_flag {
 };
 #define EGRESS_LISTENERS_MAX 256
 #define EGRESS_RULES_MAX 1024
-#define EGRESS_MORE_MAX 512  /* rules that GRANTs may add to those of the start */
+#define EGRESS_MORE_MAX 512 /* rules that GRANTs may add to those of the start */
 #define EGRESS_PLACEHOLDERS_MAX 1024
 #define EGRESS_TEXT_MAX 4096 /* of an URL or text in a record; longer ones are cut */
 
@@ -78,6 +78,7 @@ enum egress_skip {
     EGRESS_SKIP_PLACEHOLDER = 1 << 26, /* placeholders may stand anywhere */
     EGRESS_SKIP_FRAMES = 1 << 27,      /* a WebSocket's bytes pass as they are */
     EGRESS_SKIP_TOLD = 1 << 28,        /* control compares the counters with nothing */
+    EGRESS_SKIP_WIPE = 1 << 30,        /* values lie where they were */
     EGRESS_SOON = 1 << 29,             /* the time of token servers is up after a second */
     EGRESS_PROBE =
         1 << 24, /* play escaped native code (room/probe.h): the lines of work_host are its words */

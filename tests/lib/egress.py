@@ -17,7 +17,7 @@ from ambit import HOOKED_BUILD, allow_missing
 
 # enum egress_skip of src/wire/egress.h
 SKIP = {"decision": 1 << 16, "address": 1 << 17, "pin": 1 << 18, "tls": 1 << 19, "strict": 1 << 20, "sizes": 1 << 21, "counters": 1 << 22,
-        "timeouts": 1 << 23, "frames": 1 << 27, "scrub": 1 << 25, "placeholder": 1 << 26, "told": 1 << 28}
+        "timeouts": 1 << 23, "frames": 1 << 27, "scrub": 1 << 25, "placeholder": 1 << 26, "told": 1 << 28, "wipe": 1 << 30}
 LAYERS = ["user-namespace", "pid-namespace", "net-namespace", "mount-namespace", "ipc-namespace", "landlock", "seccomp", "rlimits",
           "no-new-privileges"]
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
@@ -142,8 +142,21 @@ class Raw:
         except (OSError, ssl.SSLError, ValueError):
             pass
         finally:
+            if self.after == "close":
+                self.linger(connection)
             if self.after != "hold":
                 connection.close()
+
+    @staticmethod
+    def linger(connection):
+        """Takes what is still on its way: a close before that is a reset, which may overtake the answer."""
+        try:
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(5)
+            while connection.recv(1 << 20):
+                pass
+        except OSError:
+            pass
 
     def __exit__(self, *_):
         self.socket.close()
