@@ -38,47 +38,15 @@
 #include "room/channel.h"
 #include "room/link_layout.h"
 #include "room/spawn.h"
-#include "wire/keeper.h"
+#include "egress_driver.h"
 
-#define EXCHANGES_MAX 2048
-#define BODY_SHOWN 4096
-
-struct exchange {
-    bool used, over, in_over;
-    uint64_t id, window, left, sent, received, taken;
-    size_t body_at;
-    json_t *result;
-    struct buf shown;
-};
-struct driver {
-    struct egress *egress;
-    struct link *link, *other; /* other: of the worker that waits ("swap"), or NULL */
-    uint64_t last_id, other_last_id;
-    bool other_dead;
-    struct exchange all[EXCHANGES_MAX];
-    size_t count;
-    json_t *records, *deaths;
-    size_t requests_told, responses_told, left_open; /* exchanges that nobody waits for */
-    bool give_windows, no_end, relinked, spoil, upgrade;
-    uint64_t abort_after;
-    struct buf body;
-    struct http_field trailers[HTTP_FIELDS_MAX];
-    size_t trailer_count;
-    bool dead;
-    /* the keeper that is played */
-    struct channel *keeper;
-    struct frame_gate keeper_gate;
-    json_t *asks, *keeper_values, *keeper_refuse;
-    bool keeper_silent;
-};
-
-__attribute__((noreturn)) static void die(const char *what, const struct error *e)
+void driver_die(const char *what, const struct error *e)
 {
     fprintf(stderr, "egress_driver: %s: %s\n", what, e ? e->what : "");
     _exit(2);
 }
 
-static json_t *text_of(struct bytes b)
+json_t *driver_text(struct bytes b)
 {
     return json_string_lossy((const char *)b.data, b.size);
 }
@@ -100,7 +68,7 @@ static int on_relinked(void *context, uint32_t owner, const int fds[static LINK_
     if (status == 0 && d->spoil) {
         static const uint8_t junk[LINK_PAGE_SIZE] = { [0 ... LINK_PAGE_SIZE - 1] = 0xff };
         if (pwrite(fds[0], junk, sizeof(junk), 0) != sizeof(junk))
-            die("spoiling a link", NULL);
+            driver_die("spoiling a link", NULL);
         d->dead = true;
     }
     return status;
@@ -109,9 +77,10 @@ static int on_relinked(void *context, uint32_t owner, const int fds[static LINK_
 static int on_request(void *context, const struct egress_request *r, struct error *e)
 {
     struct driver *d = context;
-    json_t *j = json_pack("{s:s, s:I, s:i, s:o, s:o, s:o}", "event", "request", "number",
-                          (json_int_t)r->number, "rule", (int)r->rule, "method", text_of(r->method),
-                          "url", text_of(r->url), "address", text_of(r->address));
+    json_t *j =
+        json_pack("{s:s, s:I, s:i, s:o, s:o, s:o}", "event", "request", "number",
+                  (json_int_t)r->number, "rule", (int)r->rule, "method", driver_text(r->method),
+                  "url", driver_text(r->url), "address", driver_text(r->address));
     json_array_append_new(d->records, j);
     d->requests_told++;
     return 0;
@@ -125,7 +94,7 @@ static int on_response(void *context, const struct egress_response *r, struct er
         (json_int_t)r->number, "rule", (int)r->rule, "status", (int)r->status, "version",
         (int)r->version, "sent", (json_int_t)r->bytes_sent, "received",
         (json_int_t)r->bytes_received, "masked", (int)r->masked, "error",
-        r->error ? http_error_name((enum http_error)r->error) : "", "text", text_of(r->text));
+        r->error ? http_error_name((enum http_error)r->error) : "", "text", driver_text(r->text));
     json_array_append_new(d->records, j);
     d->responses_told++;
     return 0;
@@ -138,102 +107,24 @@ static int on_denied(void *context, const struct egress_denied *r, struct error 
                           json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "event", "denied",
                                     "rule", r->rule == GRANT_NO_RULE ? -1 : (int)r->rule, "reason",
                                     grant_reason_text((enum grant_reason)r->reason), "method",
-                                    text_of(r->method), "url", text_of(r->url), "text",
-                                    text_of(r->text), "grant", text_of(r->grant)));
+                                    driver_text(r->method), "url", driver_text(r->url), "text",
+                                    driver_text(r->text), "grant", driver_text(r->grant)));
+    return 0;
+}
+
+static int on_ready(void *context, uint32_t missing, struct error *e)
+{
+    ((struct driver *)context)->ready = true;
     return 0;
 }
 
 static int on_died(void *context, const char *why, struct error *e)
 {
     struct driver *d = context;
+    d->ready = false;
     json_array_append_new(d->deaths, json_string(why));
     d->requests_told = d->responses_told = d->left_open = 0; /* what it had under way is lost */
     return 0;
-}
-
-/* ---- the keeper ---- */
-
-static struct bytes json_bytes(json_t *j)
-{
-    return (struct bytes){ (const uint8_t *)json_string_value(j), json_string_length(j) };
-}
-
-static void keeper_send(struct driver *d, uint16_t kind, const struct buf *payload)
-{
-    if (buf_status(payload) < 0 ||
-        channel_send(d->keeper, kind, payload->data, payload->size, NULL, 0, NULL) < 0)
-        die("keeper", NULL);
-}
-
-static void keeper_answer(struct driver *d, uint64_t number)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
-    struct secret_values v = { .number = number };
-    json_t *row;
-    size_t i;
-    if (d->keeper_refuse) {
-        struct secret_refused r = { number, GRANT_SECRET, json_bytes(d->keeper_refuse) };
-        secret_refused_put(&payload, &r);
-        keeper_send(d, SECRET_REFUSED, &payload);
-        return;
-    }
-    json_array_foreach(d->keeper_values, i, row)
-    {
-        v.values[v.count++] =
-            (struct secret_value){ .name = json_bytes(json_array_get(row, 0)),
-                                   .value = json_bytes(json_array_get(row, 1)),
-                                   .header = json_is_true(json_array_get(row, 2)),
-                                   .scrub = !json_is_false(json_array_get(row, 3)) };
-    }
-    secret_values_put(&payload, &v);
-    keeper_send(d, SECRET_VALUES, &payload);
-}
-
-static int on_ask(void *context, struct cursor *c, const int *fds, size_t fd_count, struct error *e)
-{
-    static struct secret_field fields[SECRET_ASK_FIELDS_MAX];
-    struct driver *d = context;
-    struct secret_ask a;
-    int status = secret_ask_get(c, fields, ARRAY_SIZE(fields), &a, e);
-    if (status < 0)
-        return status;
-    json_t *list = json_array();
-    for (size_t i = 0; i < a.field_count; i++)
-        json_array_append_new(
-            list, json_pack("[o, o]", text_of(fields[i].name), text_of(fields[i].value)));
-    json_array_append_new(d->asks, json_pack("{s:I, s:i, s:o, s:o, s:o, s:o}", "ask",
-                                             (json_int_t)a.number, "rule", (int)a.rule, "method",
-                                             text_of(a.method), "url", text_of(a.url), "digest",
-                                             text_of(a.payload_sha256), "fields", list));
-    if (!d->keeper_silent)
-        keeper_answer(d, a.number);
-    return 0;
-}
-
-static int on_echoed(void *context, struct cursor *c, const int *fds, size_t fd_count,
-                     struct error *e)
-{
-    struct driver *d = context;
-    char *name = cursor_string(c);
-    json_array_append_new(d->asks, json_pack("{s:s}", "echoed", name ? name : ""));
-    mem_free(name);
-    return 0;
-}
-
-static int on_keeper(void *context, uint32_t life, int *ret_fd, struct error *e)
-{
-    static const struct frame_rule rows[] = {
-        { SECRET_ASK, "ask", 1, false, 0, FRAME_MAX, on_ask },
-        { SECRET_ECHOED, "echoed", 1, false, 0, FRAME_MAX, on_echoed },
-    };
-    struct driver *d = context;
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return error_set_errno(e, errno, "socketpair");
-    channel_free(d->keeper);
-    d->keeper_gate = (struct frame_gate){ .rules = rows, .rule_count = ARRAY_SIZE(rows) };
-    *ret_fd = pair[1];
-    return channel_new(pair[0], &d->keeper, e);
 }
 
 /* ---- frames ---- */
@@ -269,7 +160,7 @@ static json_t *fields_json(const struct http_field *fields, size_t count)
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(
-            list, json_pack("[o, o]", text_of(fields[i].name), text_of(fields[i].value)));
+            list, json_pack("[o, o]", driver_text(fields[i].name), driver_text(fields[i].value)));
     return list;
 }
 
@@ -313,7 +204,7 @@ static void on_frame(struct driver *d, const struct frame *f)
         return;
     case HTTP_END:
         if (http_fields_get(&c, fields, &count, &e) < 0)
-            die("trailers", &e);
+            driver_die("trailers", &e);
         json_object_set_new(x->result, "trailers", fields_json(fields, count));
         x->over = true;
         return;
@@ -329,7 +220,7 @@ static void on_frame(struct driver *d, const struct frame *f)
         return;
     case HTTP_ABORT:
         if (http_failure_get(&c, &failure, &e) < 0)
-            die("failure", &e);
+            driver_die("failure", &e);
         json_object_set_new(x->result, "error", json_string(http_error_name(failure.error)));
         json_object_set_new(x->result, "reason", json_integer(failure.reason));
         json_object_set_new(x->result, "reason_text",
@@ -340,13 +231,13 @@ static void on_frame(struct driver *d, const struct frame *f)
         json_object_set_new(
             x->result, "number",
             json_integer(failure.number == UINT64_MAX ? -1 : (json_int_t)failure.number));
-        json_object_set_new(x->result, "text", text_of(failure.text));
-        json_object_set_new(x->result, "address", text_of(failure.address));
-        json_object_set_new(x->result, "grant", text_of(failure.grant));
+        json_object_set_new(x->result, "text", driver_text(failure.text));
+        json_object_set_new(x->result, "address", driver_text(failure.address));
+        json_object_set_new(x->result, "grant", driver_text(failure.grant));
         x->over = x->in_over = true;
         return;
     default:
-        die("a frame of no known kind", NULL);
+        driver_die("a frame of no known kind", NULL);
     }
 }
 
@@ -404,11 +295,11 @@ static void turn(struct driver *d, int timeout_ms)
         timeout_ms = own;
     (void)poll(fds, 3, timeout_ms);
     if (fds[2].revents && channel_dispatch(d->keeper, &d->keeper_gate, d, false, &e) < 0)
-        die("keeper", &e);
+        driver_die("keeper", &e);
     if (fds[1].revents)
         link_awake(d->link);
     if (egress_turn(d->egress, &e) < 0)
-        die("egress", &e);
+        driver_die("egress", &e);
 }
 
 /* ---- a request ---- */
@@ -478,7 +369,7 @@ static void put_hex(struct buf *out, const char *hex)
 {
     for (unsigned v; hex && hex[0] && hex[1]; hex += 2) {
         if (sscanf(hex, "%2x", &v) != 1)
-            die("hex", NULL);
+            driver_die("hex", NULL);
         buf_u8(out, (uint8_t)v);
     }
 }
@@ -489,6 +380,13 @@ static json_t *hex_of(const struct buf *b)
     for (size_t i = 0; i < b->size && i < BODY_SHOWN; i++)
         buf_printf(&hex, "%02x", b->data[i]);
     return json_string(buf_cstr(&hex));
+}
+
+/* Before a time begins to count, the room is in its jail. */
+static void await_room(struct driver *d)
+{
+    for (int i = 0; i < 1200 && !d->ready; i++)
+        turn(d, 50);
 }
 
 static bool waits(const struct driver *d)
@@ -527,6 +425,7 @@ static json_t *request(struct driver *d, json_t *q)
     json_t *seconds = json_object_get(q, "seconds"), *least = json_object_get(q, "least"),
            *abort_after = json_object_get(q, "abort_after");
     size_t count = times ? (size_t)json_integer_value(times) : 1;
+    await_room(d);
     buf_clear(&d->body);
     if (body)
         buf_append(&d->body, json_string_value(body), json_string_length(body));
@@ -575,7 +474,7 @@ static void kill_room(struct driver *d, json_t *q)
     (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
     FILE *f = fopen(path, "re");
     if (!f || !fgets(line, sizeof(line), f))
-        die("no child", NULL);
+        driver_die("no child", NULL);
     fclose(f);
     kill((pid_t)strtol(line, NULL, 10), SIGKILL);
     d->relinked = false;
@@ -587,6 +486,7 @@ static void kill_room(struct driver *d, json_t *q)
 static void raw(struct driver *d, json_t *q)
 {
     CLEANUP(buf_done) struct buf bytes = BUF_INIT(4096);
+    await_room(d);
     uint64_t until = clock_monotonic_ns() + 150 * NS_PER_MS; /* nobody has to answer */
     put_hex(&bytes, json_string_value(json_object_get(q, "payload")));
     (void)!link_put(d->link, (uint16_t)json_integer_value(json_object_get(q, "kind")),
@@ -614,21 +514,9 @@ static void flood(struct driver *d, json_t *q)
         http_failure_put(&end, &f);
         if (link_put(d->link, HTTP_REQUEST, head, (struct bytes){ request.data, request.size }) ||
             link_put(d->link, HTTP_ABORT, head, (struct bytes){ end.data, end.size }))
-            die("a full link", NULL);
+            driver_die("a full link", NULL);
         turn(d, 1);
     }
-}
-
-static void keeper_command(struct driver *d, json_t *q)
-{
-    struct error e = ERROR_INIT;
-    json_decref(d->keeper_values);
-    json_decref(d->keeper_refuse);
-    d->keeper_values = json_incref(json_object_get(q, "values"));
-    d->keeper_refuse = json_incref(json_object_get(q, "refuse"));
-    d->keeper_silent = json_is_true(json_object_get(q, "silent"));
-    if (json_is_true(json_object_get(q, "again")) && egress_keeper(d->egress, &e) < 0)
-        die("keeper", &e);
 }
 
 static void swap(struct driver *d)
@@ -639,7 +527,7 @@ static void swap(struct driver *d)
     bool dead = d->other_dead;
     int fds[LINK_FDS];
     if (!link && (egress_link(d->egress, 8, fds, &e) < 0 || link_open(fds, &link, &e) < 0))
-        die("another link", &e);
+        driver_die("another link", &e);
     d->other = d->link;
     d->other_last_id = d->last_id;
     d->other_dead = d->dead;
@@ -661,7 +549,7 @@ static json_t *command(struct driver *d, json_t *q)
     if (strcmp(what, "revoke") == 0) {
         if (egress_revoke(d->egress, (uint32_t)json_integer_value(json_object_get(q, "rule")), &e) <
             0)
-            die("revoke", &e);
+            driver_die("revoke", &e);
         return json_true();
     }
     if (strcmp(what, "uses") == 0)
@@ -677,11 +565,11 @@ static json_t *command(struct driver *d, json_t *q)
         char *text = json_dumps(json_object_get(q, "grants"), 0);
         if (!text || grant_set_parse("answer", "/", text, strlen(text), &one, &e) < 0 ||
             egress_grant(d->egress, one, &e) < 0)
-            die("grant", &e);
+            driver_die("grant", &e);
         free(text);
     }
     if (strcmp(what, "keeper") == 0) {
-        keeper_command(d, q);
+        driver_keeper_command(d, q);
         return json_true();
     }
     if (strcmp(what, "asks") == 0) {
@@ -692,10 +580,10 @@ static json_t *command(struct driver *d, json_t *q)
         int fds[LINK_FDS];
         egress_unlink(d->egress, 7);
         if (egress_link(d->egress, 7, fds, &e) < 0)
-            die("link", &e);
+            driver_die("link", &e);
         link_free(d->link);
         if (link_open(fds, &d->link, &e) < 0)
-            die("link", &e);
+            driver_die("link", &e);
         d->last_id = 0;
         d->dead = false;
     }
@@ -708,7 +596,7 @@ static void listen_at(const char *text, struct egress_listener *ret)
     const char *colon = strrchr(text, ':');
     struct bytes host = { (const uint8_t *)text, (size_t)(colon - text) };
     if (address_parse(host, &ret->address) < 0)
-        die("listen", NULL);
+        driver_die("listen", NULL);
     ret->port = (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
@@ -719,7 +607,7 @@ static int drive(struct driver *d)
     while (getline(&line, &capacity, stdin) > 0) {
         json_t *q = json_loads(line, 0, NULL);
         if (!q)
-            die("a line that is no JSON", NULL);
+            driver_die("a line that is no JSON", NULL);
         json_t *answer = command(d, q);
         json_dumpf(answer, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
         fputc('\n', stdout);
@@ -747,7 +635,7 @@ int main(int argc, char **argv)
     FILE *f = argc > 1 ? fopen(argv[1], "re") : NULL;
     size_t size = f ? fread(text, 1, sizeof(text), f) : 0;
     if (!f || grant_set_parse(argv[1], "/", text, size, &set, &e) < 0)
-        die("grants", &e);
+        driver_die("grants", &e);
     fclose(f);
     for (int i = 2; i < argc; i++) {
         if (strncmp(argv[i], "ca=", 3) == 0)
@@ -765,7 +653,7 @@ int main(int argc, char **argv)
         else if (strncmp(argv[i], "placeholders=", 13) == 0)
             spec.placeholders = argv[i] + 13;
         else if (strcmp(argv[i], "keeper") == 0)
-            spec.observer.keeper = on_keeper;
+            spec.observer.keeper = driver_keeper;
         else if (strncmp(argv[i], "listen=", 7) == 0)
             listen_at(argv[i] + 7, &listeners[spec.listener_count++]);
     }
@@ -778,6 +666,7 @@ int main(int argc, char **argv)
     d.asks = json_array();
     spec.observer = (struct egress_observer){ .context = &d,
                                               .relinked = on_relinked,
+                                              .ready = on_ready,
                                               .request = on_request,
                                               .response = on_response,
                                               .denied = on_denied,
@@ -785,10 +674,10 @@ int main(int argc, char **argv)
                                               .died = on_died };
     if (egress_start(&spec, &d.egress, &e) < 0 || egress_link(d.egress, 7, fds, &e) < 0 ||
         link_open(fds, &d.link, &e) < 0)
-        die("start", &e);
+        driver_die("start", &e);
     int status = drive(&d);
     if (egress_end(d.egress, false, &e) < 0)
-        die("end", &e);
+        driver_die("end", &e);
     link_free(d.link);
     link_free(d.other);
     egress_free(d.egress);
