@@ -140,6 +140,14 @@ static int await_answer(struct room *room, struct answer *a, uint32_t wall_ms,
     return 0;
 }
 
+/* Of the compiler: ours, or a lower one that was there before. */
+static uint64_t cpu_limit_s(void)
+{
+    struct rlimit now;
+    bool lower = getrlimit(RLIMIT_CPU, &now) == 0 && now.rlim_max < COMPILE_CPU_S;
+    return lower ? now.rlim_max : COMPILE_CPU_S;
+}
+
 static uint64_t children_cpu_s(void)
 {
     struct rusage used;
@@ -168,7 +176,7 @@ static int explain_end(struct room *room, const struct answer *a, struct error *
     int signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     switch (signal_number) {
     case SIGKILL: /* by the limit's end, or by somebody: not the file's fault, as far as is known */
-        if (children_cpu_s() - before + 1 < COMPILE_CPU_S) {
+        if (children_cpu_s() - before + 1 < cpu_limit_s()) {
             error_set(e, -ECHILD, "the compiler ended without an answer: %s", buf_cstr(&text));
             error_hint(e,
                        "the same may work when it is tried again, if the machine has the memory");
