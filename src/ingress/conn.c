@@ -155,14 +155,26 @@ static ssize_t conn_write(struct conn *c, const uint8_t *bytes, size_t size)
     return -1;
 }
 
+/* What went was given back to a window, also when more always waits behind it. */
+static void drop_sent(struct buf *b, size_t *sent)
+{
+    if (*sent < HTTP_WINDOW_START)
+        return;
+    memmove(b->data, b->data + *sent, b->size - *sent);
+    b->size -= *sent;
+    *sent = 0;
+}
+
 int conn_write_buf(struct conn *c, struct buf *b, size_t *sent)
 {
     while (*sent < b->size) {
         ssize_t n = conn_write(c, b->data + *sent, b->size - *sent);
         if (n < 0)
             return -EPIPE;
-        if (n == 0)
+        if (n == 0) {
+            drop_sent(b, sent);
             return 1;
+        }
         *sent += (size_t)n;
     }
     buf_clear(b);

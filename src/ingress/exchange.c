@@ -266,12 +266,20 @@ void exchange_send_end(struct exchange *x, const struct http_field *trailers, si
 void exchange_consumed(struct exchange *x, uint64_t size)
 {
     x->owed += size;
-    if (x->over || x->response_ended || x->owed < HTTP_WINDOW_START / 4)
+    if (x->over || x->response_ended || x->owed < (x->wide ? EXCHANGE_WIDE : HTTP_WINDOW_START) / 4)
         return;
     buf_u32(payload_of(x), (uint32_t)x->owed);
     put_scratch(x->i, HTTP_WINDOW);
     x->receive_window += x->owed;
     x->owed = 0;
+}
+
+void exchange_widen(struct exchange *x)
+{
+    if (x->wide)
+        return;
+    x->wide = true;
+    exchange_consumed(x, EXCHANGE_WIDE - HTTP_WINDOW_START);
 }
 
 void exchange_discard(struct exchange *x)

@@ -26,6 +26,7 @@
 #include "base/mem.h"
 
 #define POOL_MAX 256
+#define WIDE_MAX 32                /* connections with wide windows */
 #define STEPS_PER_TURN 64          /* of one connection: heads, bodies */
 #define BODY_PER_TURN (256u << 10) /* bytes of one body */
 
@@ -127,6 +128,7 @@ void h1_free(struct conn *c)
         h->x->cut =
             h->x->cut || h->state == H1_BODY || h->state == H1_ANSWER || h->state == H1_TUNNEL;
     h1_drop_exchange(h);
+    i->wide_count -= h->wide;
     if (i->pool_count >= POOL_MAX || h->capacity > H1_IN_START || h->out.capacity > H1_IN_START) {
         h1_destroy(h);
         return;
@@ -480,6 +482,18 @@ static void linger(struct conn *c)
     }
 }
 
+/* A client that took all that there was for it waits for us, at each window anew. So it gets a wider one; a
+ * few have it at a time, whose answers are in our memory if they stop to read. */
+static void widen(struct conn *c)
+{
+    struct h1 *h = c->h1;
+    if (!is_proxy(c->i) || h->out.size > 0 || (!h->wide && c->i->wide_count == WIDE_MAX))
+        return;
+    c->i->wide_count += !h->wide;
+    h->wide = true;
+    exchange_widen(h->x);
+}
+
 /* Writes, and opens the worker's window by what went. False: the connection is closed. */
 static bool write_out(struct conn *c)
 {
@@ -494,8 +508,10 @@ static bool write_out(struct conn *c)
     if (left < h->body_in_out) {
         uint64_t gone = h->body_in_out - left;
         h->body_in_out = left;
-        if (h->x != NULL)
+        if (h->x != NULL) {
             exchange_consumed(h->x, gone);
+            widen(c);
+        }
     }
     return true;
 }

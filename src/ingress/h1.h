@@ -30,6 +30,7 @@ struct h1 {
     struct buf out;
     size_t out_sent;
     uint64_t body_in_out; /* body bytes in `out`: given back to the worker's window when written */
+    bool wide;            /* counted in wide_count, until the connection rests */
     bool answering;       /* its head is in `out`, or further */
     bool last;            /* the connection ends with this answer */
     bool open_tunnel;     /* when `out` is written, TLS begins */

@@ -34,6 +34,8 @@
 #define LINGER_MAX (256u << 10) /* bytes of a request that are thrown away before it is cut */
 #define QUEUE_WAIT_NS (30 * NS_PER_S)
 #define RETRY_AFTER "1"
+#define EXCHANGE_WIDE \
+    (256u << 10) /* bytes of an answer under way to a client that takes them at once */
 
 struct ingress;
 struct conn;
@@ -113,6 +115,7 @@ struct exchange {
     bool cut;          /* for the log: the answer is not whole */
     bool asks_upgrade; /* HTTP_UPGRADE: 101 is an answer */
     bool orphan;       /* the room that had it died */
+    bool wide;         /* exchange_widen() */
 };
 
 /* Begins an exchange: it goes to the worker, or waits. 1: all is taken, answer 503. */
@@ -123,6 +126,8 @@ size_t exchange_send_body(struct exchange *x, struct bytes data);
 void exchange_send_end(struct exchange *x, const struct http_field *trailers, size_t count);
 /* The connection is done with so many bytes of the answer's body. */
 void exchange_consumed(struct exchange *x, uint64_t size);
+/* More of the answer's body may be under way than HTTP_WINDOW_START, up to EXCHANGE_WIDE. */
+void exchange_widen(struct exchange *x);
 /* No more of the answer's body is wanted. */
 void exchange_discard(struct exchange *x);
 /* The connection is done with it. Tells the worker where it does not know. */
@@ -402,6 +407,7 @@ struct ingress {
     struct exchange *by_id[EXCHANGE_BUCKETS];
     struct list waiting, blocked;
     uint32_t waiting_count, running_count;
+    uint32_t wide_count; /* connections whose answers may have EXCHANGE_WIDE under way */
     uint64_t last_id;
     struct buf
         backlog; /* small frames that the link had no room for: u32 size, u16 kind, payload */

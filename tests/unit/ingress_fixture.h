@@ -41,6 +41,7 @@ struct fixture {
 struct played {
     uint64_t id;
     uint64_t window;
+    uint32_t widest; /* that was given at once */
     struct buf echo;
     char path[32];
     bool live, ended, expects, endless;
@@ -203,6 +204,15 @@ static void played_request(struct played *p, const struct http_request *r)
         played_respond(id, 200, "", false);
         for (int i = 0; i < 3; i++)
             played_body(id, played, HTTP_BODY_FRAME_MAX);
+    } else if (strcmp(path, "/wide") == 0) { /* tells how many answers may have more under way */
+        char text[16];
+        int wide = 0;
+        for (size_t i = 0; i < PLAYED_MAX; i++)
+            wide += played[i].live && played[i].widest > HTTP_WINDOW_START;
+        (void)snprintf(text, sizeof text, "%02d", wide);
+        played_respond(id, 200, "2", false);
+        played_body(id, text, 2);
+        played_end(id, "");
     } else if (strcmp(path, "/refuse") == 0) {
         played_respond(id, 403, "0", true);
         played_number(id, HTTP_DISCARD, 0);
@@ -257,7 +267,7 @@ static void played_frame(const struct frame *f)
     if (f->kind == HTTP_BODY)
         buf_append(&p->echo, c.at, cursor_left(&c));
     else if (f->kind == HTTP_WINDOW)
-        p->window += cursor_u32(&c);
+        p->window += p->widest = cursor_u32(&c);
     else if (f->kind == HTTP_END)
         p->ended = true;
     else if (f->kind == HTTP_ABORT || f->kind == HTTP_DISCARD)

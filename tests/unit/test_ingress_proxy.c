@@ -657,6 +657,44 @@ TEST(large_bodies_go_both_ways)
     front_close(&f);
 }
 
+static void read_bytes(int fd, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = recv(fd, client_text, MIN(size, sizeof client_text), 0);
+        CHECK(n > 0);
+        size -= (size_t)n;
+    }
+}
+
+/* A client that reads may have more of an answer under way; so few of them that those who then stop fill little. */
+TEST(wide_windows_are_few)
+{
+    enum { CLIENTS = 40, WIDE = 32 };
+    struct fixture f;
+    int fds[CLIENTS];
+    front_open(&f);
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client_open(&f);
+        client_send(fds[i],
+                    "GET http://b.example/endless HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
+        read_bytes(fds[i], 256u << 10);
+    }
+    const char *count = "GET http://b.example/wide HTTP/1.1\r\nHost: b.example\r\n" AUTH
+                        "Connection: close\r\n\r\n";
+    CHECK_HAS(client_ask(&f, count), "\r\n\r\n32");
+    /* Who goes makes room for others. */
+    for (int i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    fixture_await(&f, INGRESS_COUNT_connections, 0);
+    CHECK_HAS(client_ask(&f, count), "\r\n\r\n00");
+    fds[0] = client_open(&f);
+    client_send(fds[0], "GET http://b.example/endless HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
+    read_bytes(fds[0], 256u << 10);
+    CHECK_HAS(client_ask(&f, count), "\r\n\r\n01");
+    close(fds[0]);
+    front_close(&f);
+}
+
 TEST(idle_tunnels_are_small)
 {
     enum { TUNNELS = 400 };
