@@ -16,8 +16,9 @@ static void propose(struct outgoing *x, struct buf *out)
     struct grant g = { 0 };
     struct address a;
     bool has_address = x->failure.address.size > 0 && address_parse(x->failure.address, &a) == 0;
-    if (x->url.host[0] == '\0' || grant_propose_http(x->peer->room->grants.rules, &q, x->failure.reason,
-                                                     has_address ? &a : NULL, &g, NULL) < 0)
+    if (x->url.host[0] == '\0' ||
+        grant_propose_http(x->peer->room->grants.rules, &q, x->failure.reason,
+                           has_address ? &a : NULL, &g, NULL) < 0)
         return;
     if (grant_print(&g, out, NULL) < 0 || buf_status(out) < 0 || out->size > HTTP_GRANT_MAX)
         buf_clear(out);
