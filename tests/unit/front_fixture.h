@@ -388,3 +388,25 @@ static const char *h2_ask(struct h2_client *h, const char *method, const char *s
     }
     return buf_cstr(&h->text);
 }
+
+/* So many bytes of an answer. */
+static void read_bytes(int fd, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = recv(fd, client_text, MIN(size, sizeof client_text), 0);
+        CHECK(n > 0);
+        size -= (size_t)n;
+    }
+}
+
+/* Bytes of a body, and as many that come back. */
+static void tunnel_there_and_back(struct tls_client *t, int size)
+{
+    static const char block[65536];
+    CHECK_EQ(SSL_write(t->ssl, block, size), size);
+    for (int left = size; left > 0;) {
+        int n = SSL_read(t->ssl, client_text, (int)MIN((size_t)left, sizeof client_text));
+        CHECK(n > 0);
+        left -= n;
+    }
+}

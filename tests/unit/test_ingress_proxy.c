@@ -618,8 +618,6 @@ TEST(alpn_that_nobody_speaks)
 /* 100 MB there and back, and memory that does not follow. */
 TEST(large_bodies_go_both_ways)
 {
-    enum { BLOCK = 65536, BLOCKS = 1600 };
-    static char block[BLOCK];
     struct fixture f;
     struct tls_client t;
     struct h2_client h;
@@ -627,17 +625,9 @@ TEST(large_bodies_go_both_ways)
     CHECK_EQ(tunnel_open(&f, &t, "a.example:443", "a.example"), 0);
     tunnel_send(&t, "POST /echo HTTP/1.0\r\nHost: a.example\r\nContent-Length: 104857600\r\n\r\n");
     CHECK_EQ(tunnel_read(&t, "\r\n\r\n"), 0);
-    uint64_t came = 0;
     long before = resident_kb(&f);
-    for (int i = 0; i < BLOCKS; i++) {
-        CHECK_EQ(SSL_write(t.ssl, block, BLOCK), BLOCK);
-        for (uint64_t until = came + BLOCK; came < until;) {
-            int n = SSL_read(t.ssl, client_text, sizeof client_text);
-            CHECK(n > 0);
-            came += (uint64_t)n;
-        }
-    }
-    CHECK_EQ(came, (uint64_t)BLOCK * BLOCKS);
+    for (int i = 0; i < 1600; i++)
+        tunnel_there_and_back(&t, 65536);
     CHECK(!MEASURES_MEMORY || resident_kb(&f) < before + 4096);
     tunnel_close(&t);
     int fd = client_open(&f);
@@ -655,15 +645,6 @@ TEST(large_bodies_go_both_ways)
     h2_close(&h);
     tunnel_close(&t);
     front_close(&f);
-}
-
-static void read_bytes(int fd, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = recv(fd, client_text, MIN(size, sizeof client_text), 0);
-        CHECK(n > 0);
-        size -= (size_t)n;
-    }
 }
 
 /* A client that reads may have more of an answer under way; so few of them that those who then stop fill little. */
@@ -750,9 +731,7 @@ TEST(slow_clients_of_a_tunnel_lose_their_places)
     f.start.client_timeout_ns = 2 * NS_PER_S;
     f.keeper = keeper_start();
     fixture_open(&f);
-    int fds[3];
-    for (int i = 0; i < 3; i++)
-        fds[i] = client_open(&f);
+    int fds[] = { client_open(&f), client_open(&f), client_open(&f) };
     tunnel_ask(fds[0], "a.example:443"); /* says nothing in its tunnel */
     tunnel_ask(fds[1], "a.example:443");
     CHECK_EQ(client_read(fds[1], "\r\n\r\n"), 0);
