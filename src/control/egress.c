@@ -14,9 +14,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "control/restart.h"
+#include "control/decider.h"
 
-#define START_LIMIT_NS (30 * NS_PER_S)
 #define STOP_LIMIT_NS NS_PER_S
 #define NEVER UINT64_MAX
 
@@ -35,23 +34,13 @@ struct egress {
     int ca_fd, counters_fd;
     struct egress_counter *counters;
     struct seen *seen;
-    struct grant_set *grants;
-    size_t rule_count, rule_max; /* there are so many; arrays by rule have so many places */
-    size_t granted;              /* so many of them this life of the room has in force */
+    struct decider d;
+    size_t granted; /* so many rules this life of the room has in force */
     struct owner *owners;
     uint32_t link_flags;
-    bool *revoked;
-    bool all_revoked;
-
-    struct room room;
-    bool alive, ready, fault, ending;
-    struct frame_gate gate;
-    struct error fault_text;
-    struct restart restart;
-    unsigned deaths;
     uint32_t life;
+    bool ending;
 };
-enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 
 /* ---- what the room may say ---- */
 
@@ -63,15 +52,15 @@ static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_c
     if ((missing & ~g->start.allow_missing) != 0)
         return error_set(e, -EPROTO,
                          "egress started without a layer of its jail that may not be missing");
-    g->ready = true;
-    g->gate.phase = PHASE_RUNNING;
+    g->d.ready = true;
+    g->d.gate.phase = PHASE_RUNNING;
     return g->observer.ready ? g->observer.ready(g->observer.context, missing, e) : 0;
 }
 
 /* Of what is recorded: a rule, or what keeper had it ask a token server. */
 static bool known_rule(const struct egress *g, uint32_t rule)
 {
-    return rule < g->rule_count || (rule == EGRESS_MINT_RULE && g->observer.keeper);
+    return rule < g->d.rule_count || (rule == EGRESS_MINT_RULE && g->observer.keeper);
 }
 
 static bool counters_believed(const struct egress *g)
@@ -108,7 +97,7 @@ static int counter_went_on(struct egress *g, uint32_t rule, struct error *e)
 {
     struct seen *s = &g->seen[rule];
     const struct egress_counter *c = &g->counters[rule];
-    const struct grant *grant = &g->grants->grants[rule];
+    const struct grant *grant = &g->d.grants->grants[rule];
     uint64_t each = rate_each(grant);
     uint64_t before = __atomic_load_n(&c->requests, __ATOMIC_ACQUIRE);
     uint64_t rate = __atomic_load_n(&c->rate_until_ns, __ATOMIC_ACQUIRE);
@@ -135,7 +124,7 @@ static int counter_went_on(struct egress *g, uint32_t rule, struct error *e)
 static int counters_went_on(struct egress *g, struct error *e)
 {
     int status = 0;
-    for (size_t i = 0; status == 0 && i < g->rule_count; i++)
+    for (size_t i = 0; status == 0 && i < g->d.rule_count; i++)
         status = counter_went_on(g, (uint32_t)i, e);
     return status;
 }
@@ -145,7 +134,7 @@ static int count_told(struct egress *g, uint32_t rule, struct error *e)
 {
     if (rule == EGRESS_MINT_RULE)
         return 0;
-    const struct grant *grant = &g->grants->grants[rule];
+    const struct grant *grant = &g->d.grants->grants[rule];
     g->seen[rule].told++;
     int status = counter_went_on(g, rule, e);
     if (status == 0 && !counters_believed(g) && grant->class == GRANT_HTTP &&
@@ -189,7 +178,7 @@ static int on_denied(void *context, struct cursor *c, const int *fds, size_t fd_
     struct egress *g = context;
     struct egress_denied d;
     int status = egress_denied_get(c, &d, e);
-    if (status == 0 && ((d.rule >= g->rule_count && d.rule != GRANT_NO_RULE) ||
+    if (status == 0 && ((d.rule >= g->d.rule_count && d.rule != GRANT_NO_RULE) ||
                         d.reason >= GRANT_REASON_COUNT || d.reason == GRANT_ALLOWED))
         status = error_set(e, -EPROTO, "egress told of a denial that cannot be");
     if (status < 0)
@@ -202,7 +191,7 @@ static int on_granted(void *context, struct cursor *c, const int *fds, size_t fd
 {
     struct egress *g = context;
     uint32_t rule = cursor_u32(c);
-    if (rule != g->granted || rule >= g->rule_count)
+    if (rule != g->granted || rule >= g->d.rule_count)
         return error_set(e, -EPROTO, "egress took a grant that nobody gave");
     g->granted++;
     return 0;
@@ -211,18 +200,7 @@ static int on_granted(void *context, struct cursor *c, const int *fds, size_t fd
 static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_count,
                     struct error *e)
 {
-    struct egress *g = context;
-    CLEANUP(mem_freep) char *text = cursor_string(c);
-    CLEANUP(mem_freep) char *hint = cursor_string(c);
-    if (c->bad || !text || !hint)
-        return error_set(e, -EPROTO, "egress told of a fault that cannot be");
-    g->fault = true;
-    g->gate.phase = PHASE_OVER;
-    error_clear(&g->fault_text);
-    error_set(&g->fault_text, -EIO, "%s", text);
-    if (hint[0] != '\0')
-        error_hint(&g->fault_text, "%s", hint);
-    return 0;
+    return decider_on_fault(&((struct egress *)context)->d, c, -EIO, e);
 }
 
 #define IN(phase) (1u << (phase))
@@ -238,41 +216,16 @@ static const struct frame_rule rules[] = {
 
 /* ---- what it is told ---- */
 
-static int send_frame(struct egress *g, uint16_t kind, const struct buf *payload, const int *fds,
-                      size_t fd_count, struct error *e)
-{
-    int status = buf_status(payload);
-    if (status < 0)
-        return error_set(e, status, "a frame for egress cannot be built");
-    return channel_send(g->room.channel, kind, payload->data, payload->size, fds, fd_count, e);
-}
-
-static int send_u32(struct egress *g, uint16_t kind, uint32_t value, struct error *e)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    buf_u32(&payload, value);
-    return send_frame(g, kind, &payload, NULL, 0, e);
-}
-
-/* The room may have died a moment ago: egress_turn() sees to that. */
-static int unless_dead(int status, struct error *e)
-{
-    if (status != -EPIPE && status != -ECONNRESET)
-        return status;
-    error_clear(e);
-    return 0;
-}
-
 int egress_keeper(struct egress *g, struct error *e)
 {
     CLEANUP(buf_done) struct buf none = BUF_INIT(1);
     CLEANUP(fd_closep) int fd = -1;
-    if (!g->observer.keeper || !g->alive)
+    if (!g->observer.keeper || !g->d.alive)
         return 0;
     int status = g->observer.keeper(g->observer.context, g->life, &fd, e);
     if (status < 0 || fd < 0)
         return status;
-    return unless_dead(send_frame(g, EGRESS_KEEPER, &none, &fd, 1, e), e);
+    return decider_tell(&g->d, EGRESS_KEEPER, &none, &fd, 1, e);
 }
 
 uint32_t egress_life(const struct egress *g)
@@ -284,53 +237,19 @@ static int spawn(struct egress *g, struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     int fds[2] = { g->ca_fd, g->counters_fd };
-    int status = room_spawn(ROOM_EGRESS, g->start.allow_missing, &g->room, e);
+    int status = room_spawn(ROOM_EGRESS, g->start.allow_missing, &g->d.room, e);
     if (status < 0)
         return status;
-    channel_reads_ahead(g->room.channel);
-    g->alive = true;
+    channel_reads_ahead(g->d.room.channel);
     g->life++;
-    g->ready = g->fault = false;
-    g->start.more = (uint32_t)(g->rule_max - g->rule_count);
-    g->granted = g->rule_count; /* START has them all, and comes before any link */
-    restart_began(&g->restart);
-    g->gate = (struct frame_gate){ .rules = rules,
-                                   .rule_count = ARRAY_SIZE(rules),
-                                   .phase = PHASE_STARTING };
+    g->granted = g->d.rule_count; /* START has them all, and comes before any link */
+    decider_began(&g->d, rules, ARRAY_SIZE(rules));
     egress_start_put(&payload, &g->start);
-    if (buf_status(&payload) == -EMSGSIZE)
-        return error_set(e, -E2BIG, "the grants are too large to be sent");
-    status = send_frame(g, EGRESS_START, &payload, fds, ARRAY_SIZE(fds), e);
-    for (uint32_t i = 0; status == 0 && i < g->rule_count; i++)
-        if (g->revoked[i] && !g->all_revoked)
-            status = send_u32(g, EGRESS_REVOKE, i, e);
-    if (status == 0 && g->all_revoked)
-        status = send_u32(g, EGRESS_REVOKE, RULES_ALL, e);
-    status = unless_dead(status, e);
+    status = decider_start(&g->d, EGRESS_START, &payload, fds, ARRAY_SIZE(fds), e);
     return status == 0 ? egress_keeper(g, e) : status;
 }
 
 /* ---- start ---- */
-
-/* Rules keep their places; what egress has no use for, secrets of variables among it, does not go
- * there. */
-int egress_grants_json(const struct grant_set *set, char **ret, struct error *e)
-{
-    CLEANUP(json_freep) json_t *all = grant_set_to_json(set);
-    CLEANUP(buf_done) struct buf text = BUF_INIT(FRAME_MAX);
-    json_t *items = json_object_get(all, "grants");
-    for (size_t i = 0; i < set->count && i < json_array_size(items); i++) {
-        if (set->grants[i].class == GRANT_HTTP)
-            continue;
-        json_t *other = json_pack("{s:[s]}", "log", "trace");
-        if (!other || json_array_set_new(items, i, other) < 0)
-            return error_set(e, -ENOMEM, "no memory for the grants");
-    }
-    if (!all || json_canonical(all, &text) < 0 || buf_status(&text) < 0)
-        return error_set(e, -E2BIG, "the grants are too large to be sent");
-    *ret = buf_take(&text);
-    return *ret ? 0 : error_set(e, -ENOMEM, "no memory for the grants");
-}
 
 static int open_certificates(struct egress *g, const char *path, struct error *e)
 {
@@ -357,7 +276,7 @@ static int open_certificates(struct egress *g, const char *path, struct error *e
 
 static int make_counters(struct egress *g, struct error *e)
 {
-    size_t size = MAX(g->rule_max, (size_t)1) * sizeof(*g->counters);
+    size_t size = MAX(g->d.rule_max, (size_t)1) * sizeof(*g->counters);
     g->counters_fd = memfd_create("ambit-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (g->counters_fd < 0 || ftruncate(g->counters_fd, (off_t)size) < 0 ||
         fcntl(g->counters_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
@@ -445,29 +364,25 @@ static int prepare(struct egress *g, const struct egress_spec *spec, struct erro
 {
     g->observer = spec->observer;
     ASSERT(spec->more <= EGRESS_MORE_MAX);
-    g->rule_count = spec->grants->count;
-    g->rule_max = g->rule_count + spec->more;
+    g->d = (struct decider){ .name = "egress",
+                             .grant = EGRESS_GRANT,
+                             .revoke = EGRESS_REVOKE,
+                             .expire = EGRESS_EXPIRE,
+                             .grants_json = &g->start.grants_json,
+                             .expires_ns = &g->start.expires_ns,
+                             .more = &g->start.more };
     g->start.allow_missing = spec->allow_missing;
     g->start.test_skip = spec->test_skip;
-    g->start.expires_ns = spec->grants->expires_ns == GRANT_UNSET
-                              ? NEVER
-                              : clock_monotonic_ns() + spec->grants->expires_ns;
     g->start.work_host = mem_strdup(spec->work_host);
     g->start.resolver = mem_strdup(spec->resolver ? spec->resolver : "");
     g->start.placeholders = mem_strdup(spec->placeholders ? spec->placeholders : "");
     g->link_flags = spec->link_flags;
-    g->revoked = mem_array(g->rule_max + 1, sizeof(*g->revoked));
-    g->seen = mem_array(g->rule_max + 1, sizeof(*g->seen));
-    if (!g->start.work_host || !g->start.resolver || !g->start.placeholders || !g->revoked ||
-        !g->seen)
+    g->seen = mem_array(spec->grants->count + spec->more + 1, sizeof(*g->seen));
+    if (!g->start.work_host || !g->start.resolver || !g->start.placeholders || !g->seen)
         return error_set(e, -ENOMEM, "no memory for egress");
     int status = spec->resolver ? egress_resolver_check(spec->resolver, e) : 0;
     if (status == 0)
-        status = grant_set_new(&g->grants, e);
-    if (status == 0)
-        status = grant_set_merge(g->grants, spec->grants, e);
-    if (status == 0)
-        status = egress_grants_json(g->grants, &g->start.grants_json, e);
+        status = decider_init(&g->d, spec->grants, spec->more, e);
     if (status == 0)
         status = add_listeners(g, spec, e);
     if (status == 0)
@@ -499,20 +414,17 @@ void egress_free(struct egress *g)
 {
     if (!g)
         return;
-    if (g->alive)
-        room_end(&g->room);
     while (g->owners) {
         struct owner *o = g->owners;
         g->owners = o->next;
         mem_free(o);
     }
     if (g->counters)
-        (void)munmap(g->counters, MAX(g->rule_max, (size_t)1) * sizeof(*g->counters));
+        (void)munmap(g->counters, MAX(g->d.rule_max, (size_t)1) * sizeof(*g->counters));
     fd_close(g->ca_fd);
     fd_close(g->counters_fd);
     egress_start_done(&g->start);
-    grant_set_free(g->grants);
-    mem_free(g->revoked);
+    decider_done(&g->d);
     mem_free(g->seen);
     mem_free(g);
 }
@@ -529,8 +441,7 @@ static int make_link(struct egress *g, uint32_t owner, int ret_fds[static LINK_F
         return status;
     buf_u32(&payload, owner);
     buf_u32(&payload, g->link_flags);
-    if (g->alive)
-        status = unless_dead(send_frame(g, EGRESS_LINK, &payload, theirs, LINK_FDS, e), e);
+    status = decider_tell(&g->d, EGRESS_LINK, &payload, theirs, LINK_FDS, e);
     for (size_t i = 0; i < LINK_FDS; i++) {
         fd_close(theirs[i]);
         if (status < 0)
@@ -563,9 +474,10 @@ void egress_unlink(struct egress *g, uint32_t owner)
             continue;
         *at = o->next;
         mem_free(o);
+        CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
+        buf_u32(&payload, owner);
         /* A room that cannot be told is dead, or about to be seen so. */
-        if (g->alive)
-            (void)!send_u32(g, EGRESS_UNLINK, owner, NULL);
+        (void)!decider_tell(&g->d, EGRESS_UNLINK, &payload, NULL, 0, NULL);
         return;
     }
 }
@@ -590,36 +502,29 @@ static int relink_all(struct egress *g, struct error *e)
 
 int egress_fd(const struct egress *g)
 {
-    return g->alive ? channel_fd(g->room.channel) : -1;
+    return decider_fd(&g->d);
 }
 
 int egress_timeout_ms(const struct egress *g)
 {
-    if (g->ending || (g->alive && g->ready))
-        return -1;
-    return clock_until_ms(g->alive ? g->restart.began_ns + START_LIMIT_NS : g->restart.back_ns);
+    return g->ending ? -1 : decider_timeout_ms(&g->d);
 }
 
 static int died(struct egress *g, struct error *e)
 {
     CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
-    bool never_ready = !g->ready && g->deaths == 0;
-    restart_bury(&g->restart, &g->room, &why);
-    g->alive = false;
-    g->deaths += !g->ending;
+    bool never_ready = !g->d.ready && g->d.deaths == 0;
+    decider_bury(&g->d, &why);
+    g->d.deaths += !g->ending;
     if (g->ending)
         return 0;
-    if (g->fault) { /* it will say the same again */
-        *e = g->fault_text;
+    if (g->d.fault) { /* it will say the same again */
+        *e = g->d.fault_text;
         error_prefix(e, "egress");
-        return g->fault_text.code;
+        return g->d.fault_text.code;
     }
-    if (never_ready) {
-        int code = g->restart.missing ? -ENODEV : -ECHILD;
-        error_set(e, code, "egress did not start: %s", buf_cstr(&why));
-        error_hint(e, "ambit doctor says whether this machine has what a room needs");
-        return code;
-    }
+    if (never_ready)
+        return decider_not_started(&g->d, &why, e);
     int status = counters_went_on(g, e); /* a death is no way to a fresh budget */
     if (status < 0)
         return status;
@@ -628,32 +533,21 @@ static int died(struct egress *g, struct error *e)
 
 int egress_turn(struct egress *g, struct error *e)
 {
-    if (!g->alive) {
-        if (g->ending || clock_monotonic_ns() < g->restart.back_ns)
+    if (!g->d.alive) {
+        if (g->ending || clock_monotonic_ns() < g->d.restart.back_ns)
             return 0;
         int status = spawn(g, e);
         return status < 0 ? status : relink_all(g, e);
     }
-    struct error cause = ERROR_INIT;
-    int status = channel_dispatch(g->room.channel, &g->gate, g, false, &cause);
-    if (status == -EPIPE || status == -ECONNRESET)
-        status = 1;
-    if (status < 0) {
-        *e = cause;
-        return status;
-    }
-    if (status > 0 || g->fault) /* one that does not end by itself after a fault is ended */
-        return died(g, e);
-    if (!g->ready && clock_monotonic_ns() >= g->restart.began_ns + START_LIMIT_NS)
-        return error_set(e, -ETIMEDOUT, "egress did not start within half a minute");
-    return 0;
+    int status = decider_hear(&g->d, g, e);
+    return status > 0 ? died(g, e) : status;
 }
 
 /* ---- more ---- */
 
 size_t egress_rules(const struct egress *g)
 {
-    return g->rule_count;
+    return g->d.rule_count;
 }
 
 /* Nothing else is waited for: who asked waits for us. One that runs takes a grant at once; one that does not is ended, and
@@ -662,14 +556,14 @@ static int wait_granted(struct egress *g, struct error *e)
 {
     uint64_t began = clock_monotonic_ns();
     int status = 0;
-    while (status == 0 && (!g->alive || g->granted < g->rule_count)) {
+    while (status == 0 && (!g->d.alive || g->granted < g->d.rule_count)) {
         struct pollfd wait = { .fd = egress_fd(g), .events = POLLIN };
         uint64_t now = clock_monotonic_ns();
         int ms = egress_timeout_ms(g);
-        if (now >= began + START_LIMIT_NS)
+        if (now >= began + DECIDER_START_LIMIT_NS)
             return error_set(e, -ETIMEDOUT, "egress did not take a grant within half a minute");
-        if (g->alive && g->ready && now >= began + CHANNEL_SEND_LIMIT_NS)
-            room_kill(&g->room);
+        if (g->d.alive && g->d.ready && now >= began + CHANNEL_SEND_LIMIT_NS)
+            room_kill(&g->d.room);
         (void)poll(&wait, 1, ms < 0 ? 1000 : MIN(ms, 1000));
         status = egress_turn(g, e);
     }
@@ -678,25 +572,7 @@ static int wait_granted(struct egress *g, struct error *e)
 
 int egress_grant(struct egress *g, const struct grant_set *one, struct error *e)
 {
-    CLEANUP(mem_freep) char *json = NULL;
-    CLEANUP(mem_freep) char *all = NULL;
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
-    ASSERT(one->count == 1);
-    if (g->rule_count == g->rule_max)
-        return error_set(e, -E2BIG, "no further grant can be added to this run");
-    int status = egress_grants_json(one, &json, e);
-    if (status == 0)
-        status = grant_set_merge(g->grants, one, e);
-    if (status == 0)
-        status = egress_grants_json(g->grants, &all, e);
-    if (status < 0)
-        return status;
-    mem_free(g->start.grants_json);
-    g->start.grants_json = TAKE(all);
-    buf_u32(&payload, (uint32_t)g->rule_count++);
-    buf_string(&payload, json);
-    if (g->alive)
-        status = unless_dead(send_frame(g, EGRESS_GRANT, &payload, NULL, 0, e), e);
+    int status = decider_grant(&g->d, one, e);
     return status < 0 ? status : wait_granted(g, e);
 }
 
@@ -709,33 +585,25 @@ int egress_placeholders(struct egress *g, const char *json, struct error *e)
     mem_free(g->start.placeholders);
     g->start.placeholders = copy;
     buf_string(&payload, json);
-    return g->alive ? unless_dead(send_frame(g, EGRESS_PLACEHOLDERS, &payload, NULL, 0, e), e) : 0;
+    return decider_tell(&g->d, EGRESS_PLACEHOLDERS, &payload, NULL, 0, e);
 }
 
 int egress_revoke(struct egress *g, uint32_t rule, struct error *e)
 {
-    ASSERT(rule < g->rule_count || rule == RULES_ALL);
-    if (rule == RULES_ALL)
-        g->all_revoked = true;
-    else
-        g->revoked[rule] = true;
-    return g->alive ? unless_dead(send_u32(g, EGRESS_REVOKE, rule, e), e) : 0;
+    return decider_revoke(&g->d, rule, e);
 }
 
 int egress_expires(struct egress *g, uint64_t expires_ns, struct error *e)
 {
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    g->start.expires_ns = expires_ns == GRANT_UNSET ? NEVER : clock_monotonic_ns() + expires_ns;
-    buf_u64(&payload, g->start.expires_ns);
-    return g->alive ? unless_dead(send_frame(g, EGRESS_EXPIRE, &payload, NULL, 0, e), e) : 0;
+    return decider_expires(&g->d, expires_ns, e);
 }
 
 /* Turns until `*flag`, until the room is gone, or until the clock shows `until_ns`. */
 static int turn_until(struct egress *g, const bool *flag, uint64_t until_ns, struct error *e)
 {
     int status = 0;
-    while (status == 0 && g->alive && !*flag && clock_monotonic_ns() < until_ns) {
-        struct pollfd wait = { .fd = channel_fd(g->room.channel), .events = POLLIN };
+    while (status == 0 && g->d.alive && !*flag && clock_monotonic_ns() < until_ns) {
+        struct pollfd wait = { .fd = channel_fd(g->d.room.channel), .events = POLLIN };
         (void)poll(&wait, 1, 100);
         status = egress_turn(g, e);
     }
@@ -749,24 +617,24 @@ int egress_end(struct egress *g, bool at_once, struct error *e)
     int status = 0;
     /* A guest may end before egress has started: what keeps it from starting is told all the same,
      * however fast the guest was. */
-    if (g->deaths == 0 && !at_once)
-        status = turn_until(g, &g->ready, g->restart.began_ns + START_LIMIT_NS, e);
+    if (g->d.deaths == 0 && !at_once)
+        status = turn_until(g, &g->d.ready, g->d.restart.began_ns + DECIDER_START_LIMIT_NS, e);
     g->ending = true;
-    if (!g->alive)
+    if (!g->d.alive)
         return status;
     /* Before it is ready it has carried nothing. */
-    if (status == 0 && g->ready && send_frame(g, EGRESS_STOP, &none, NULL, 0, NULL) == 0)
+    if (status == 0 && g->d.ready && decider_send(&g->d, EGRESS_STOP, &none, NULL, 0, NULL) == 0)
         status = turn_until(g, &never, clock_monotonic_ns() + STOP_LIMIT_NS, e);
-    if (g->alive) {
-        room_end(&g->room);
-        g->alive = false;
+    if (g->d.alive) {
+        room_end(&g->d.room);
+        g->d.alive = false;
     }
     return status;
 }
 
 struct egress_use egress_use(const struct egress *g, size_t rule)
 {
-    ASSERT(rule < g->rule_count);
+    ASSERT(rule < g->d.rule_count);
     const volatile struct egress_counter *c = &g->counters[rule];
     return (struct egress_use){ .requests = c->sent,
                                 .bytes_sent = c->bytes_sent,
@@ -775,5 +643,5 @@ struct egress_use egress_use(const struct egress *g, size_t rule)
 
 unsigned egress_deaths(const struct egress *g)
 {
-    return g->deaths;
+    return g->d.deaths;
 }

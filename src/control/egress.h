@@ -87,8 +87,6 @@ int egress_fd(const struct egress *g);         /* for POLLIN; -1 while the room 
 int egress_timeout_ms(const struct egress *g); /* until egress_turn() is wanted; -1 = for ever */
 /* Asks the observer for a channel to keeper, and sends it there; nothing while the room is dead. */
 int egress_keeper(struct egress *g, struct error *e) MUST_CHECK;
-/* The grants as egress and keeper get them: places kept, other classes than http replaced (mem_free). */
-int egress_grants_json(const struct grant_set *set, char **ret, struct error *e) MUST_CHECK;
 uint32_t egress_life(const struct egress *g); /* which one it is in: 1, 2, … */
 /* Takes frames, notices a death, starts again. Call after each poll; cheap when nothing is. */
 int egress_turn(struct egress *g, struct error *e) MUST_CHECK;

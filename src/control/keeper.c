@@ -18,10 +18,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "control/egress.h"
 
-#define START_LIMIT_NS (30 * NS_PER_S) /* a passphrase is stretched, values are fetched meanwhile */
-#define NEVER UINT64_MAX
 #define ADMITTED_MAX 65536 /* requests under way */
 
 bool keeper_needed(const struct grant_set *s)
@@ -35,38 +32,13 @@ bool keeper_needed(const struct grant_set *s)
 
 /* ---- sending ---- */
 
-int keeper_send(struct keeper *k, uint16_t kind, const struct buf *payload, const int *fds,
-                size_t fd_count, struct error *e)
-{
-    int status = buf_status(payload);
-    if (status < 0)
-        return error_set(e, status, "a frame for keeper cannot be built");
-    return channel_send(k->room.channel, kind, payload->data, payload->size, fds, fd_count, e);
-}
-
-/* The room may have died a moment ago: keeper_turn() sees to that. */
-int keeper_unless_dead(int status, struct error *e)
-{
-    if (status != -EPIPE && status != -ECONNRESET)
-        return status;
-    error_clear(e);
-    return 0;
-}
-
-static int send_u32(struct keeper *k, uint16_t kind, uint32_t value, struct error *e)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    buf_u32(&payload, value);
-    return keeper_unless_dead(keeper_send(k, kind, &payload, NULL, 0, e), e);
-}
-
 static int send_admit(struct keeper *k, const struct admitted *a, struct error *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(32);
     buf_u32(&payload, a->life);
     buf_u64(&payload, a->number);
     buf_u32(&payload, a->rule);
-    return keeper_unless_dead(keeper_send(k, KEEPER_ADMIT, &payload, NULL, 0, e), e);
+    return decider_tell(&k->d, KEEPER_ADMIT, &payload, NULL, 0, e);
 }
 
 /* ---- what it may say ---- */
@@ -91,8 +63,8 @@ static int on_ready(void *context, struct cursor *c, const int *fds, size_t fd_c
     if ((missing & ~k->start.allow_missing) != 0)
         return error_set(e, -EPROTO,
                          "keeper started without a layer of its jail that may not be missing");
-    k->ready = k->was_ready = true;
-    k->gate.phase = PHASE_RUNNING;
+    k->d.ready = k->was_ready = true;
+    k->d.gate.phase = PHASE_RUNNING;
     mem_free(k->ca);
     k->ca = TAKE(ca);
     int status = k->observer.ready ? k->observer.ready(k->observer.context, missing, e) : 0;
@@ -113,17 +85,13 @@ static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_c
                     struct error *e)
 {
     struct keeper *k = context;
-    CLEANUP(mem_freep) char *text = cursor_string(c);
-    CLEANUP(mem_freep) char *hint = cursor_string(c);
-    if (c->bad || !text || !hint)
-        return error_set(e, -EPROTO, "keeper told of a fault that cannot be");
-    k->fault = true;
-    k->gate.phase = PHASE_OVER;
-    error_clear(&k->fault_text);
-    error_set(&k->fault_text, -EKEYREJECTED, "%s", text);
-    hint_of(k, &k->fault_text, hint);
-    if (k->fault_text.hint[0] == '\0' && k->vault)
-        error_hint(&k->fault_text,
+    struct error *text = &k->d.fault_text;
+    int status = decider_on_fault(&k->d, c, -EKEYREJECTED, e);
+    if (status < 0)
+        return status;
+    hint_of(k, text, "");
+    if (text->hint[0] == '\0' && k->vault)
+        error_hint(text,
                    "nothing was changed: put a copy of %s/vault back, or move it away and set its "
                    "secrets anew",
                    vault_folder(k->vault));
@@ -133,8 +101,8 @@ static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_c
 static bool grants_name(const struct keeper *k, const char *name)
 {
     CLEANUP(mem_freep) char *mark = mem_printf("${secret:%s}", name);
-    for (size_t i = 0; mark && i < k->grants->count; i++) {
-        const struct grant *g = &k->grants->grants[i];
+    for (size_t i = 0; mark && i < k->d.grants->count; i++) {
+        const struct grant *g = &k->d.grants->grants[i];
         for (size_t j = 0; g->class == GRANT_HTTP && j < g->http.set_count; j++) {
             if (strstr(g->http.set[j].value, mark))
                 return true;
@@ -186,9 +154,8 @@ static int on_want(void *context, struct cursor *c, const int *fds, size_t fd_co
     status = vault_source(name, source, locator, &fd, &k->source_error);
     buf_string(&payload, name);
     buf_string(&payload, status < 0 ? k->source_error.what : "");
-    restart_began(&k->restart); /* the time it took was ours */
-    return keeper_unless_dead(keeper_send(k, KEEPER_SOURCE, &payload, &fd, status < 0 ? 0 : 1, e),
-                              e);
+    restart_began(&k->d.restart); /* the time it took was ours */
+    return decider_tell(&k->d, KEEPER_SOURCE, &payload, &fd, status < 0 ? 0 : 1, e);
 }
 
 static int on_vault(void *context, struct cursor *c, const int *fds, size_t fd_count,
@@ -270,7 +237,7 @@ static int release_get(const struct keeper *k, struct cursor *c, struct release 
     ret->number = cursor_u64(c);
     ret->rule = cursor_u32(c);
     ret->name = cursor_string(c);
-    if (!c->bad && ret->name && ret->rule < k->rule_count &&
+    if (!c->bad && ret->name && ret->rule < k->d.rule_count &&
         (ret->name[0] == '\0' || grant_secret_name_check(ret->name, NULL) == 0))
         return 0;
     mem_free(ret->name);
@@ -369,31 +336,17 @@ static int send_start(struct keeper *k, struct error *e)
     int fds[4];
     size_t fd_count = 0;
     int status = start_fds(k, fds, &fd_count, e);
-    restart_began(&k->restart); /* a person may have typed meanwhile */
-    k->start.more = (uint32_t)(k->rule_max - k->rule_count);
+    restart_began(&k->d.restart); /* a person may have typed meanwhile */
     keeper_start_put(&payload, &k->start);
-    if (status == 0 && buf_status(&payload) == -EMSGSIZE)
-        return error_set(e, -E2BIG, "the grants are too large to be sent");
-    if (status == 0)
-        status = keeper_unless_dead(keeper_send(k, KEEPER_START, &payload, fds, fd_count, e), e);
-    for (uint32_t i = 0; status == 0 && i < k->rule_count; i++)
-        if (k->revoked[i] && !k->all_revoked)
-            status = send_u32(k, KEEPER_REVOKE, i, e);
-    if (status == 0 && k->all_revoked)
-        status = send_u32(k, KEEPER_REVOKE, RULES_ALL, e);
-    return status;
+    return status == 0 ? decider_start(&k->d, KEEPER_START, &payload, fds, fd_count, e) : status;
 }
 
 static int spawn(struct keeper *k, struct error *e)
 {
-    int status = room_spawn(ROOM_KEEPER, k->start.allow_missing, &k->room, e);
+    int status = room_spawn(ROOM_KEEPER, k->start.allow_missing, &k->d.room, e);
     if (status < 0)
         return status;
-    k->alive = true;
-    k->ready = k->fault = false;
-    k->gate = (struct frame_gate){ .rules = rules,
-                                   .rule_count = ARRAY_SIZE(rules),
-                                   .phase = PHASE_STARTING };
+    decider_began(&k->d, rules, ARRAY_SIZE(rules));
     return send_start(k, e);
 }
 
@@ -406,26 +359,19 @@ static int memory(const char *name, size_t size, int *ret_fd, struct error *e)
     return 0;
 }
 
-static int prepare_grants(struct keeper *k, const struct grant_set *set, struct error *e)
-{
-    int status = grant_set_new(&k->grants, e);
-    if (status == 0 && set)
-        status = grant_set_merge(k->grants, set, e);
-    if (status == 0)
-        status = egress_grants_json(k->grants, &k->start.grants_json, e);
-    k->start.expires_ns =
-        set && set->expires_ns != GRANT_UNSET ? clock_monotonic_ns() + set->expires_ns : NEVER;
-    return status;
-}
-
 static int prepare(struct keeper *k, const struct keeper_spec *spec, struct error *e)
 {
     bool changes = spec->grants == NULL && spec->vault != NULL;
     ASSERT(spec->more <= KEEPER_MORE_MAX);
     k->observer = spec->observer;
     k->vault = spec->vault;
-    k->rule_count = spec->grants ? spec->grants->count : 0;
-    k->rule_max = k->rule_count + spec->more;
+    k->d = (struct decider){ .name = "keeper",
+                             .grant = KEEPER_GRANT,
+                             .revoke = KEEPER_REVOKE,
+                             .expire = KEEPER_EXPIRE,
+                             .grants_json = &k->start.grants_json,
+                             .expires_ns = &k->start.expires_ns,
+                             .more = &k->start.more };
     k->start.flags = (spec->certificates ? KEEPER_CERTIFICATES : 0) |
                      (spec->new_vault ? KEEPER_NEW_VAULT : 0) | (spec->vault ? 0 : KEEPER_NO_VAULT);
     k->start.allow_missing = spec->allow_missing;
@@ -433,13 +379,12 @@ static int prepare(struct keeper *k, const struct keeper_spec *spec, struct erro
     k->start.epoch = spec->vault ? vault_epoch(spec->vault) : 0;
     k->start.key_kind = mem_strdup(spec->vault ? vault_key_kind(spec->vault) : "");
     k->start.work_host = mem_strdup(spec->work_host ? spec->work_host : "/");
-    k->revoked = mem_array(k->rule_max + 1, sizeof(*k->revoked));
-    if (!k->start.key_kind || !k->start.work_host || !k->revoked)
+    if (!k->start.key_kind || !k->start.work_host)
         return error_set(e, -ENOMEM, "no memory for keeper");
     k->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (k->null_fd < 0)
         return error_set_errno(e, errno, "/dev/null");
-    int status = prepare_grants(k, spec->grants, e);
+    int status = decider_init(&k->d, spec->grants, spec->more, e);
     if (status == 0)
         status = memory("ambit-keeper", KEEPER_STATE_SIZE, &k->state_fd, e);
     if (status == 0 && changes)
@@ -476,8 +421,6 @@ void keeper_free(struct keeper *k)
 {
     if (!k)
         return;
-    if (k->alive)
-        room_end(&k->room);
     while (k->admitted)
         forget(k, &k->admitted);
     while (k->pinned) {
@@ -491,9 +434,8 @@ void keeper_free(struct keeper *k)
     fd_close(k->change_fd);
     fd_close(k->null_fd);
     keeper_start_done(&k->start);
-    grant_set_free(k->grants);
+    decider_done(&k->d);
     mem_free(k->question.text);
-    mem_free(k->revoked);
     mem_free(k->ca);
     mem_free(k);
 }
@@ -502,32 +444,25 @@ void keeper_free(struct keeper *k)
 
 int keeper_fd(const struct keeper *k)
 {
-    return k->alive ? channel_fd(k->room.channel) : -1;
+    return decider_fd(&k->d);
 }
 
 int keeper_timeout_ms(const struct keeper *k)
 {
-    if (k->alive && k->ready)
-        return -1;
-    return clock_until_ms(k->alive ? k->restart.began_ns + START_LIMIT_NS : k->restart.back_ns);
+    return decider_timeout_ms(&k->d);
 }
 
 static int died(struct keeper *k, struct error *e)
 {
     CLEANUP(buf_done) struct buf why = BUF_INIT(1024);
-    restart_bury(&k->restart, &k->room, &why);
-    k->alive = false;
-    k->deaths++;
-    if (k->fault) { /* it will say the same again */
-        *e = k->fault_text;
-        return k->fault_text.code;
+    decider_bury(&k->d, &why);
+    k->d.deaths++;
+    if (k->d.fault) { /* it will say the same again */
+        *e = k->d.fault_text;
+        return k->d.fault_text.code;
     }
-    if (!k->was_ready) {
-        int code = k->restart.missing ? -ENODEV : -ECHILD;
-        error_set(e, code, "keeper did not start: %s", buf_cstr(&why));
-        error_hint(e, "ambit doctor says whether this machine has what a room needs");
-        return code;
-    }
+    if (!k->was_ready)
+        return decider_not_started(&k->d, &why, e);
     if (k->question.answer == ANSWER_WANTED) {
         k->question.answer = ANSWER_REFUSED;
         error_set(&k->question.refusal, -ECHILD, "keeper died: %s", buf_cstr(&why));
@@ -538,21 +473,10 @@ static int died(struct keeper *k, struct error *e)
 
 int keeper_turn(struct keeper *k, struct error *e)
 {
-    if (!k->alive)
-        return clock_monotonic_ns() < k->restart.back_ns ? 0 : spawn(k, e);
-    struct error cause = ERROR_INIT;
-    int status = channel_dispatch(k->room.channel, &k->gate, k, false, &cause);
-    if (status == -EPIPE || status == -ECONNRESET)
-        status = 1;
-    if (status < 0) {
-        *e = cause;
-        return status;
-    }
-    if (status > 0 || k->fault) /* one that does not end by itself after a fault is ended */
-        return died(k, e);
-    if (!k->ready && clock_monotonic_ns() >= k->restart.began_ns + START_LIMIT_NS)
-        return error_set(e, -ETIMEDOUT, "keeper did not start within half a minute");
-    return 0;
+    if (!k->d.alive)
+        return clock_monotonic_ns() < k->d.restart.back_ns ? 0 : spawn(k, e);
+    int status = decider_hear(&k->d, k, e);
+    return status > 0 ? died(k, e) : status;
 }
 
 void keeper_wait_a_while(struct keeper *k)
@@ -565,7 +489,7 @@ void keeper_wait_a_while(struct keeper *k)
 int keeper_wait_ready(struct keeper *k, struct error *e)
 {
     int status = 0;
-    while (status == 0 && !k->ready) {
+    while (status == 0 && !k->d.ready) {
         keeper_wait_a_while(k);
         status = keeper_turn(k, e);
     }
@@ -579,7 +503,7 @@ const char *keeper_ca(const struct keeper *k)
 
 unsigned keeper_deaths(const struct keeper *k)
 {
-    return k->deaths;
+    return k->d.deaths;
 }
 
 /* ---- clients and their requests ---- */
@@ -598,13 +522,13 @@ int keeper_client(struct keeper *k, enum keeper_client kind, uint32_t life, int 
                 at = &(*at)->next;
         }
     }
-    if (!k->alive || !k->ready)
+    if (!k->d.alive || !k->d.ready)
         return 0; /* `back` brings it */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return error_set_errno(e, errno, "no channel to keeper");
     buf_u32(&payload, kind);
     buf_u32(&payload, life);
-    int status = keeper_unless_dead(keeper_send(k, KEEPER_CLIENT, &payload, &ends[0], 1, e), e);
+    int status = decider_tell(&k->d, KEEPER_CLIENT, &payload, &ends[0], 1, e);
     fd_close(ends[0]);
     if (status < 0)
         fd_close(ends[1]);
@@ -615,7 +539,7 @@ int keeper_client(struct keeper *k, enum keeper_client kind, uint32_t life, int 
 
 int keeper_admit(struct keeper *k, uint32_t life, uint64_t number, uint32_t rule, struct error *e)
 {
-    if (rule >= k->grants->count || !grant_has_secret(&k->grants->grants[rule]))
+    if (rule >= k->d.grants->count || !grant_has_secret(&k->d.grants->grants[rule]))
         return 0;
     if (k->admitted_count == ADMITTED_MAX)
         return error_set(e, -E2BIG, "more requests with secrets at once than can be kept");
@@ -625,7 +549,7 @@ int keeper_admit(struct keeper *k, uint32_t life, uint64_t number, uint32_t rule
     *a = (struct admitted){ .next = k->admitted, .life = life, .number = number, .rule = rule };
     k->admitted = a;
     k->admitted_count++;
-    return k->alive && k->ready ? send_admit(k, a, e) : 0;
+    return k->d.alive && k->d.ready ? send_admit(k, a, e) : 0;
 }
 
 void keeper_ended(struct keeper *k, uint32_t life, uint64_t number)
@@ -637,49 +561,23 @@ void keeper_ended(struct keeper *k, uint32_t life, uint64_t number)
     forget(k, at);
     buf_u32(&payload, life);
     buf_u64(&payload, number);
-    if (k->alive && k->ready) /* one that cannot be told is dead, or about to be seen so */
-        (void)!keeper_send(k, KEEPER_ENDED, &payload, NULL, 0, NULL);
+    if (k->d.alive && k->d.ready) /* one that cannot be told is dead, or about to be seen so */
+        (void)!decider_send(&k->d, KEEPER_ENDED, &payload, NULL, 0, NULL);
 }
 
 /* ---- more and less ---- */
 
 int keeper_grant(struct keeper *k, const struct grant_set *one, struct error *e)
 {
-    CLEANUP(mem_freep) char *json = NULL;
-    CLEANUP(mem_freep) char *all = NULL;
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
-    ASSERT(one->count == 1);
-    if (k->rule_count == k->rule_max)
-        return error_set(e, -E2BIG, "no further grant can be added to this run");
-    int status = egress_grants_json(one, &json, e);
-    if (status == 0)
-        status = grant_set_merge(k->grants, one, e);
-    if (status == 0)
-        status = egress_grants_json(k->grants, &all, e);
-    if (status < 0)
-        return status;
-    mem_free(k->start.grants_json);
-    k->start.grants_json = TAKE(all);
-    buf_u32(&payload, (uint32_t)k->rule_count++);
-    buf_string(&payload, json);
-    return k->alive ? keeper_unless_dead(keeper_send(k, KEEPER_GRANT, &payload, NULL, 0, e), e) : 0;
+    return decider_grant(&k->d, one, e);
 }
 
 int keeper_revoke(struct keeper *k, uint32_t rule, struct error *e)
 {
-    ASSERT(rule < k->rule_count || rule == RULES_ALL);
-    if (rule == RULES_ALL)
-        k->all_revoked = true;
-    else
-        k->revoked[rule] = true;
-    return k->alive ? send_u32(k, KEEPER_REVOKE, rule, e) : 0;
+    return decider_revoke(&k->d, rule, e);
 }
 
 int keeper_expires(struct keeper *k, uint64_t expires_ns, struct error *e)
 {
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(16);
-    k->start.expires_ns = expires_ns == GRANT_UNSET ? NEVER : clock_monotonic_ns() + expires_ns;
-    buf_u64(&payload, k->start.expires_ns);
-    return k->alive ? keeper_unless_dead(keeper_send(k, KEEPER_EXPIRE, &payload, NULL, 0, e), e)
-                    : 0;
+    return decider_expires(&k->d, expires_ns, e);
 }

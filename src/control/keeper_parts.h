@@ -2,10 +2,8 @@
 /* What keeper.c and keeper_vault.c share. Nobody else includes it. */
 #pragma once
 
+#include "control/decider.h"
 #include "control/keeper.h"
-#include "control/restart.h"
-
-enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_OVER };
 
 struct admitted {
     struct admitted *next;
@@ -41,25 +39,14 @@ struct keeper {
     struct vault_files *vault; /* borrowed */
     int state_fd, change_fd, null_fd;
     char *ca;
-    struct grant_set *grants;
-    size_t rule_count, rule_max;
-    bool *revoked;
-    bool all_revoked;
+    struct decider d;
     struct admitted *admitted;
     size_t admitted_count;
     struct pinned *pinned;
     struct question question;
 
-    struct room room;
-    bool alive, ready, was_ready, fault;
-    struct frame_gate gate;
-    struct error fault_text, source_error;
-    struct restart restart;
-    unsigned deaths;
+    bool was_ready;
+    struct error source_error;
 };
 
-int keeper_send(struct keeper *k, uint16_t kind, const struct buf *payload, const int *fds,
-                size_t fd_count, struct error *e) MUST_CHECK;
-/* The room may have died a moment ago: keeper_turn() sees to that. */
-int keeper_unless_dead(int status, struct error *e) MUST_CHECK;
 void keeper_wait_a_while(struct keeper *k); /* for a frame, or until keeper_turn() is wanted */

@@ -10,11 +10,13 @@
 static int ask(struct keeper *k, uint16_t kind, const struct buf *payload, int fd, struct error *e)
 {
     uint64_t until = clock_monotonic_ns() + ANSWER_LIMIT_NS;
+    int status = keeper_wait_ready(k, e); /* it may have died behind its last answer */
     k->question.kind = kind;
     k->question.answer = ANSWER_WANTED;
     error_clear(&k->question.refusal);
     error_clear(&k->source_error);
-    int status = keeper_unless_dead(keeper_send(k, kind, payload, &fd, fd >= 0, e), e);
+    if (status == 0)
+        status = decider_tell(&k->d, kind, payload, &fd, fd >= 0, e);
     while (status == 0 && k->question.answer == ANSWER_WANTED) {
         if (clock_monotonic_ns() >= until)
             status = error_set(e, -ETIMEDOUT, "keeper did not answer within a minute");
