@@ -51,7 +51,7 @@ const char *vault_folder(const struct vault_files *v);
 int vault_fd(struct vault_files *v, struct error *e) MUST_CHECK;
 /* Runs the command, asks, …: once, unless it is to be read only. */
 int vault_key_fd(struct vault_files *v, struct error *e) MUST_CHECK;
-const char *vault_key_kind(const struct vault_files *v); /* for struct keeper_start */
+const char *vault_key_kind(const struct vault_files *v);  /* for struct keeper_start */
 const char *vault_key_place(const struct vault_files *v); /* path of a file or credential; NULL */
 uint64_t vault_epoch(const struct vault_files *v);
 /* Writes the whole new vault from a memfd, then its epoch: in this order, so that a crash between leaves a vault that opens. */

@@ -7,12 +7,10 @@ must succeed when only its defence is off (a test build's switch, or the grant t
 
 import os
 import pathlib
-import shutil
 import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 
 import ambit

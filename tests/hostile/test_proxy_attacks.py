@@ -4,7 +4,6 @@ front and another to the origin, to make a reload or a flood stop the others. do
 
 import base64
 import contextlib
-import hashlib
 import json
 import os
 import pathlib

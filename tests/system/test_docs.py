@@ -3,7 +3,6 @@
 somewhere, and the pages that the command prints can be read by those who read such pages."""
 
 import json
-import os
 import pathlib
 import re
 import shlex

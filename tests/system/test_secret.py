@@ -16,7 +16,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import ambit
 from ambit import allow_missing, contains, equal, lacks, place, run, run_on_terminal, script, write
-from egress import Authority, Dns, Raw
+from egress import Authority, Raw
 from serving import Serving, children, component, rooms, wait_for
 from test_docs import holds, receipt_schema
 
