@@ -17,6 +17,9 @@ import time
 
 from ambit import (BAD_COMPONENT, DENIED, INTERNAL, LIMIT, TIME_LIMIT, TRAP, AMBIT, allow_missing, cc_guest, contains,
                    environment, equal, execute, lacks, run, write)
+from serving import adopt, children
+
+adopt()  # what outlives a command is ours, and nothing_left() sees it
 
 GUESTS = pathlib.Path(__file__).resolve().parent / "guests"
 OURS = {INTERNAL, *range(128, 256)} | {-n for n in range(1, 65)}   # our own fault, or a signal: never because of a guest
@@ -36,19 +39,14 @@ def limit_of(result):
 
 
 def nothing_left():
-    """No process of this test's session but this one; nothing in TMPDIR but what the tests' own library puts there."""
-    for _ in range(50):
-        left = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)
-                if int(stat[1].split()[3]) == os.getsid(0) and int(pid) != os.getpid() and stat[1].split()[0] != "Z":
-                    left.append(stat[0])
-            except (OSError, IndexError):
-                continue
-        if not left:
+    """No process of this test's but this one; nothing in TMPDIR but what the tests' own library puts there."""
+    for _ in range(500):  # who was killed is gone a moment later
+        while children(os.getpid()) and os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        if not children(os.getpid()):
             break
         time.sleep(0.02)
+    left = {pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(os.getpid())}
     assert not left, f"left running: {left}"
     here = pathlib.Path(os.environ.get("TMPDIR", "/tmp"))
     strange = [p.name for p in here.iterdir() if not p.name.startswith(("receipt-", "state-", "wat-", "ambit-test-"))] \

@@ -5,13 +5,12 @@ that each limit ends its guest at its page, byte or call, and says which: tests/
 200 runs in `make test`, 1,000 in `make soak`.
 """
 
-import ctypes
 import os
 import pathlib
 import tempfile
 
 from ambit import contains, equal, place, run, script, write
-from serving import children
+from serving import adopt, children
 
 RUNS = int(os.environ.get("AMBIT_TEST_SOAK_RUNS", "200"))
 SCRIPT = """
@@ -21,12 +20,6 @@ with open("out/sum.txt", "w") as f:
     f.write(str(sum(data)))
 print(sum(data))
 """
-
-
-def adopt():
-    """Who is left over without a parent becomes a child of this test's, and is seen: zombies included."""
-    PR_SET_CHILD_SUBREAPER = 36
-    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
 def snapshot(state):
