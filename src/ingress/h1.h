@@ -6,7 +6,8 @@
 
 #define H1_IN_START (16u << 10)
 #define H1_IN_MAX (128u << 10) /* a head of HTTP_HEAD_MAX and as much again */
-#define H1_OUT_MAX (1u << 20)  /* a head, interim answers, and what the window lets in */
+/* A head, interim answers, and what the window lets in: chunks of one byte are six each. */
+#define H1_OUT_MAX (2u << 20)
 
 enum h1_framing { FRAMED_NONE, FRAMED_LENGTH, FRAMED_CHUNKED, FRAMED_CLOSE, FRAMED_RAW };
 

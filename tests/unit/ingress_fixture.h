@@ -44,11 +44,12 @@ struct played {
     uint32_t widest; /* that was given at once */
     struct buf echo;
     char path[32];
-    bool live, ended, expects, endless;
+    bool live, ended, expects, endless, drips;
 };
 #define PLAYED_MAX 4096
 static struct played played[PLAYED_MAX];
 static struct link *played_link;
+static unsigned long played_sent;
 
 static void played_put(uint16_t kind, struct buf *payload, struct bytes body)
 {
@@ -125,8 +126,11 @@ static void played_echo(struct played *p)
     static uint8_t zeroes[HTTP_BODY_FRAME_MAX];
     while (p->endless && p->window > 0) {
         size_t size = p->window < sizeof zeroes ? (size_t)p->window : sizeof zeroes;
+        if (p->drips)
+            size = 1;
         played_body(p->id, zeroes, size);
         p->window -= size;
+        played_sent += size;
     }
     size_t size = p->echo.size < p->window ? p->echo.size : (size_t)p->window;
     for (size_t done = 0; done < size;) {
@@ -216,8 +220,16 @@ static void played_request(struct played *p, const struct http_request *r)
     } else if (strcmp(path, "/refuse") == 0) {
         played_respond(id, 403, "0", true);
         played_number(id, HTTP_DISCARD, 0);
-    } else if (strcmp(path, "/echo") == 0 || strcmp(path, "/endless") == 0) {
-        p->endless = strcmp(path, "/endless") == 0;
+    } else if (strcmp(path, "/sent") == 0) { /* how much of endless answers was sent */
+        char text[32];
+        (void)snprintf(text, sizeof text, "%09lu", played_sent);
+        played_respond(id, 200, "9", false);
+        played_body(id, text, 9);
+        played_end(id, "");
+    } else if (strcmp(path, "/echo") == 0 || strcmp(path, "/endless") == 0 ||
+               strcmp(path, "/drips") == 0) {
+        p->drips = strcmp(path, "/drips") == 0; /* endless, byte by byte */
+        p->endless = p->drips || strcmp(path, "/endless") == 0;
         if (r->flags & HTTP_EXPECTS_CONTINUE)
             played_number(id, HTTP_WINDOW, 0);
         played_respond(id, 200, "", false);

@@ -676,6 +676,27 @@ TEST(wide_windows_are_few)
     front_close(&f);
 }
 
+/* An origin that sends byte by byte, each its own chunk of six, to a client that stops to read: it waits, and nothing is cut. */
+TEST(a_wide_window_of_single_bytes)
+{
+    struct fixture f;
+    front_open(&f);
+    int fd = client_open(&f);
+    client_send(fd, "GET http://b.example/drips HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
+    read_bytes(fd, 1u << 20);
+    for (unsigned long before = 0, sent = 1; before != sent;) {
+        const char *answer =
+            client_ask(&f, "GET http://b.example/sent HTTP/1.1\r\nHost: b.example\r\n" AUTH
+                           "Connection: close\r\n\r\n");
+        before = sent;
+        sent = strtoul(strstr(answer, "\r\n\r\n") + 4, NULL, 10);
+    }
+    fixture_await(&f, INGRESS_COUNT_connections, 1);
+    read_bytes(fd, 1u << 20);
+    close(fd);
+    front_close(&f);
+}
+
 TEST(idle_tunnels_are_small)
 {
     enum { TUNNELS = 400 };
