@@ -240,7 +240,7 @@ static int flag_template(struct secret_flag *f, const char *text, struct error *
     const char *colon = strchr(text, ':');
     struct names named = { 0 };
     if (colon == NULL || colon == text) {
-        int r = error_set(e, -EINVAL, "`%.100s` is not HEADER: VALUE", text);
+        int r = error_set(e, -EINVAL, "what stands behind = is not HEADER: VALUE");
         error_hint(e, "for example 'x-api-key: ${secret}'");
         return r;
     }
@@ -250,7 +250,9 @@ static int flag_template(struct secret_flag *f, const char *text, struct error *
     if (f->header == NULL || f->value == NULL)
         return grant_no_memory(e);
     lower_case(f->header);
-    int r = http_header_name_check(f->header, e);
+    int r = http1_token_valid(bytes_of(f->header))
+                ? http_header_name_check(f->header, e)
+                : error_set(e, -EINVAL, "what stands before : is not the name of a header");
     if (r == 0)
         r = http_template_check(f->value, e);
     if (r < 0)
@@ -384,9 +386,12 @@ int grant_secret_flag(struct grant_set *s, const char *flag, const char *value, 
     if (e == NULL)
         e = &local;
     int r = flag_use(s, flag, value, e);
-    const char *at = strchr(value, '@');
+    const char *at = strchr(value, '@'), *equals = at ? strchr(at, '=') : NULL;
+    /* Behind = may be a value, of who took a template for one. */
     if (r < 0 && is_shown(value, at ? (size_t)(at - value) : strlen(value)))
-        error_prefix(e, "%s '%s'", flag, value);
+        error_prefix(e, "%s '%.*s%s'", flag,
+                     (int)(equals ? equals + 1 - value : (ptrdiff_t)strlen(value)), value,
+                     equals ? "…" : "");
     else if (r < 0)
         error_prefix(e, "%s", flag);
     return r;

@@ -223,6 +223,10 @@ TEST(flag_errors)
         { "tok@d.test:8443", "reaches d.test:8443", "GET https://d.test:8443/**" },
         { "tok@https://a.test", "without https://", "NAME@HOST" },
         { "tok@plain.test", "reaches plain.test", "grant https" },
+        { "tok@a.test=ghp_A0123456789abcdef", "is not HEADER: VALUE", "x-api-key" },
+        { "tok@a.test=x: ghp_A0123456789abcdef", "must hold ${secret}", "value of tok" },
+        { "tok@a.test=Bearer ghp_A012345:6789abcdef", "not the name of a header", "x-api-key" },
+        { "tok@d.test=x: ${secret} ghp_A0123456789abcdef", "reaches d.test", "d.test" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         CLEANUP(grant_set_freep)
