@@ -27,7 +27,6 @@
 #include "room/channel.h"
 
 #define BUCKETS 1024
-#define TEXT_MAX 4096
 
 struct leaves {
     struct ingress *i;
@@ -111,8 +110,8 @@ static struct leaf *add(struct leaves *l, const char *name, size_t host_size)
     leaf->stored = true;
     leaf->number = ++l->last_number;
     leaf->until_ns = l->i->now_ns + LEAF_WAIT_NS;
-    leaf->text = (struct buf)BUF_INIT(TEXT_MAX);
-    leaf->grant = (struct buf)BUF_INIT(HTTP_GRANT_MAX);
+    leaf->text = (struct buf)BUF_INIT(SECRET_TEXT_MAX);
+    leaf->grant = (struct buf)BUF_INIT(LEAF_GRANT_MAX);
     list_init(&leaf->place);
     list_init(&leaf->waiting);
     struct leaf **bucket = &l->table[hash_of(name) % BUCKETS];
@@ -140,9 +139,10 @@ static void send_ask(struct leaves *l, const struct leaf *leaf)
         return; /* the next one is asked */
     for (const char *at = leaf->name + leaf->host_size + 1; *at != '\0'; at++)
         port = port * 10 + (uint32_t)(*at - '0');
-    buf_u64(&payload, leaf->number);
-    buf_bytes(&payload, leaf->name, leaf->host_size);
-    buf_u16(&payload, (uint16_t)port);
+    const struct leaf_ask a = { .number = leaf->number,
+                                .host = { (const uint8_t *)leaf->name, leaf->host_size },
+                                .port = (uint16_t)port };
+    leaf_ask_put(&payload, &a);
     if (buf_status(&payload) < 0 ||
         channel_queue(l->keeper, LEAF_ASK, payload.data, payload.size, &e) < 0)
         lose_keeper(l);
@@ -232,13 +232,13 @@ static EVP_PKEY *read_key(struct bytes der)
     return NULL;
 }
 
-static int take_pair(struct leaf *leaf, struct bytes certificate, struct bytes key, struct error *e)
+static int take_pair(struct leaf *leaf, const struct leaf_given *g, struct error *e)
 {
-    const unsigned char *at = certificate.data;
-    leaf->certificate = d2i_X509(NULL, &at, (long)certificate.size);
-    if (leaf->certificate == NULL || at != certificate.data + certificate.size)
+    const unsigned char *at = g->certificate.data;
+    leaf->certificate = d2i_X509(NULL, &at, (long)g->certificate.size);
+    if (leaf->certificate == NULL || at != g->certificate.data + g->certificate.size)
         return broken(e, "a certificate that is none");
-    leaf->key = read_key(key);
+    leaf->key = read_key(g->key);
     if (leaf->key == NULL || X509_check_private_key(leaf->certificate, leaf->key) != 1)
         return broken(e, "a key that is not the certificate's");
     return 0;
@@ -248,18 +248,17 @@ static int on_given(void *context, struct cursor *payload, const int *fds, size_
                     struct error *e)
 {
     struct leaves *l = context;
-    struct bytes certificate, key;
-    uint64_t number = cursor_u64(payload), until_ns = cursor_u64(payload);
-    certificate.data = cursor_bytes(payload, &certificate.size);
-    key.data = cursor_bytes(payload, &key.size);
-    if (!cursor_finished(payload))
-        return broken(e, "a leaf that is cut short");
-    struct leaf *leaf = asked_for(l, number);
-    int r = leaf != NULL ? take_pair(leaf, certificate, key, e) : 0;
-    mem_wipe((void *)(uintptr_t)key.data, key.size); /* the frame is the channel's own copy */
+    struct leaf_given g;
+    int r = leaf_given_get(payload, &g, e);
+    if (r < 0)
+        return r;
+    struct leaf *leaf = asked_for(l, g.number);
+    if (leaf != NULL)
+        r = take_pair(leaf, &g, e);
+    mem_wipe((void *)(uintptr_t)g.key.data, g.key.size); /* the frame is the channel's own copy */
     if (leaf == NULL || r < 0)
         return r; /* nobody waits any more */
-    leaf->until_ns = until_ns > LEAF_MARGIN_NS ? until_ns - LEAF_MARGIN_NS : 0;
+    leaf->until_ns = g.until_ns > LEAF_MARGIN_NS ? g.until_ns - LEAF_MARGIN_NS : 0;
     set_state(l, leaf, LEAF_KEPT);
     leaf->users++;
     tell(leaf, leaf);
@@ -273,20 +272,18 @@ static int on_refused(void *context, struct cursor *payload, const int *fds, siz
                       struct error *e)
 {
     struct leaves *l = context;
-    struct bytes text, grant;
-    uint64_t number = cursor_u64(payload);
-    uint32_t reason = cursor_u32(payload);
-    text.data = cursor_bytes(payload, &text.size);
-    grant.data = cursor_bytes(payload, &grant.size);
-    if (!cursor_finished(payload) || reason == GRANT_ALLOWED || reason >= GRANT_REASON_COUNT ||
-        text.size > TEXT_MAX || grant.size > HTTP_GRANT_MAX)
-        return broken(e, "a refusal that is malformed");
-    struct leaf *leaf = asked_for(l, number);
+    struct leaf_refused refused;
+    int r = leaf_refused_get(payload, &refused, e);
+    if (r < 0)
+        return r;
+    if (refused.reason == GRANT_ALLOWED || refused.reason >= GRANT_REASON_COUNT)
+        return broken(e, "a refusal for no reason that there is");
+    struct leaf *leaf = asked_for(l, refused.number);
     if (leaf == NULL)
         return 0;
-    leaf->reason = (enum grant_reason)reason;
-    buf_append(&leaf->text, text.data, text.size);
-    buf_append(&leaf->grant, grant.data, grant.size);
+    leaf->reason = (enum grant_reason)refused.reason;
+    buf_append(&leaf->text, refused.text.data, refused.text.size);
+    buf_append(&leaf->grant, refused.grant.data, refused.grant.size);
     leaf->until_ns = l->i->now_ns + LEAF_REFUSED_NS;
     set_state(l, leaf, LEAF_DENIED);
     leaf->users++;
@@ -296,8 +293,9 @@ static int on_refused(void *context, struct cursor *payload, const int *fds, siz
 }
 
 static const struct frame_rule rules[] = {
-    { LEAF_GIVEN, "LEAF_GIVEN", 1, false, 0, 32u << 10, on_given },
-    { LEAF_REFUSED, "LEAF_REFUSED", 1, false, 0, TEXT_MAX + HTTP_GRANT_MAX + 64, on_refused },
+    { LEAF_GIVEN, "LEAF_GIVEN", 1, false, 0, 2 * LEAF_DER_MAX + 64, on_given },
+    { LEAF_REFUSED, "LEAF_REFUSED", 1, false, 0, SECRET_TEXT_MAX + LEAF_GRANT_MAX + 64,
+      on_refused },
 };
 
 int leaves_dispatch(struct leaves *l, struct error *e)
