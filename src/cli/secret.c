@@ -129,9 +129,7 @@ static int begin_change(const struct secret_command *c, struct opened *o, struct
 
 static int failed(const struct secret_command *c, const struct error *e, const char *what)
 {
-    bool ours = e->code == -ECHILD || e->code == -ENODEV || e->code == -ETIMEDOUT ||
-                e->code == -EPROTO || e->code == -ENOMEM;
-    return cli_fail(&c->cli, ours ? CLI_INTERNAL : CLI_GRANT, e, "%s", what);
+    return cli_fail(&c->cli, keeper_failed(e) ? CLI_INTERNAL : CLI_GRANT, e, "%s", what);
 }
 
 /* What one of the vault's items is like; `name` NULL when there is none. */

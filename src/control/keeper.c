@@ -496,6 +496,12 @@ int keeper_wait_ready(struct keeper *k, struct error *e)
     return status;
 }
 
+bool keeper_failed(const struct error *e)
+{
+    return e->code == -ECHILD || e->code == -ENODEV || e->code == -ETIMEDOUT ||
+           e->code == -EPROTO || e->code == -ENOMEM;
+}
+
 const char *keeper_ca(const struct keeper *k)
 {
     return k->ca ? k->ca : "";

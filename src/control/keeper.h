@@ -53,6 +53,8 @@ bool keeper_needed(const struct grant_set *s);
 int keeper_start(const struct keeper_spec *spec, struct keeper **ret, struct error *e) MUST_CHECK;
 /* Until READY or its fault (wrong key, a damaged vault, a secret that is not there …), answering WANTs. */
 int keeper_wait_ready(struct keeper *k, struct error *e) MUST_CHECK;
+/* Of an error of the above: did keeper fail, or this machine? Else what it was given cannot be: a key, a vault, a secret. */
+bool keeper_failed(const struct error *e);
 void keeper_free(struct keeper *k);
 static inline void keeper_freep(struct keeper **k)
 {

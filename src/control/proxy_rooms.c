@@ -26,12 +26,6 @@ void proxy_notice(struct proxy *p, const char *format, ...)
         p->observer->notice(p->observer->context, text);
 }
 
-static void close_link(int fds[static LINK_FDS])
-{
-    for (int i = 0; i < LINK_FDS; i++)
-        fd_closep(&fds[i]);
-}
-
 /* ---- what a front may say ---- */
 
 /* Egress broke the protocol, it says: neither is believed, both get a new link. */
@@ -50,7 +44,7 @@ static int on_broken(void *context, struct cursor *c, const int *fds, size_t fd_
     if (status < 0)
         return status;
     status = front_send_link(f, link, e);
-    close_link(link);
+    link_close_fds(link);
     return status;
 }
 
@@ -109,7 +103,7 @@ int proxy_front_start(struct front *f, struct error *e)
     if (status < 0)
         return status;
     status = front_send_start(f, &own, link, keeper, e);
-    close_link(link);
+    link_close_fds(link);
     return status;
 }
 

@@ -277,8 +277,7 @@ int run_step_keeper(struct run *r, const struct run_keeper_links *links)
 
     if (run_keeper_start(r, links, &e) == 0)
         return 0;
-    if (e.code == -ECHILD || e.code == -ENODEV || e.code == -ETIMEDOUT || e.code == -EPROTO ||
-        e.code == -ENOMEM)
+    if (keeper_failed(&e))
         return failed(r, &e);
     run_end(r, RUN_BAD_GRANT, EXIT_BAD_GRANT, &e);
     return 1;

@@ -233,12 +233,6 @@ static const struct frame_rule ingress_rules[] = {
 
 /* ---- starting ---- */
 
-static void close_link(int fds[static LINK_FDS])
-{
-    for (int i = 0; i < LINK_FDS; i++)
-        fd_closep(&fds[i]);
-}
-
 /* Before it is far enough to start threads, which go where it is. A core that is gone meanwhile is no
  * fault: the room runs where it can. */
 static void keep_on_core(const struct serve_pair *p, const struct room *r)
@@ -275,8 +269,8 @@ static int start_worker(struct serve_pair *p, struct error *e)
     links.count += LINK_FDS;
     status = run_start_send(&s->run, p->worker.room.channel, &links, e);
     if (links.links & RUN_LINK_EGRESS)
-        close_link(fds);
-    close_link(p->link);
+        link_close_fds(fds);
+    link_close_fds(p->link);
     return front_unless_dead(status, e); /* its death tells why */
 }
 
@@ -304,7 +298,7 @@ int serve_start_pair(struct serve_pair *p, struct error *e)
         status = start_worker(p, e);
     if (status == 0)
         status = start_ingress(p, other, e);
-    close_link(other);
+    link_close_fds(other);
     return status;
 }
 
@@ -336,7 +330,7 @@ static int worker_died(struct serve_pair *p, struct error *e)
     if (status < 0)
         return status;
     status = front_send_link(&p->ingress, other, e);
-    close_link(other);
+    link_close_fds(other);
     return status;
 }
 
@@ -354,18 +348,18 @@ static int ingress_died(struct serve_pair *p, struct error *e)
 static int start_ingress_again(struct serve_pair *p, struct error *e)
 {
     int other[LINK_FDS];
-    close_link(p->link);
+    link_close_fds(p->link);
     int status = link_make(p->link, other, e);
     if (status == 0)
         status = start_ingress(p, other, e);
-    close_link(other);
+    link_close_fds(other);
     if (status < 0 || !p->worker.live)
         return status;
     CLEANUP(buf_done) struct buf payload = BUF_INIT(8);
     buf_u32(&payload, RUN_LINK_INGRESS);
     status = channel_send(p->worker.room.channel, RUN_LINK, payload.data, payload.size, p->link,
                           LINK_FDS, e);
-    close_link(p->link);
+    link_close_fds(p->link);
     if (status < 0)
         error_clear(e); /* it is dying as well */
     return 0;
@@ -379,7 +373,7 @@ static int start_worker_again(struct serve_pair *p, struct error *e)
         if (status < 0)
             return status;
         status = front_send_link(&p->ingress, other, e);
-        close_link(other);
+        link_close_fds(other);
         if (status < 0)
             return status;
     }
@@ -465,5 +459,5 @@ void serve_pair_done(struct serve_pair *p)
 {
     if (p->worker.live)
         room_end(&p->worker.room);
-    close_link(p->link);
+    link_close_fds(p->link);
 }

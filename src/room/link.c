@@ -170,6 +170,12 @@ int link_open(const int fds[static LINK_FDS], struct link **ret, struct error *e
     return status;
 }
 
+void link_close_fds(int fds[static LINK_FDS])
+{
+    for (size_t i = 0; i < LINK_FDS; i++)
+        fd_closep(&fds[i]);
+}
+
 int link_keep_fds(const int fds[static LINK_FDS], int ret[static LINK_FDS], struct error *e)
 {
     for (size_t i = 0; i < LINK_FDS; i++) {

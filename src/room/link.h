@@ -24,6 +24,8 @@ struct link;
 
 /* Makes memory and eventfds: descriptors for side A and side B, owned by the caller. */
 int link_make(int ret_a[static LINK_FDS], int ret_b[static LINK_FDS], struct error *e) MUST_CHECK;
+/* Those of an end that is not opened here; they become −1. */
+void link_close_fds(int fds[static LINK_FDS]);
 /* Maps one end; takes the descriptors, also on failure. Needs nothing but mmap, so it also works
  * inside a jail. */
 int link_open(const int fds[static LINK_FDS], struct link **ret, struct error *e) MUST_CHECK;

@@ -73,12 +73,6 @@ struct worker {
 
 /* ---- frames from control ---- */
 
-static void close_link(int fds[static LINK_FDS])
-{
-    for (size_t i = 0; i < LINK_FDS; i++)
-        fd_closep(&fds[i]);
-}
-
 static int on_start(void *context, struct cursor *payload, const int *fds, size_t fd_count,
                     struct error *e)
 {
@@ -595,7 +589,7 @@ static void worker_done(struct worker *w)
     guest_free(w->guest);
     http_peer_done(&w->egress);
     for (size_t i = 0; i < ARRAY_SIZE(w->links); i++)
-        close_link(w->links[i]);
+        link_close_fds(w->links[i]);
     loop_done(&w->loop);
     ambit_component_free(w->component);
     ambit_engine_free(w->engine);
