@@ -13,7 +13,8 @@
  *   receipt closed   totals of all workers, distinct denials, restarts
  *
  * No request passes through control. A room that dies is started again after a pause that doubles
- * (restart.h); its peer gets a new link, and what was under way between the two has failed. Only at the start is a fault of a room the end of it all.
+ * (restart.h); its peer gets a new link, and what was under way between the two has failed. Only at
+ * the start is a fault of a room the end of it all.
  * A worker that broke the protocol, as its ingress room says, is killed and started again.
  */
 #pragma once

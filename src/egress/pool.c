@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* See pool.h. */
+#include "egress/pool.h"
+
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <netinet/in.h>
 
 #include "base/clock.h"
-#include "egress/pool.h"
 
 #define CONNECTIONS_KEPT_MAX 64L
 _Static_assert(CURL_TEXT_SIZE >= CURL_ERROR_SIZE, "curl writes that much");

@@ -10,8 +10,9 @@
  * Bounds: connections ≤ start.connections; exchanges that a worker has ≤ start.concurrency, that
  * wait ≤ start.queue. For one connection: what was read and not used ≤ one head (h1) or one window
  * for each of at most H2_STREAMS_MAX streams (h2); what was not written yet ≤ one head and one
- * window for each exchange. A connection that says nothing has a struct conn and no more. The kernel
- * holds the room to what follows from that (RLIMIT_DATA, ingress.c): where there is no memory a client is closed.
+ * window for each exchange (EXCHANGE_WIDE for a few of a proxy's: WIDE_MAX, h1.c). A connection that
+ * says nothing has a struct conn and no more. The kernel holds the room to what follows from that
+ * (RLIMIT_DATA, ingress.c): where there is no memory a client is closed.
  */
 #pragma once
 

@@ -15,11 +15,10 @@ enum egress_frame {
     EGRESS_START = 1,  /* once; egress_start_put(); fds: [0] certificates, PEM, [1] counters */
     EGRESS_LINK = 2,   /* u32 owner, u32 enum egress_link_flag bits; fds: LINK_FDS */
     EGRESS_UNLINK = 3, /* u32 owner: its exchanges end without a word */
-    EGRESS_REVOKE = 4, /* u32 rule, or RULES_ALL */
-    EGRESS_EXPIRE = 5, /* u64 CLOCK_MONOTONIC ns at which all grants end */
+    EGRESS_REVOKE = 4, /* rules_revoke_put() */
+    EGRESS_EXPIRE = 5, /* rules_expire_put() */
     EGRESS_STOP = 6,   /* no payload: send the last records and exit */
-    EGRESS_GRANT =
-        7, /* u32 rule, the next one; string: a set of one grant, as JSON (--ask, a reload) */
+    EGRESS_GRANT = 7,  /* rules_grant_put() */
     /* fd: the channel to keeper (wire/keeper.h), in place of the one before; what was asked there has
      * no answer and is asked again */
     EGRESS_KEEPER = 8,

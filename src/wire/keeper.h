@@ -49,7 +49,7 @@ enum keeper_frame {
      * place of the old with all that it had asked; `life` is what ADMIT names. Of an ingress room
      * `life` is its place among the fronts (below KEEPER_FRONTS_MAX), and takes that one's. */
     KEEPER_CLIENT,
-    KEEPER_GRANT,  /* as EGRESS_GRANT */
+    KEEPER_GRANT,  /* wire/rules.h, as EGRESS_GRANT */
     KEEPER_REVOKE, /* as EGRESS_REVOKE */
     KEEPER_EXPIRE, /* as EGRESS_EXPIRE */
     KEEPER_ADMIT,  /* u32 life, u64 number, u32 rule: the request is recorded */
