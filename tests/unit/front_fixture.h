@@ -18,6 +18,8 @@
 
 #define TOKEN "token-of-this-launch-0123456789"
 #define AUTH "Proxy-Authorization: Bearer " TOKEN "\r\n"
+#define HOSTED(path, host) "GET " path " HTTP/1.1\r\nHost: " host "\r\n\r\n"
+#define GET(path) HOSTED(path, "a.example")
 
 struct keeper_page {
     _Atomic uint32_t asked, given, refused;
@@ -167,27 +169,6 @@ __attribute__((unused)) static void front_denied(struct fixture *f, enum grant_r
     CHECK_EQ(d.reason, reason);
     if (!bytes_are(d.url, url))
         test_fail(__FILE__, __LINE__, "the denial is of %.*s", (int)d.url.size, d.url.data);
-}
-
-#ifdef __SANITIZE_ADDRESS__
-#define MEASURES_MEMORY 0 /* freed memory stays, for a while, and each block has a red zone */
-#else
-#define MEASURES_MEMORY 1
-#endif
-
-/* Kilobytes of memory that are the room's own: the link is another's, too. */
-static long resident_kb(const struct fixture *f)
-{
-    char path[64], line[256];
-    long kb = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", f->room.pid);
-    FILE *file = fopen(path, "re");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, "RssAnon:", 8) == 0)
-            kb = strtol(line + 8, NULL, 10);
-    fclose(file);
-    return kb;
 }
 
 /* ---- clients ---- */
@@ -387,26 +368,4 @@ static const char *h2_ask(struct h2_client *h, const char *method, const char *s
         CHECK_EQ(nghttp2_session_mem_recv(h->session, bytes, (size_t)n), n);
     }
     return buf_cstr(&h->text);
-}
-
-/* So many bytes of an answer. */
-static void read_bytes(int fd, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = recv(fd, client_text, MIN(size, sizeof client_text), 0);
-        CHECK(n > 0);
-        size -= (size_t)n;
-    }
-}
-
-/* Bytes of a body, and as many that come back. */
-static void tunnel_there_and_back(struct tls_client *t, int size)
-{
-    static const char block[65536];
-    CHECK_EQ(SSL_write(t->ssl, block, size), size);
-    for (int left = size; left > 0;) {
-        int n = SSL_read(t->ssl, client_text, (int)MIN((size_t)left, sizeof client_text));
-        CHECK(n > 0);
-        left -= n;
-    }
 }

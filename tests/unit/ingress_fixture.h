@@ -478,7 +478,7 @@ static int client_read(int fd, const char *until)
 }
 
 /* Gone, and the server can see it. */
-static void client_reset(int fd)
+__attribute__((unused)) static void client_reset(int fd)
 {
     const struct linger at_once = { .l_onoff = 1 };
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);

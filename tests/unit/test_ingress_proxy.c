@@ -4,8 +4,6 @@
 #include "ingress/internal.h"
 #include "tests/unit/front_fixture.h"
 
-#define HOSTED(path, host) "GET " path " HTTP/1.1\r\nHost: " host "\r\n\r\n"
-#define GET(path) HOSTED(path, "a.example")
 #define WHOLE_END "\r\n0\r\n\r\n"
 
 TEST(a_request_goes_through_a_tunnel)
@@ -612,111 +610,6 @@ TEST(alpn_that_nobody_speaks)
     tunnel_send(&t, GET("/hello"));
     CHECK_EQ(tunnel_read(&t, "hello"), 0);
     tunnel_close(&t);
-    front_close(&f);
-}
-
-/* 100 MB there and back, and memory that does not follow. */
-TEST(large_bodies_go_both_ways)
-{
-    struct fixture f;
-    struct tls_client t;
-    struct h2_client h;
-    front_open(&f);
-    CHECK_EQ(tunnel_open(&f, &t, "a.example:443", "a.example"), 0);
-    tunnel_send(&t, "POST /echo HTTP/1.0\r\nHost: a.example\r\nContent-Length: 104857600\r\n\r\n");
-    CHECK_EQ(tunnel_read(&t, "\r\n\r\n"), 0);
-    long before = resident_kb(&f);
-    for (int i = 0; i < 1600; i++)
-        tunnel_there_and_back(&t, 65536);
-    CHECK(!MEASURES_MEMORY || resident_kb(&f) < before + 4096);
-    tunnel_close(&t);
-    int fd = client_open(&f);
-    tunnel_ask(fd, "a.example:443");
-    CHECK_EQ(client_read(fd, "\r\n\r\n"), 0);
-    CHECK_EQ(tunnel_hello(&t, fd, "a.example", TLS1_3_VERSION, "\x02h2"), 0);
-    h2_open(&h, &t);
-    before = resident_kb(&f);
-    CHECK_HAS(h2_ask(&h, "POST", "https", "a.example", "/echo", 60000), ":status: 200\n");
-    for (int i = 0; i < 500; i++) {
-        CHECK(h2_ask(&h, "POST", "https", "a.example", "/echo", 60000) != NULL);
-        CHECK_EQ(h.received, 60000);
-    }
-    CHECK(!MEASURES_MEMORY || resident_kb(&f) < before + 4096);
-    h2_close(&h);
-    tunnel_close(&t);
-    front_close(&f);
-}
-
-/* A client that reads may have more of an answer under way; so few of them that those who then stop fill little. */
-TEST(wide_windows_are_few)
-{
-    enum { CLIENTS = 40, WIDE = 32 };
-    struct fixture f;
-    int fds[CLIENTS];
-    front_open(&f);
-    for (int i = 0; i < CLIENTS; i++) {
-        fds[i] = client_open(&f);
-        client_send(fds[i],
-                    "GET http://b.example/endless HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
-        read_bytes(fds[i], 256u << 10);
-    }
-    const char *count = "GET http://b.example/wide HTTP/1.1\r\nHost: b.example\r\n" AUTH
-                        "Connection: close\r\n\r\n";
-    CHECK_HAS(client_ask(&f, count), "\r\n\r\n32");
-    /* Who goes makes room for others. */
-    for (int i = 0; i < CLIENTS; i++)
-        close(fds[i]);
-    fixture_await(&f, INGRESS_COUNT_connections, 0);
-    CHECK_HAS(client_ask(&f, count), "\r\n\r\n00");
-    fds[0] = client_open(&f);
-    client_send(fds[0], "GET http://b.example/endless HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
-    read_bytes(fds[0], 256u << 10);
-    CHECK_HAS(client_ask(&f, count), "\r\n\r\n01");
-    close(fds[0]);
-    front_close(&f);
-}
-
-/* An origin that sends byte by byte, each its own chunk of six, to a client that stops to read: it waits, and nothing is cut. */
-TEST(a_wide_window_of_single_bytes)
-{
-    struct fixture f;
-    front_open(&f);
-    int fd = client_open(&f);
-    client_send(fd, "GET http://b.example/drips HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
-    read_bytes(fd, 1u << 20);
-    for (unsigned long before = 0, sent = 1; before != sent;) {
-        const char *answer =
-            client_ask(&f, "GET http://b.example/sent HTTP/1.1\r\nHost: b.example\r\n" AUTH
-                           "Connection: close\r\n\r\n");
-        before = sent;
-        sent = strtoul(strstr(answer, "\r\n\r\n") + 4, NULL, 10);
-    }
-    fixture_await(&f, INGRESS_COUNT_connections, 1);
-    read_bytes(fd, 1u << 20);
-    close(fd);
-    front_close(&f);
-}
-
-TEST(idle_tunnels_are_small)
-{
-    enum { TUNNELS = 400 };
-    static struct tls_client t[TUNNELS];
-    struct fixture f;
-    front_open(&f);
-    long before = 0;
-    for (int i = 0; i < TUNNELS; i++) {
-        CHECK_EQ(tunnel_open(&f, &t[i], "a.example:443", "a.example"), 0);
-        tunnel_send(&t[i], GET("/hello"));
-        CHECK_EQ(tunnel_read(&t[i], "hello"), 0);
-        if (i == 99)
-            before = resident_kb(&f);
-    }
-    long each = (resident_kb(&f) - before) * 1024 / (TUNNELS - 100);
-    printf("# an idle tunnel takes %ld bytes\n", each);
-    CHECK(!MEASURES_MEMORY || each < 32768);
-    for (int i = 0; i < TUNNELS; i++)
-        tunnel_close(&t[i]);
-    fixture_await(&f, INGRESS_COUNT_connections, 0);
     front_close(&f);
 }
 
