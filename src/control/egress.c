@@ -17,6 +17,7 @@
 #include "control/decider.h"
 
 #define STOP_LIMIT_NS NS_PER_S
+#define TAKEN_AT_ONCE_NS (20 * NS_PER_MS) /* a grant, by a room that is well */
 #define NEVER UINT64_MAX
 
 struct owner {
@@ -551,10 +552,11 @@ size_t egress_rules(const struct egress *g)
 }
 
 /* Nothing else is waited for: who asked waits for us. One that runs takes a grant at once; one that does not is ended, and
- * the next one has it from its start. */
+ * the next one has it from its start. So is one that takes each of many grants as late as it may. */
 static int wait_granted(struct egress *g, struct error *e)
 {
-    uint64_t began = clock_monotonic_ns();
+    uint64_t began = clock_monotonic_ns(), life = g->life;
+    uint64_t patience = g->d.alive ? channel_patience(g->d.room.channel) : CHANNEL_SEND_LIMIT_NS;
     int status = 0;
     while (status == 0 && (!g->d.alive || g->granted < g->d.rule_count)) {
         struct pollfd wait = { .fd = egress_fd(g), .events = POLLIN };
@@ -562,11 +564,14 @@ static int wait_granted(struct egress *g, struct error *e)
         int ms = egress_timeout_ms(g);
         if (now >= began + DECIDER_START_LIMIT_NS)
             return error_set(e, -ETIMEDOUT, "egress did not take a grant within half a minute");
-        if (g->d.alive && g->d.ready && now >= began + CHANNEL_SEND_LIMIT_NS)
+        if (g->d.alive && g->d.ready && now >= began + patience)
             room_kill(&g->d.room);
         (void)poll(&wait, 1, ms < 0 ? 1000 : MIN(ms, 1000));
         status = egress_turn(g, e);
     }
+    uint64_t took = clock_monotonic_ns() - began;
+    if (g->d.alive && g->life == life && took > TAKEN_AT_ONCE_NS)
+        channel_waited(g->d.room.channel, took - TAKEN_AT_ONCE_NS);
     return status;
 }
 

@@ -33,7 +33,8 @@ struct channel {
     size_t fd_count;
     int pid_fd; /* whom to kill when it takes nothing; -1: nobody */
     bool limited;
-    uint64_t until_ns; /* of the frame that is sent, when limited */
+    uint64_t until_ns;                /* of the frame that is sent, when limited */
+    uint64_t waited_ns, waited_at_ns; /* of CHANNEL_PATIENCE_NS, as of when */
     bool wipes, ahead;
     bool whole; /* the frame that `fds` came with was given out */
     uint8_t chunk[CHUNK];
@@ -50,6 +51,7 @@ int channel_new(int fd, struct channel **ret, struct error *e)
     frame_reader_init(&c->reader);
     c->queue = (struct buf)BUF_INIT(CHANNEL_QUEUE_MAX);
     c->queue_sent = c->fd_count = 0;
+    c->waited_ns = c->waited_at_ns = 0;
     c->pid_fd = -1;
     c->whole = c->wipes = c->ahead = c->limited = false;
     *ret = c;
@@ -124,13 +126,30 @@ static int send_failed(struct error *e)
     return error_set_errno(e, errno, "cannot send to the other process");
 }
 
+uint64_t channel_patience(struct channel *c)
+{
+    uint64_t now = clock_monotonic_ns(), back = (now - c->waited_at_ns) / 10;
+    c->waited_ns -= MIN(c->waited_ns, back);
+    c->waited_at_ns = now;
+    return MIN(CHANNEL_PATIENCE_NS - c->waited_ns, CHANNEL_SEND_LIMIT_NS);
+}
+
+void channel_waited(struct channel *c, uint64_t ns)
+{
+    c->waited_ns += MIN(ns, CHANNEL_PATIENCE_NS - c->waited_ns);
+}
+
 /* The socket took nothing: waits until it does. */
 static int wait_for_room(struct channel *c, struct error *e)
 {
     struct pollfd room = { .fd = c->fd, .events = POLLOUT };
     int ms = clock_until_ms(c->until_ns);
-    if (ms > 0 && (poll(&room, 1, ms) >= 0 || errno == EINTR))
+    uint64_t began = clock_monotonic_ns();
+    if (ms > 0 && (poll(&room, 1, ms) >= 0 || errno == EINTR)) {
+        /* No more than it was given: what stopped us is not its fault. */
+        channel_waited(c, MIN(clock_monotonic_ns() - began, (uint64_t)ms * NS_PER_MS));
         return 0;
+    }
     if (c->pid_fd >= 0)
         (void)syscall(SYS_pidfd_send_signal, c->pid_fd, SIGKILL, NULL, 0);
     return error_set(e, -EPIPE, "the other process takes nothing");
@@ -204,7 +223,7 @@ int channel_send(struct channel *c, uint16_t kind, const void *payload, size_t s
     ASSERT(fd_count <= CHANNEL_FDS_MAX);
     if (size > FRAME_MAX)
         return error_set(e, -EMSGSIZE, "a frame of %zu bytes is too long to send", size);
-    c->until_ns = c->limited ? clock_monotonic_ns() + CHANNEL_SEND_LIMIT_NS : 0;
+    c->until_ns = c->limited ? clock_monotonic_ns() + channel_patience(c) : 0;
     int result = c->queue.size ? drain_queue(c, e) : 0;
     if (result < 0)
         return result;

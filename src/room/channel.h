@@ -26,9 +26,14 @@ void channel_wipes(struct channel *c);
 
 /* What is sent blocks CHANNEL_SEND_LIMIT_NS at most: a process that takes nothing for so long is stopped, or somebody has
  * taken it over. It is killed (its pidfd, borrowed; -1: it was reaped), and is gone for who sends. Without this, who sends
- * waits as long as it takes. */
+ * waits as long as it takes. One that takes a little just before, again and again, has CHANNEL_PATIENCE_NS for all of
+ * them, of which a tenth of the time that passes comes back. */
 #define CHANNEL_SEND_LIMIT_NS (UINT64_C(5) * 1000000000)
+#define CHANNEL_PATIENCE_NS (UINT64_C(15) * 1000000000)
 void channel_kills(struct channel *c, int pid_fd);
+/* How long the other side may be waited for now, for an answer as well, and that it was, so long. */
+uint64_t channel_patience(struct channel *c);
+void channel_waited(struct channel *c, uint64_t ns);
 
 /* Sends one frame with descriptors (borrowed: the receiver gets duplicates). Blocks until it is all
  * sent, what was queued before included. -EPIPE: the other side is gone. */

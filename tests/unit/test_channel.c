@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/unit/test.h"
 
 /* A channel and the raw other end. */
@@ -349,6 +350,32 @@ TEST(nothing_is_left_of_what_came_and_went)
     CHECK(places_of(kept) > 0); /* the search finds what is there */
     carry(true, gone);
     CHECK_EQ(places_of(gone), 0);
+}
+
+/* One that takes something just before it would be ended, again and again, is waited for no longer than once and a bit. */
+TEST(patience_ends)
+{
+    int raw;
+    CLEANUP(channel_freep) struct channel *c = pair(&raw);
+    struct error e = ERROR_INIT;
+    static uint8_t payload[FRAME_MAX];
+    CHECK_EQ(channel_patience(c), CHANNEL_SEND_LIMIT_NS);
+    channel_kills(c, -1);
+    for (uint64_t left = CHANNEL_PATIENCE_NS; left > 0; left -= CHANNEL_SEND_LIMIT_NS) {
+        CHECK(channel_patience(c) > CHANNEL_SEND_LIMIT_NS - NS_PER_S);
+        CHECK_EQ(channel_send(c, 1, "x", 1, NULL, 0, &e),
+                 0); /* what is taken at once costs nothing */
+        channel_waited(c, CHANNEL_SEND_LIMIT_NS);
+    }
+    CHECK(channel_patience(c) < NS_PER_S);
+    CHECK_EQ(channel_send(c, 1, "x", 1, NULL, 0, &e), 0);
+    uint64_t began = clock_monotonic_ns();
+    CHECK_EQ(channel_send(c, 1, payload, sizeof payload, NULL, 0, &e), -EPIPE);
+    CHECK_HAS(e.what, "takes nothing");
+    CHECK(clock_monotonic_ns() - began < CHANNEL_SEND_LIMIT_NS);
+    channel_waited(c, UINT64_MAX);
+    CHECK(channel_patience(c) < NS_PER_S);
+    close(raw);
 }
 
 TEST_MAIN()
