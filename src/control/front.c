@@ -51,13 +51,20 @@ int front_room_died_at_start(struct front_room *r, const char *name, bool told, 
     return error_set(e, -ECHILD, "the %s ended at its start: %s", name, buf_cstr(&text));
 }
 
+/* A frame that cannot be; all else is what control could not do with a good one: keep its receipt, make a link. */
+static bool is_broken_frame(int status)
+{
+    return status == -EPROTO || status == -EBADMSG || status == -EMSGSIZE || status == -EINVAL ||
+           status == -E2BIG;
+}
+
 int front_room_hear(struct front_room *r, void *context, bool at_start, struct error *ret_broke,
                     struct error *e)
 {
     int status = channel_dispatch(r->room.channel, &r->gate, context, false, ret_broke);
     if (status >= 0)
         return status;
-    if (at_start || ret_broke->code == -ENOMEM) {
+    if (at_start || !is_broken_frame(status)) {
         *e = *ret_broke;
         return status;
     }
@@ -241,8 +248,10 @@ int fronts_listen(struct fronts *all, struct error *e)
 int fronts_make_page(struct fronts *all, struct error *e)
 {
     void *at = MAP_FAILED;
-    all->page_fd = memfd_create("ambit-counters", MFD_CLOEXEC);
-    if (all->page_fd >= 0 && ftruncate(all->page_fd, INGRESS_PAGE_SIZE) == 0)
+    all->page_fd = memfd_create("ambit-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* A page that a room cut off would be a signal to all who read it. */
+    if (all->page_fd >= 0 && ftruncate(all->page_fd, INGRESS_PAGE_SIZE) == 0 &&
+        fcntl(all->page_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         at = mmap(NULL, INGRESS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, all->page_fd, 0);
     if (at == MAP_FAILED)
         return error_set_errno(e, errno, "no page for the counters");

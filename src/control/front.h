@@ -42,7 +42,7 @@ int front_room_died_at_start(struct front_room *r, const char *name, bool told,
                              struct error *e) MUST_CHECK;
 
 /* Takes what it said: 0; 1: it is gone. A frame that breaks a rule is the end of the room (it is killed, `ret_broke` says
- * why), and at the start of everything: < 0, as no memory is. */
+ * why), and at the start of everything: < 0, as what control itself cannot do (a receipt that is full). */
 int front_room_hear(struct front_room *r, void *context, bool at_start, struct error *ret_broke,
                     struct error *e) MUST_CHECK;
 /* Sending to a room that is dying as well is no error: its own death is seen next. */

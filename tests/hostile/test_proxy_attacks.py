@@ -457,3 +457,29 @@ def test_nothing_for_the_terminal():
         for line in pathlib.Path("r.jsonl").read_text().splitlines():
             json.loads(line)
         lacks(err, b"\nforged")
+
+
+def test_nothing_goes_on_without_its_receipt():
+    """Whose copy of the receipt ends cannot be told of denials any more: of the front's as of egress's that is the end of the proxy. It is
+    control that fails then, and no room is ended for it. Control: as long as it is read, the proxy refuses and goes on."""
+    for read in (True, False):
+        fifo = pathlib.Path(f"receipt-{read}").resolve()
+        os.mkfifo(fifo)
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        with World() as w:
+            p = w.proxy()
+            p.command[p.command.index("--receipt") + 1], p.expect = str(fifo), None
+            with p:
+                equal(p.status(w.url("/hello"))[0], 200)
+                fronts = p.rooms()["ingress"]
+                if not read:
+                    os.close(reader)
+                p.curl("https://denied.test/")
+                if read:
+                    equal((p.status(w.url("/hello"))[0], p.rooms()["ingress"]), (200, fronts), "control")
+                    os.close(reader)
+                    continue
+                wait_for(lambda: p.told("outcome"), "the end of a proxy without a receipt")
+                contains(p.told("outcome")[0]["why"], "the receipt: cannot write")
+                equal([n for n in p.said if "notice" in n], [])
+            equal(p.rc, 127)
