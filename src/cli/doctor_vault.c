@@ -2,7 +2,8 @@
 /*
  * `ambit doctor` on the vault: is there one, where does its key come from, is that a file that only
  * its owner reads, and does it open. That is tried as `ambit secret ls` does it, in a keeper room;
- * names and values are not told. What a person would type, or a command would print, is not asked for.
+ * names and values are not told. What a person would type, or a command would print, is not asked for; and nobody who
+ * wants to know what is missing here has said that the vault may be opened without it.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -86,7 +87,7 @@ static void look_inside(struct doctor *d, struct vault_files *v)
     CLEANUP(keeper_freep) struct keeper *keeper = NULL;
     struct error e = ERROR_INIT;
     struct counts n = { 0 };
-    const struct keeper_spec spec = { .vault = v, .allow_missing = d->missing_layers };
+    const struct keeper_spec spec = { .vault = v };
     int status = keeper_start(&spec, &keeper, &e);
     if (status == 0)
         status = keeper_wait_ready(keeper, &e);
@@ -113,9 +114,12 @@ void doctor_look_at_vault(struct doctor *d)
     }
     add(d, "vault", DOCTOR_OK,
         mem_printf("in %s, epoch %llu", vault_folder(v), (unsigned long long)vault_epoch(v)), NULL);
-    if (look_at_key(d, v))
-        look_inside(d, v);
-    else
+    if (!look_at_key(d, v))
         add(d, "opens", DOCTOR_NOTE, mem_strdup("not tried without its key"),
             "ambit secret ls opens it");
+    else if (d->missing_layers)
+        add(d, "opens", DOCTOR_NOTE, mem_strdup("not tried without layers of keeper's jail"),
+            "ambit secret ls opens it, with --allow-missing-jail for each of them");
+    else
+        look_inside(d, v);
 }

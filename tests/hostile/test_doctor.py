@@ -77,6 +77,19 @@ def rows_of(env, rc=0):
     return {c["name"]: c for c in json.loads(out)["checks"] if c["group"] == "vault"}
 
 
+def test_a_vault_is_not_opened_without_a_layer():
+    """Who asks what is missing has not said that a keeper without that layer may have the vault and its key. Control: of a whole jail it opens."""
+    if os.environ.get("AMBIT_TEST_MISSING_JAIL"):
+        print("this machine lacks layers by itself")
+        return
+    env = place()
+    put(env)
+    equal(rows_of(env)["opens"]["state"], "ok", "control")
+    r = inside([], "doctor", "--json", env=env)
+    rows = {c["name"]: c for c in json.loads(r.out)["checks"] if c["group"] == "vault"}
+    equal((rows["key"]["state"], rows["opens"]["state"], rows["opens"]["value"]), ("ok", "note", "not tried without layers of keeper's jail"), rows)
+
+
 def test_what_it_says_of_the_vault():
     """Is there one, where does its key come from, who can read that, does it open; never a name or a value. Nothing is made or changed."""
     rc = 1 if os.environ.get("AMBIT_TEST_MISSING_JAIL") else 0
@@ -84,6 +97,9 @@ def test_what_it_says_of_the_vault():
     equal({n: r["state"] for n, r in rows_of(env, rc).items()}, {"vault": "ok"})
     assert not (vault(env).parent).exists(), "to look is not to make"
     put(env)
+    if rc:
+        equal(rows_of(env, rc)["opens"]["value"], "not tried without layers of keeper's jail")
+        return
     secret(env, "set", "elsewhere", "--from-env", "A_VARIABLE")
     key = pathlib.Path(env["XDG_CONFIG_HOME"]) / "ambit" / "vault.key"
     rows = rows_of(env, rc)
