@@ -76,9 +76,13 @@ static int fill_plain(struct bytes value, const struct placeholder *all, size_t 
                       placeholder_value value_of, void *context, struct buf *out)
 {
     int filled = 0;
+    static const char prefix[] = PLACEHOLDER_PREFIX;
     for (size_t at = 0; at < value.size;) {
         const struct placeholder *found = NULL;
-        for (size_t i = 0; i < count && !found; i++) {
+        /* Few bytes are the begin of one: a long value is not compared with each of them at each place. */
+        bool begins = value.size - at >= sizeof(prefix) - 1 &&
+                      memcmp(value.data + at, prefix, sizeof(prefix) - 1) == 0;
+        for (size_t i = 0; begins && i < count && !found; i++) {
             size_t size = strlen(all[i].token);
             if (value.size - at >= size && memcmp(value.data + at, all[i].token, size) == 0)
                 found = &all[i];
