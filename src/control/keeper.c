@@ -98,16 +98,20 @@ static int on_fault(void *context, struct cursor *c, const int *fds, size_t fd_c
     return 0;
 }
 
-static bool grants_name(const struct keeper *k, const char *name)
+static bool grant_names(const struct grant *g, const char *name)
 {
     CLEANUP(mem_freep) char *mark = mem_printf("${secret:%s}", name);
-    for (size_t i = 0; mark && i < k->d.grants->count; i++) {
-        const struct grant *g = &k->d.grants->grants[i];
-        for (size_t j = 0; g->class == GRANT_HTTP && j < g->http.set_count; j++) {
-            if (strstr(g->http.set[j].value, mark))
-                return true;
-        }
-    }
+    for (size_t i = 0; mark && g->class == GRANT_HTTP && i < g->http.set_count; i++)
+        if (strstr(g->http.set[i].value, mark))
+            return true;
+    return false;
+}
+
+static bool grants_name(const struct keeper *k, const char *name)
+{
+    for (size_t i = 0; i < k->d.grants->count; i++)
+        if (grant_names(&k->d.grants->grants[i], name))
+            return true;
     return false;
 }
 
@@ -230,6 +234,7 @@ struct release {
     char *name;
 };
 
+/* Of a rule, and of a secret that it names: there are no more of them than the report can tell of. */
 static int release_get(const struct keeper *k, struct cursor *c, struct release *ret,
                        struct error *e)
 {
@@ -238,7 +243,8 @@ static int release_get(const struct keeper *k, struct cursor *c, struct release 
     ret->rule = cursor_u32(c);
     ret->name = cursor_string(c);
     if (!c->bad && ret->name && ret->rule < k->d.rule_count &&
-        (ret->name[0] == '\0' || grant_secret_name_check(ret->name, NULL) == 0))
+        (ret->name[0] == '\0' || (grant_secret_name_check(ret->name, NULL) == 0 &&
+                                  grant_names(&k->d.grants->grants[ret->rule], ret->name))))
         return 0;
     mem_free(ret->name);
     return error_set(e, -EPROTO, "keeper told of a release that cannot be");

@@ -246,8 +246,13 @@ TEST(what_it_may_not_say)
     static const char *const before[] = { "ready 256",      "want TOK 3 true",   "want tok 0 x",
                                           "want tok 9 x",   "want other 2 HOME", "vault",
                                           "used 1 1 0 tok", "kind 160",          "kind 999" },
-                             *const after[] = { "ready 0",   "vault",          "refused",
-                                                "items end", "used 1 1 1 tok", "used 1 1 0 ../t",
+                             *const after[] = { "ready 0",
+                                                "vault",
+                                                "refused",
+                                                "items end",
+                                                "used 1 1 1 tok",
+                                                "used 1 1 0 ../t",
+                                                "used 1 1 0 another",
                                                 "kind 161" };
     for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
         struct world w;
