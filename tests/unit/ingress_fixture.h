@@ -256,6 +256,12 @@ static void played_request(struct played *p, const struct http_request *r)
     } /* else it never answers */
 }
 
+static void played_window(struct played *p, uint32_t more)
+{
+    p->window += more;
+    p->widest = MAX(p->widest, more);
+}
+
 static void played_frame(const struct frame *f)
 {
     static struct http_field fields[HTTP_FIELDS_MAX];
@@ -279,7 +285,7 @@ static void played_frame(const struct frame *f)
     if (f->kind == HTTP_BODY)
         buf_append(&p->echo, c.at, cursor_left(&c));
     else if (f->kind == HTTP_WINDOW)
-        p->window += p->widest = cursor_u32(&c);
+        played_window(p, cursor_u32(&c));
     else if (f->kind == HTTP_END)
         p->ended = true;
     else if (f->kind == HTTP_ABORT || f->kind == HTTP_DISCARD)

@@ -79,6 +79,18 @@ TEST(large_bodies_go_both_ways)
     front_close(&f);
 }
 
+/* Until so many answers have wider windows, while their clients read on: a client is given one when it is seen to have
+ * taken all that there was. */
+static void await_wide(struct fixture *f, const int *fds, int count, const char *wide)
+{
+    const char *ask = "GET http://b.example/wide HTTP/1.1\r\nHost: b.example\r\n" AUTH
+                      "Connection: close\r\n\r\n";
+    for (int i = 0; i < 100 && !strstr(client_ask(f, ask), wide); i++)
+        for (int k = 0; k < count; k++)
+            read_bytes(fds[k], 64u << 10);
+    CHECK_HAS(client_ask(f, ask), wide);
+}
+
 /* A client that reads may have more of an answer under way; so few of them that those who then stop fill little. */
 TEST(wide_windows_are_few)
 {
@@ -92,18 +104,16 @@ TEST(wide_windows_are_few)
                     "GET http://b.example/endless HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
         read_bytes(fds[i], 256u << 10);
     }
-    const char *count = "GET http://b.example/wide HTTP/1.1\r\nHost: b.example\r\n" AUTH
-                        "Connection: close\r\n\r\n";
-    CHECK_HAS(client_ask(&f, count), "\r\n\r\n32");
+    await_wide(&f, fds, CLIENTS, "\r\n\r\n32");
     /* Who goes makes room for others. */
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
     fixture_await(&f, INGRESS_COUNT_connections, 0);
-    CHECK_HAS(client_ask(&f, count), "\r\n\r\n00");
+    await_wide(&f, fds, 0, "\r\n\r\n00");
     fds[0] = client_open(&f);
     client_send(fds[0], "GET http://b.example/endless HTTP/1.1\r\nHost: b.example\r\n" AUTH "\r\n");
     read_bytes(fds[0], 256u << 10);
-    CHECK_HAS(client_ask(&f, count), "\r\n\r\n01");
+    await_wide(&f, fds, 1, "\r\n\r\n01");
     close(fds[0]);
     front_close(&f);
 }
