@@ -226,8 +226,8 @@ static void begin_request(struct h2_stream *s)
         room_count(i, INGRESS_COUNT_requests_refused_total, 1);
         status = 503;
     }
-    /* What follows now can only be trailers. */
-    buf_clear(&s->text);
+    /* What follows now can only be trailers. A stream lives as long as its client likes, its head does not. */
+    buf_done(&s->text);
     s->field_count = 0;
     if (!agrees)
         h2_answer_problem(s, &misdirected);

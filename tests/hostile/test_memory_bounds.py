@@ -14,7 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 import ambit
 from ambit import contains, environment, equal, execute, hooked_binary
 from proxy import Proxy, World
-from serving import Serving, component, wait_for
+from serving import Serving, component, read_until, wait_for
+from test_http_in import PREFACE, fields, frame
 
 MIB = 1 << 20
 # src/ingress/ingress.c: each place, each request under way or waiting, the room's own; and the places of who is told that all are taken.
@@ -140,3 +141,33 @@ def test_a_worker_at_its_bound_answers_5xx():
             equal(s.rooms()["worker"], before, "it lives")
             for _ in range(20):
                 contains(ask(s.port, HEAD + LAST), b"hello\n")
+
+
+def long_head(stream, size):
+    """A request of HTTP/2 that names two hosts, with a field of so many bytes, in as many frames as that takes."""
+    rest, block = size - 127, fields((b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/hello"), (b"host", b"b"))
+    block += b"\0\1x\x7f"
+    while rest >= 128:
+        block, rest = block + bytes([rest % 128 | 128]), rest // 128
+    block += bytes([rest]) + b"a" * size
+    pieces = [block[i:i + 16384] for i in range(0, len(block), 16384)]
+    return b"".join(frame(1 if i == 0 else 9, (1 if i == 0 else 0) | (4 if i == len(pieces) - 1 else 0), stream, piece) for i, piece in enumerate(pieces))
+
+
+def test_refused_heads_are_not_kept():
+    """A client of HTTP/2 that takes no answers (its window is 0) holds a hundred streams of each connection open. None of them has a place of a
+    request; what the front keeps of each is less than its head, which can be 60 kB."""
+    with Serving(component(), "--workers", "1") as s, contextlib.ExitStack() as stack:
+        front = s.rooms()["ingress"][0]
+        contains(ask(s.port, HEAD + LAST), b"hello\n")
+        before = data(front)
+        for _ in range(5):
+            c = stack.enter_context(socket.create_connection(("127.0.0.1", s.port), 30))
+            c.sendall(PREFACE + frame(4, 0, 0, b"\0\4" + bytes(4)))
+            for i in range(100):
+                c.sendall(long_head(2 * i + 1, 60000))
+            c.sendall(frame(6, 0, 0, b"all seen"))
+            read_until(c, frame(6, 1, 0, b"all seen"))
+        more = (data(front) - before) / 500
+        print(f"{more:.0f} bytes for each stream")
+        assert more < 20000, more
