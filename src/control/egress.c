@@ -443,11 +443,9 @@ static int make_link(struct egress *g, uint32_t owner, int ret_fds[static LINK_F
     buf_u32(&payload, owner);
     buf_u32(&payload, g->link_flags);
     status = decider_tell(&g->d, EGRESS_LINK, &payload, theirs, LINK_FDS, e);
-    for (size_t i = 0; i < LINK_FDS; i++) {
-        fd_close(theirs[i]);
-        if (status < 0)
-            fd_close(ret_fds[i]);
-    }
+    link_close_fds(theirs);
+    if (status < 0)
+        link_close_fds(ret_fds);
     return status;
 }
 
@@ -493,8 +491,7 @@ static int relink_all(struct egress *g, struct error *e)
         if (status < 0)
             break;
         status = g->observer.relinked(g->observer.context, o->number, fds, e);
-        for (size_t i = 0; i < LINK_FDS; i++)
-            fd_close(fds[i]);
+        link_close_fds(fds);
     }
     return status;
 }
