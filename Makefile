@@ -45,7 +45,9 @@ soak:
 	@AMBIT_TEST_SOAK_RUNS=$${SOAK_RUNS:-1000} AMBIT_TEST_KILLS=$${SOAK_KILLS:-200} tests/run -j 1 --only system/proxy/rooms_are_killed
 	@ninja -C build tests/unit/scrub_timing && build/tests/unit/scrub_timing $${SOAK_ROUNDS:-10000}
 
-lint: all
+lint:
+	@scripts/bootstrap --lint
+	@$(MAKE) all
 	@scripts/lint
 
 interop:
