@@ -185,7 +185,7 @@ void host_limit(void *host, enum ambit_limit which, uint64_t asked)
 static uint32_t stream_bit(const char *name)
 {
     uint32_t i = 0;
-    while (i < STDIO_STREAM_COUNT - 1 && strcmp(name, stdio_stream_names[i]))
+    while (i < STDIO_STREAM_COUNT - 1 && strcmp(name, stdio_stream_names[i]) != 0)
         i++;
     return 1u << i;
 }
@@ -193,7 +193,7 @@ static uint32_t stream_bit(const char *name)
 static enum log_level level_of(const char *name)
 {
     uint32_t i = 0;
-    while (i < LOG_LEVEL_COUNT - 1 && strcmp(name, log_level_names[i]))
+    while (i < LOG_LEVEL_COUNT - 1 && strcmp(name, log_level_names[i]) != 0)
         i++;
     return (enum log_level)i;
 }

@@ -20,6 +20,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -42,7 +43,8 @@
 #define DESCRIPTORS_OWN 64           /* the room's own, beside the guest's handles */
 #define DATA_OWN (UINT64_C(1) << 30) /* writable memory of the engine's, beside the guest's */
 #define DATA_REQUEST (8u << 20)      /* of a guest that answers one: what the host keeps for it */
-#define CPU_BACKSTOP_S 2             /* RLIMIT_CPU kills a worker whose slices no longer come */
+#define STATM_DATA 5     /* of /proc/self/statm: data and stack, in pages (proc(5)), from 0 */
+#define CPU_BACKSTOP_S 2 /* RLIMIT_CPU kills a worker whose slices no longer come */
 
 enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_ASKING };
 
@@ -414,10 +416,16 @@ static int start_ticker(void *context, struct error *e)
 static int reserved(uint64_t *ret, struct error *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
-    unsigned long long pages = 0;
+    uint64_t pages = 0;
     int status = file_read("/proc/self/statm", &text, e);
-    if (status == 0 && sscanf(buf_cstr(&text), "%*u %*u %*u %*u %*u %llu", &pages) != 1)
-        status = error_set(e, -EIO, "/proc/self/statm is not understood");
+    const char *at = status == 0 ? buf_cstr(&text) : "";
+    for (int number = 0; status == 0 && number <= STATM_DATA; number++) {
+        char *end = NULL;
+        pages = strtoull(at, &end, 10);
+        if (end == at)
+            status = error_set(e, -EIO, "/proc/self/statm is not understood");
+        at = end;
+    }
     *ret = pages * (uint64_t)sysconf(_SC_PAGESIZE);
     return status;
 }

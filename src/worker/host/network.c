@@ -28,7 +28,7 @@ void host_network_prepare(struct guest *g)
         g->network_calls[i] = UINT32_MAX;
     for (ambit_call call = 0, count = ambit_call_count(); call < count; call++) {
         const char *name = ambit_call_name(call);
-        if (strncmp(name, sockets, sizeof(sockets) - 1))
+        if (strncmp(name, sockets, sizeof(sockets) - 1) != 0)
             continue;
         for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
             if (!strcmp(name, asking[i].call))
