@@ -21,7 +21,7 @@
 #include "ingress/ingress.h"
 #include "room/link.h"
 #include "room/spawn.h"
-#include "tests/unit/test.h"
+#include "tests/unit/rooms.h"
 #include "wire/http1.h"
 #include "wire/serve.h"
 
@@ -381,10 +381,11 @@ static void fixture_open(struct fixture *f)
     f->page = mmap(NULL, INGRESS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->page_fd, 0);
     CHECK(f->page != MAP_FAILED);
     CHECK_EQ(pipe2(f->log, O_CLOEXEC | O_NONBLOCK), 0);
-    if (room_spawn(ROOM_INGRESS, 0, &f->room, &e) < 0)
+    if (room_spawn(ROOM_INGRESS, rooms_missing(), &f->room, &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", e.what);
     if (link_make(own, f->worker_fds, &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", e.what);
+    f->start.allow_missing = rooms_missing();
     CHECK_EQ(ingress_start_put(&payload, &f->start), 0);
     int fds[] = { f->listener, f->page_fd, own[0], own[1], own[2], f->log[1], f->keeper };
     bool proxy = f->start.flags & INGRESS_PROXY;

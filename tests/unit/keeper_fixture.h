@@ -17,7 +17,7 @@
 #include "keeper/keeper.h"
 #include "keeper/room.h"
 #include "room/spawn.h"
-#include "tests/unit/test.h"
+#include "tests/unit/rooms.h"
 
 #define PLAIN_VALUE "ghp_0123456789abcdefghij"
 #define OTHER_VALUE "s3cret-of-another-service"
@@ -184,10 +184,11 @@ static void fixture_spawn(struct fixture *f)
     struct error e = ERROR_INIT;
     CLEANUP(buf_done) struct buf payload = BUF_INIT(FRAME_MAX);
     CLEANUP(fd_closep) int key = f->key_fd >= 0 ? dup(f->key_fd) : fixture_text(fixture_key, 32);
-    if (room_spawn(ROOM_KEEPER, 0, &f->room, &e) < 0)
+    if (room_spawn(ROOM_KEEPER, rooms_missing(), &f->room, &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", e.what);
     CHECK_EQ(lseek(f->vault_fd, 0, SEEK_SET), 0);
     int fds[] = { f->vault_fd, key, f->state_fd, f->space_fd };
+    f->start.allow_missing = rooms_missing();
     keeper_start_put(&payload, &f->start);
     CHECK_EQ(channel_send(f->room.channel, KEEPER_START, payload.data, payload.size, fds,
                           f->space_fd >= 0 ? 4 : 3, &e),

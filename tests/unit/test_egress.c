@@ -18,7 +18,7 @@
 #include "control/egress.h"
 #include "egress/egress.h"
 #include "room/spawn.h"
-#include "tests/unit/test.h"
+#include "tests/unit/rooms.h"
 
 #define OWNER 3
 #define MORE 2 /* grants that can be added */
@@ -168,6 +168,7 @@ static void world_start(struct world *w, const char *more)
                  w->origin.port, more);
     CHECK_EQ(grant_set_parse("test", "/", text, (size_t)size, &w->set, NULL), 0);
     struct egress_spec spec = { .grants = w->set,
+                                .allow_missing = rooms_missing(),
                                 .work_host = "/",
                                 .more = MORE,
                                 .observer = { .context = w,
@@ -584,12 +585,13 @@ static void give(uint32_t more, const struct buf *payload, unsigned ret[static 2
                               .work_host = (char *)"/",
                               .resolver = (char *)"",
                               .expires_ns = UINT64_MAX,
+                              .allow_missing = rooms_missing(),
                               .more = more };
     CLEANUP(buf_done) struct buf start = BUF_INIT(FRAME_MAX);
     struct room room;
     int fds[2] = { open("/dev/null", O_RDONLY | O_CLOEXEC), memfd_create("counters", MFD_CLOEXEC) };
     CHECK(ftruncate(fds[1], 3 * sizeof(struct egress_counter)) == 0);
-    CHECK_EQ(room_spawn(ROOM_EGRESS, 0, &room, NULL), 0);
+    CHECK_EQ(room_spawn(ROOM_EGRESS, rooms_missing(), &room, NULL), 0);
     egress_start_put(&start, &s);
     CHECK_EQ(channel_send(room.channel, EGRESS_START, start.data, start.size, fds, 2, NULL), 0);
     CHECK_EQ(channel_send(room.channel, EGRESS_GRANT, payload->data, payload->size, NULL, 0, NULL),

@@ -11,7 +11,7 @@
 #include "room/spawn.h"
 #include "tests/unit/http_far_end.h"
 #include "tests/unit/stub_engine.h"
-#include "tests/unit/test.h"
+#include "tests/unit/rooms.h"
 #include "wire/run.h"
 #include "worker/worker.h"
 
@@ -86,13 +86,14 @@ static void run_open(struct run *r, const char *grants, const char *arg)
     int ends[2];
     args[1] = (char *)arg;
     *r = (struct run){ .folder = -1 };
-    if (room_spawn(ROOM_WORKER, 0, &r->room, &e) < 0)
+    if (room_spawn(ROOM_WORKER, rooms_missing(), &r->room, &e) < 0)
         test_fail(__FILE__, __LINE__, "%s", e.what);
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
     r->out = ends[0];
     r->code = file_memfd("code", "code", 4, true, &e);
     CHECK(r->code >= 0);
     r->start = (struct run_start){ .grants_json = (char *)grants,
+                                   .allow_missing = rooms_missing(),
                                    .work_host = (char *)"/nowhere",
                                    .cwd = (char *)"/work",
                                    .args = args,
