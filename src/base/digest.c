@@ -150,7 +150,7 @@ bool digest_equal(const struct digest *a, const struct digest *b)
 
 void digest_text(const struct digest *d, char ret_text[static DIGEST_TEXT_SIZE])
 {
-    memcpy(ret_text, "sha256:", 7);
+    memcpy(ret_text, "sha256:", sizeof("sha256:"));
     hex_text(d->bytes, DIGEST_SIZE, ret_text + 7);
 }
 

@@ -134,7 +134,7 @@ int cache_list(struct cache *c, bool full, cache_progress progress, void *progre
     if (list.count > 1)
         qsort(list.items, list.count, sizeof(*list.items), by_use);
     *ret = list;
-    list = (struct cache_list){ 0 };
+    memset(&list, 0, sizeof(list));
     return 0;
 }
 

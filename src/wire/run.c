@@ -148,7 +148,7 @@ int run_denial_get(struct cursor *c, struct run_denial *ret, struct error *e)
         (result = string_get(c, &d.grant_yaml, e)) < 0)
         return result;
     *ret = d;
-    d = (struct run_denial){ 0 };
+    memset(&d, 0, sizeof(d));
     return 0;
 }
 
