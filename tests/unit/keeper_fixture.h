@@ -200,7 +200,7 @@ static const char *fixture_ready(struct fixture *f)
 {
     uint16_t kind = fixture_next(f, f->room.channel);
     if (kind == KEEPER_READY) {
-        CHECK_EQ(cursor_u32(&f->payload), 0);
+        CHECK_EQ(cursor_u32(&f->payload), rooms_missing());
         return "";
     }
     if (kind != KEEPER_FAULT)
