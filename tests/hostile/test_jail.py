@@ -12,6 +12,7 @@ and a fourth: where one layer is the only one to stop an attempt, the full jail 
 import concurrent.futures
 import ctypes
 import json
+import contextlib
 import os
 import pathlib
 import pty
@@ -25,7 +26,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 from ambit import AMBIT, allow_missing, contains, environment, equal, execute, hooked_binary, run, script, write
-from serving import Serving, component
+from serving import Serving, component, wait_for
 from test_secret import place, put
 
 GUESTS = pathlib.Path(__file__).resolve().parent / "guests"
@@ -414,14 +415,27 @@ def memories(pid):
     """{inode: name} of the anonymous files that a process has open or mapped."""
     found = {}
     for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(fd)
-        if target.startswith("/memfd:"):
-            found[os.stat(fd).st_ino] = target.split(":", 1)[1].removesuffix(" (deleted)")
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            target = os.readlink(fd)
+            if target.startswith("/memfd:"):
+                found[os.stat(fd).st_ino] = target.split(":", 1)[1].removesuffix(" (deleted)")
     for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
         words = line.split(None, 5)
         if len(words) == 6 and words[5].startswith("/memfd:"):
             found[int(words[4])] = words[5].split(":", 1)[1].removesuffix(" (deleted)")
     return found
+
+
+def shared_memories(rooms):
+    """{name: [roles that have it, for each memory of that name]}."""
+    owners, shared = {}, {}
+    for role, pids in rooms.items():
+        for pid in pids:
+            for inode, name in memories(pid).items():
+                owners.setdefault((name, inode), []).append(role)
+    for (name, _), roles in owners.items():
+        shared.setdefault(name, []).append(sorted(roles))
+    return shared
 
 
 def test_whose_memory_a_room_has():
@@ -434,14 +448,9 @@ def test_whose_memory_a_room_has():
     with Serving(component(), "--workers", "2", "--net", "GET http://127.0.0.1:1/**", "--secret", "github-token@127.0.0.1:1", env=env) as s:
         rooms = s.rooms()
         equal({role: len(pids) for role, pids in rooms.items()}, {"worker": 2, "ingress": 2, "egress": 1, "keeper": 1})
-        owners = {}
-        for role, pids in rooms.items():
-            for pid in pids:
-                for inode, name in memories(pid).items():
-                    owners.setdefault((name, inode), []).append((role, pid))
-        shared = {}
-        for (name, _), who in owners.items():
-            shared.setdefault(name, []).append(sorted(role for role, _ in who))
+        # It listens before the last room has taken up its end of the last link.
+        wait_for(lambda: all(len(who) > 1 for who in shared_memories(rooms)["ambit-link"]), lambda: shared_memories(rooms))
+        shared = shared_memories(rooms)
         print(shared)
         equal(sorted(shared.pop("ambit-counters")), [["egress"], ["ingress", "ingress"]])    # of rules; of what is served, for metrics
         equal(shared.pop("ambit-keeper"), [["keeper"]])
