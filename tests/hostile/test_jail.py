@@ -11,8 +11,8 @@ and a fourth: where one layer is the only one to stop an attempt, the full jail 
 
 import concurrent.futures
 import ctypes
-import json
 import contextlib
+import json
 import os
 import pathlib
 import pty
