@@ -10,8 +10,8 @@ and a fourth: where one layer is the only one to stop an attempt, the full jail 
 """
 
 import concurrent.futures
-import ctypes
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
