@@ -160,11 +160,7 @@ int decider_tell(struct decider *d, uint16_t kind, const struct buf *payload, co
 {
     if (!d->alive)
         return 0;
-    int status = decider_send(d, kind, payload, fds, fd_count, e);
-    if (status != -EPIPE && status != -ECONNRESET)
-        return status;
-    error_clear(e);
-    return 0;
+    return channel_unless_gone(decider_send(d, kind, payload, fds, fd_count, e), e);
 }
 
 int decider_grant(struct decider *d, const struct grant_set *one, struct error *e)

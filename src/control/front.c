@@ -72,14 +72,6 @@ int front_room_hear(struct front_room *r, void *context, bool at_start, struct e
     return 1;
 }
 
-int front_unless_dead(int status, struct error *e)
-{
-    if (status != -EPIPE && status != -ECONNRESET)
-        return status;
-    error_clear(e);
-    return 0;
-}
-
 /* ---- the access log ---- */
 
 /* NULL: none; "-": stdout. */
@@ -407,14 +399,14 @@ int front_send_start(struct front *f, const struct ingress_start *own,
     size_t count = descriptors_of(f, link, log_end, keeper_fd, fds);
     status = channel_send(f->room.room.channel, INGRESS_START, payload.data, payload.size, fds,
                           count, e);
-    return front_unless_dead(status, e);
+    return channel_unless_gone(status, e);
 }
 
 int front_send_link(struct front *f, const int link[static LINK_FDS], struct error *e)
 {
     if (!f->room.live)
         return 0;
-    return front_unless_dead(
+    return channel_unless_gone(
         channel_send(f->room.room.channel, INGRESS_LINK, NULL, 0, link, LINK_FDS, e), e);
 }
 

@@ -45,8 +45,6 @@ int front_room_died_at_start(struct front_room *r, const char *name, bool told,
  * why), and at the start of everything: < 0, as what control itself cannot do (a receipt that is full). */
 int front_room_hear(struct front_room *r, void *context, bool at_start, struct error *ret_broke,
                     struct error *e) MUST_CHECK;
-/* Sending to a room that is dying as well is no error: its own death is seen next. */
-int front_unless_dead(int status, struct error *e) MUST_CHECK;
 
 /* ---- the access log ---- */
 

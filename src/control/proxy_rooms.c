@@ -170,7 +170,7 @@ int proxy_keeper_back(void *context, struct error *e)
             continue;
         status = keeper_end(f, &fd, e);
         if (status == 0)
-            status = front_unless_dead(
+            status = channel_unless_gone(
                 channel_send(f->room.room.channel, INGRESS_KEEPER, NULL, 0, &fd, 1, e), e);
     }
     return status;
@@ -181,7 +181,7 @@ int proxy_fronts_regranted(struct proxy *p, struct error *e)
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < p->fronts.count; i++)
         if (p->front[i].room.live)
-            status = front_unless_dead(
+            status = channel_unless_gone(
                 channel_send(p->front[i].room.room.channel, INGRESS_REGRANTED, NULL, 0, NULL, 0, e),
                 e);
     return status;

@@ -263,10 +263,7 @@ static int relinked(void *context, uint32_t owner, const int fds[static LINK_FDS
         return 0;
     int status =
         channel_send(r->room.channel, RUN_LINK, payload.data, payload.size, fds, LINK_FDS, e);
-    if (status != -EPIPE && status != -ECONNRESET)
-        return status;
-    error_clear(e); /* the worker is gone as well: the loop sees it */
-    return 0;
+    return channel_unless_gone(status, e); /* the worker, too: the loop sees it */
 }
 
 /* A secret that is not there, another key, a damaged vault: the grants cannot be given, and the guest does not

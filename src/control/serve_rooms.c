@@ -271,7 +271,7 @@ static int start_worker(struct serve_pair *p, struct error *e)
     if (links.links & RUN_LINK_EGRESS)
         link_close_fds(fds);
     link_close_fds(p->link);
-    return front_unless_dead(status, e); /* its death tells why */
+    return channel_unless_gone(status, e); /* its death tells why */
 }
 
 static int start_ingress(struct serve_pair *p, const int link[static LINK_FDS], struct error *e)
@@ -434,11 +434,7 @@ int serve_relink_egress(void *context, uint32_t owner, const int fds[static LINK
     buf_u32(&payload, RUN_LINK_EGRESS);
     int status = channel_send(s->pairs[owner].worker.room.channel, RUN_LINK, payload.data,
                               payload.size, fds, LINK_FDS, e);
-    if (status == -EPIPE || status == -ECONNRESET) {
-        error_clear(e);
-        return 0;
-    }
-    return status;
+    return channel_unless_gone(status, e);
 }
 
 /* ---- ending ---- */

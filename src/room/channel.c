@@ -234,6 +234,14 @@ int channel_send(struct channel *c, uint16_t kind, const void *payload, size_t s
     return result < 0 ? result : send_bytes(c, payload, size, e);
 }
 
+int channel_unless_gone(int status, struct error *e)
+{
+    if (status != -EPIPE && status != -ECONNRESET)
+        return status;
+    error_clear(e);
+    return 0;
+}
+
 int channel_queue(struct channel *c, uint16_t kind, const void *payload, size_t size,
                   struct error *e)
 {

@@ -39,6 +39,9 @@ void channel_waited(struct channel *c, uint64_t ns);
  * sent, what was queued before included. -EPIPE: the other side is gone. */
 int channel_send(struct channel *c, uint16_t kind, const void *payload, size_t size, const int *fds,
                  size_t fd_count, struct error *e) MUST_CHECK;
+/* Of a send: that the other end is gone, or was killed for taking nothing, is no error of the sender's, who
+ * sees its death where it hears it. 0 then; any other status as it is. */
+int channel_unless_gone(int status, struct error *e) MUST_CHECK;
 /* Queues a frame without blocking (bounded: -ENOBUFS past `CHANNEL_QUEUE_MAX`, with nothing queued
  * and the channel fine), channel_flush() sends what the socket takes; 0 all sent, 1 more is queued
  * (wait for POLLOUT). No descriptors. */
